@@ -159,7 +159,7 @@ struct VerifiedInfo @0x987ef3040a0342a9 {
   authorPgpKeyFingerprint @5 :Text;
   metadata @6 :Metadata;
 }
-struct CategoryInfo @0xb9d2951d34ca391c {
+struct CategoryInfo @0xb9d2951d34ca391c $import "/capnp/rust.capnp".name("CategoryTitle") {
   title @0 :Text;
 }
 annotation categoryInfo @0x8d51dd236606d205 (enumerant) :CategoryInfo;

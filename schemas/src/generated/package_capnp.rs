@@ -7091,7 +7091,7 @@ pub mod verified_info {
     }
 }
 
-pub mod category_info {
+pub mod category_title {
     #[derive(Copy, Clone)]
     pub struct Owned(());
     impl ::capnp::introspect::Introspect for Owned { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Struct(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types, annotation_types: _private::get_annotation_types, type_id: ::core::any::TypeId::of::<Owned>() }).into() } }
@@ -7241,18 +7241,18 @@ pub mod category_info {
     impl Pipeline  {
     }
     mod _private {
-        pub(crate) static ENCODED_NODE: [::capnp::Word; 34] = [
+        pub(crate) static ENCODED_NODE: [::capnp::Word; 44] = [
             ::capnp::word(0, 0, 0, 0, 6, 0, 6, 0),
             ::capnp::word(28, 57, 202, 52, 29, 149, 210, 185),
             ::capnp::word(14, 0, 0, 0, 1, 0, 0, 0),
             ::capnp::word(58, 106, 133, 114, 1, 194, 155, 223),
             ::capnp::word(1, 0, 7, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(35, 15, 0, 0, 96, 15, 0, 0),
+            ::capnp::word(35, 15, 0, 0, 146, 15, 0, 0),
             ::capnp::word(21, 0, 0, 0, 218, 0, 0, 0),
             ::capnp::word(33, 0, 0, 0, 7, 0, 0, 0),
-            ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(29, 0, 0, 0, 63, 0, 0, 0),
+            ::capnp::word(33, 0, 0, 0, 31, 0, 0, 0),
+            ::capnp::word(69, 0, 0, 0, 63, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(112, 97, 99, 107, 97, 103, 101, 46),
@@ -7260,6 +7260,16 @@ pub mod category_info {
             ::capnp::word(116, 101, 103, 111, 114, 121, 73, 110),
             ::capnp::word(102, 111, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 1, 0, 1, 0),
+            ::capnp::word(4, 0, 0, 0, 1, 0, 2, 0),
+            ::capnp::word(208, 102, 1, 16, 109, 76, 254, 194),
+            ::capnp::word(4, 0, 0, 0, 2, 0, 1, 0),
+            ::capnp::word(20, 0, 0, 0, 0, 0, 1, 0),
+            ::capnp::word(12, 0, 0, 0, 0, 0, 0, 0),
+            ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+            ::capnp::word(1, 0, 0, 0, 114, 0, 0, 0),
+            ::capnp::word(67, 97, 116, 101, 103, 111, 114, 121),
+            ::capnp::word(84, 105, 116, 108, 101, 0, 0, 0),
+            ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(4, 0, 0, 0, 3, 0, 4, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 1, 0, 0, 0, 0, 0),
@@ -7284,7 +7294,10 @@ pub mod category_info {
             }
         }
         pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
-            ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)
+                match (child_index, index) {
+                    (None, 0) => <::capnp::text::Owned as ::capnp::introspect::Introspect>::introspect(),
+                    _ => ::capnp::introspect::panic_invalid_annotation_indices(child_index, index),
+                }
         }
         pub(crate) static ARENA: ::capnp::private::arena::GeneratedCodeArena = ::capnp::private::arena::GeneratedCodeArena::new(&ENCODED_NODE);
         pub(crate) static RAW_SCHEMA: ::capnp::introspect::RawStructSchema = ::capnp::introspect::RawStructSchema::new(
@@ -7301,7 +7314,7 @@ pub mod category_info {
 }
 pub mod category_info {
     pub const ID: u64 = 0x8d51dd236606d205;
-    pub fn get_type() -> ::capnp::introspect::Type { <crate::package_capnp::category_info::Owned as ::capnp::introspect::Introspect>::introspect() }
+    pub fn get_type() -> ::capnp::introspect::Type { <crate::package_capnp::category_title::Owned as ::capnp::introspect::Introspect>::introspect() }
 }
 
 #[repr(u16)]
@@ -7360,7 +7373,7 @@ pub(crate) static ENCODED_NODE: [::capnp::Word; 67] = [
     ::capnp::word(58, 106, 133, 114, 1, 194, 155, 223),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(168, 15, 0, 0, 122, 16, 0, 0),
+    ::capnp::word(218, 15, 0, 0, 172, 16, 0, 0),
     ::capnp::word(21, 0, 0, 0, 186, 0, 0, 0),
     ::capnp::word(29, 0, 0, 0, 7, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -7609,7 +7622,7 @@ pub mod key_file {
             ::capnp::word(58, 106, 133, 114, 1, 194, 155, 223),
             ::capnp::word(2, 0, 7, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(123, 16, 0, 0, 206, 16, 0, 0),
+            ::capnp::word(173, 16, 0, 0, 0, 17, 0, 0),
             ::capnp::word(21, 0, 0, 0, 178, 0, 0, 0),
             ::capnp::word(29, 0, 0, 0, 7, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -7860,7 +7873,7 @@ pub mod signature {
             ::capnp::word(58, 106, 133, 114, 1, 194, 155, 223),
             ::capnp::word(2, 0, 7, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(26, 17, 0, 0, 110, 17, 0, 0),
+            ::capnp::word(76, 17, 0, 0, 160, 17, 0, 0),
             ::capnp::word(21, 0, 0, 0, 194, 0, 0, 0),
             ::capnp::word(29, 0, 0, 0, 7, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -8086,7 +8099,7 @@ pub mod archive {
             ::capnp::word(58, 106, 133, 114, 1, 194, 155, 223),
             ::capnp::word(1, 0, 7, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(111, 17, 0, 0, 139, 18, 0, 0),
+            ::capnp::word(161, 17, 0, 0, 189, 18, 0, 0),
             ::capnp::word(21, 0, 0, 0, 178, 0, 0, 0),
             ::capnp::word(29, 0, 0, 0, 23, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -8446,7 +8459,7 @@ pub mod archive {
                 ::capnp::word(24, 145, 28, 238, 125, 186, 83, 241),
                 ::capnp::word(2, 0, 7, 0, 0, 0, 4, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(174, 17, 0, 0, 137, 18, 0, 0),
+                ::capnp::word(224, 17, 0, 0, 187, 18, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 218, 0, 0, 0),
                 ::capnp::word(33, 0, 0, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),

@@ -8,8 +8,8 @@
 
 pub mod persistent { /* (SturdyRef,Owner) */
     #![allow(unused_variables)]
-    pub type SaveParams<SturdyRef,Owner,> = ::capnp::capability::Params<crate::persistent_capnp::persistent::save_params::Owned<SturdyRef,Owner>>;
-    pub type SaveResults<Owner,SturdyRef,> = ::capnp::capability::Results<crate::persistent_capnp::persistent::save_results::Owned<SturdyRef,Owner>>;
+    pub type SaveParams<Owner,SturdyRef,> = ::capnp::capability::Params<crate::persistent_capnp::persistent::save_params::Owned<SturdyRef,Owner>>;
+    pub type SaveResults<SturdyRef,Owner,> = ::capnp::capability::Results<crate::persistent_capnp::persistent::save_results::Owned<SturdyRef,Owner>>;
 
     pub struct Client<SturdyRef,Owner> {
         pub client: ::capnp::capability::Client,
@@ -67,7 +67,7 @@ pub mod persistent { /* (SturdyRef,Owner) */
         }
     }
     pub trait Server<SturdyRef,Owner> : 'static where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-        fn save(self: ::capnp::capability::Rc<Self>, _: SaveParams<SturdyRef,Owner,>, _: SaveResults<Owner,SturdyRef,>) -> impl ::core::future::Future<Output = Result<(), ::capnp::Error>> + 'static { ::core::future::ready(Err(::capnp::Error::unimplemented("method persistent::Server::save not implemented".to_string()))) }
+        fn save(self: ::capnp::capability::Rc<Self>, _: SaveParams<Owner,SturdyRef,>, _: SaveResults<SturdyRef,Owner,>) -> impl ::core::future::Future<Output = Result<(), ::capnp::Error>> + 'static { ::core::future::ready(Err(::capnp::Error::unimplemented("method persistent::Server::save not implemented".to_string()))) }
     }
     pub struct ServerDispatch<_T,SturdyRef,Owner> {
         pub server: ::capnp::capability::Rc<_T>,
