@@ -1,1 +1,13 @@
-//! TODO
+//! The rules of Percloud: names of things, secrets, what a grain may become, when to say "not so fast".
+//!
+//! Pure on purpose: no input or output, no clock, no randomness. Callers bring `now` and fresh bytes, so every
+//! rule can be tested as a table of cases.
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod grain;
+pub mod host;
+pub mod id;
+pub mod secret;
+pub mod throttle;
+pub mod time;
