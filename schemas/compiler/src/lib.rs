@@ -46,7 +46,9 @@ pub fn compile(sources: &Sources) -> Result<Vec<u8>, Error> {
     if sources.own_standard_schemas {
         command.no_standard_import();
     }
-    command.compile().map_err(|error| Error::Schema(error.to_string()))
+    command
+        .compile()
+        .map_err(|error| Error::Schema(error.to_string()))
 }
 
 /// Generates one Rust file per schema of `request` into `output`, named `<schema>_capnp.rs`.
