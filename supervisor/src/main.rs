@@ -1,2 +1,42 @@
-//! TODO
-fn main() {}
+//! Percloud: a personal, permanent cloud. One executable, several roles.
+//!
+//! `serve` is the broker; it starts this same executable again as the edge and as the launcher.
+#![forbid(unsafe_code)]
+
+mod attempt;
+mod base;
+mod cli;
+mod edge_role;
+mod failed_start;
+mod launcher_role;
+mod processes;
+mod serve;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let outcome = match cli::Cli::parse().command {
+        cli::Command::Serve(options) => serve::run(&options),
+        cli::Command::Try(options) => attempt::run(&options),
+        cli::Command::Edge(options) => edge_role::run(&options),
+        cli::Command::Launcher => launcher_role::run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("percloud: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

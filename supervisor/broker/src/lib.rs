@@ -1,1 +1,35 @@
-//! TODO
+//! The broker: every use case of Percloud, decided in one place.
+//!
+//! It owns the store, the accounts, the packages and the life of grains, and hands out capabilities
+//! (`schemas/percloud/front.capnp`) that the edge turns into pages. It opens no network socket, decodes no
+//! package and is not in the path of a grain's data: those belong to the edge, to disposable workers and to
+//! grain hosts.
+#![forbid(unsafe_code)]
+
+mod account;
+mod broker;
+mod described;
+mod event;
+mod front;
+mod grain;
+mod layout;
+mod log;
+mod open;
+mod outside;
+mod package;
+mod problem;
+mod record;
+mod running;
+mod upload;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use broker::{Broker, Config, StartError};
+pub use log::tail as tail_of_log;
+pub use open::Opened;
+pub use layout::Layout;
+pub use outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackReport, UnpackStart};
+pub use problem::Problem;
+pub use running::RefusedSyscall;

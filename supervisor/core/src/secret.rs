@@ -67,7 +67,7 @@ impl fmt::Debug for Secret {
 }
 
 /// SHA-256 of a [`Secret`]: enough to recognise it, useless to present.
-#[derive(Clone, Copy, Debug, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {

@@ -1,1 +1,38 @@
-//! TODO
+//! HTTP in front of everything: which host is meant, who may ask, and how an answer reaches a browser safely.
+//!
+//! Two kinds of hosts are served. The *shell host* carries the page shell and its JSON API, whose every answer
+//! comes from the broker. A *session host*, unguessable and made for one browser session of one grain, carries the
+//! app: each request becomes a call on a `WebSession` capability held at the grain's own process. The edge itself
+//! holds no store, no key and no right but the capabilities of the sessions passing through it.
+//!
+//! - [`config`]: what the edge is given, and every limit it holds to
+//! - [`base_url`]: addresses: which host is the shell, which a session, which neither
+//! - [`serve`]: threads, listening, connections
+//! - [`route`]: from a request to the part that answers it
+//! - [`respond`]: refusals as pages and as JSON, nowhere else
+//! - [`policy`]: the headers that tell a browser what pages may do
+//! - [`shell`]: the shell host: static files and `/api`
+//! - [`grain`]: session hosts: hand-over, requests, streams, WebSockets
+#![forbid(unsafe_code)]
+
+pub mod base_url;
+pub mod config;
+
+mod body;
+mod cookie;
+mod crowd;
+mod edge;
+mod grain;
+mod intake;
+mod pipe;
+mod policy;
+mod respond;
+mod route;
+mod serve;
+mod shell;
+mod socket;
+
+pub use base_url::BaseUrl;
+pub use config::{Config, Limits};
+pub use serve::{EdgeError, run};
+pub use shell::assets::Assets;

@@ -1,1 +1,37 @@
-//! TODO
+//! One running app's capabilities, sessions, log and life: the grain host process.
+//!
+//! The launcher's child calls [`run`] once it has built the sandbox and started the app. From then on this
+//! process is the only one that speaks with the app: over its file descriptor 3 it reads what a hostile
+//! program wrote, and it passes on calls between the app and the people who have it open. It holds nothing of
+//! any other grain, so owning it yields what the app could do anyway.
+//!
+//! | Module | Question it answers |
+//! |---|---|
+//! | [`config`] | what a host is given, and how it ends |
+//! | `host` | who is started first, and what ends it all |
+//! | `link` | how bytes become messages, and how much a peer may have under way |
+//! | `membrane` | what happens to a capability that crosses between the app and the outside |
+//! | `app` | is the app alive, what does it say of itself, how does it open a session |
+//! | `platform` | what the app may ask of Percloud |
+//! | `broker` | what the broker may ask of the host |
+//! | `door` | who may enter, with which nonce |
+//! | `log` | where the app's words go |
+//! | `usage` | how much of the disk the grain takes |
+//!
+//! *Invariants.* The host never opens a network socket, never starts a process, never follows a link inside
+//! the grain's storage, and never decides who may enter: it admits whom the broker announced.
+#![forbid(unsafe_code)]
+
+mod app;
+mod broker;
+pub mod config;
+mod door;
+mod host;
+mod link;
+mod log;
+mod membrane;
+mod platform;
+mod usage;
+
+pub use config::{AppHandles, Config, Ended, Limits, RefusedSyscall};
+pub use host::run;

@@ -1,0 +1,229 @@
+//! The grain's `MainView`: describes the app and opens sessions.
+
+use std::rc::Rc;
+
+use capnp::capability::FromClientHook;
+use capnp::message::TypedBuilder;
+use capnp::traits::HasTypeId;
+use capnp::{Error, ErrorKind, any_pointer};
+use percloud_schemas::api_session_capnp::api_session;
+use percloud_schemas::grain_capnp::{main_view, session_context, ui_session, ui_view};
+use percloud_schemas::identity_capnp::user_info;
+use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge::{
+    get_session_offer_results, get_session_request_results,
+};
+use percloud_schemas::sandstorm_http_bridge_internal_capnp::bridge_object_id;
+use percloud_schemas::web_session_capnp::web_session;
+
+use crate::bridge::Bridge;
+use crate::session::{Detail, Registration, SessionHeaders, SessionType, User};
+use crate::web_session::Session;
+
+/// What the platform bootstraps.
+pub(crate) struct MainView {
+    pub(crate) bridge: Rc<Bridge>,
+}
+
+/// The arguments that all three ways to open a session share.
+struct Opening<'a> {
+    user: user_info::Reader<'a>,
+    tab_id: &'a [u8],
+    kind: u64,
+    params: any_pointer::Reader<'a>,
+    session_type: SessionType,
+}
+
+impl MainView {
+    /// Opens a session once the app's server is up.
+    async fn open(
+        &self,
+        opening: Opening<'_>,
+        registration: Registration,
+    ) -> Result<ui_session::Client, Error> {
+        self.bridge.app.ready().await;
+        let user = User {
+            info: opening.user,
+            tab_id: opening.tab_id,
+            session_type: opening.session_type,
+            session_id: registration.id(),
+            permission_names: &self.bridge.config.permissions,
+        };
+        let bridge = self.bridge.clone();
+        let normal = opening.session_type == SessionType::Normal;
+        match (opening.kind, &self.bridge.config.api_path) {
+            (web_session::Client::TYPE_ID, _) => {
+                let params: web_session::params::Reader<'_> = opening.params.get_as()?;
+                let headers = SessionHeaders::for_page(params, user)?;
+                let base_path = params.get_base_path()?.as_bytes().to_vec();
+                let session = Session {
+                    bridge,
+                    headers,
+                    root: b"/".to_vec(),
+                    base_path,
+                    _registration: registration,
+                };
+                Ok(capnp_rpc::new_client::<web_session::Client, _>(session).cast_to())
+            }
+            (api_session::Client::TYPE_ID, Some(root)) if normal => {
+                let params: api_session::params::Reader<'_> = opening.params.get_as()?;
+                let address = params
+                    .has_remote_address()
+                    .then(|| params.get_remote_address())
+                    .transpose()?;
+                let headers = SessionHeaders::for_api(address, user)?;
+                let session = Session {
+                    bridge,
+                    headers,
+                    root: root.clone(),
+                    base_path: Vec::new(),
+                    _registration: registration,
+                };
+                Ok(capnp_rpc::new_client::<api_session::Client, _>(session).cast_to())
+            }
+            // Mail sessions have their place here. For an API session the platform tries again with a web session.
+            _ => Err(Error::failed("Unsupported session type.".into())),
+        }
+    }
+}
+
+impl ui_view::Server for MainView {
+    async fn get_view_info(
+        self: Rc<Self>,
+        _: ui_view::GetViewInfoParams,
+        mut results: ui_view::GetViewInfoResults,
+    ) -> Result<(), Error> {
+        if let Some(hooks) = &self.bridge.hooks {
+            match hooks.get().await?.get_view_info_request().send().promise.await {
+                Ok(answer) => return results.set(answer.get()?),
+                Err(error) if error.kind == ErrorKind::Unimplemented => {}
+                Err(error) => return Err(error),
+            }
+        }
+        results.set(self.bridge.config.view_info.get_root_as_reader()?)
+    }
+
+    async fn new_session(
+        self: Rc<Self>,
+        params: ui_view::NewSessionParams,
+        mut results: ui_view::NewSessionResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let opening = Opening {
+            user: params.get_user_info()?,
+            tab_id: params.get_tab_id()?,
+            kind: params.get_session_type(),
+            params: params.get_session_params(),
+            session_type: SessionType::Normal,
+        };
+        let registration = self
+            .bridge
+            .sessions
+            .register(or_broken(params.get_context()), Detail::Normal);
+        results.get().set_session(self.open(opening, registration).await?);
+        Ok(())
+    }
+
+    async fn new_request_session(
+        self: Rc<Self>,
+        params: ui_view::NewRequestSessionParams,
+        mut results: ui_view::NewRequestSessionResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let opening = Opening {
+            user: params.get_user_info()?,
+            tab_id: params.get_tab_id()?,
+            kind: params.get_session_type(),
+            params: params.get_session_params(),
+            session_type: SessionType::Request,
+        };
+        let mut message = TypedBuilder::<get_session_request_results::Owned>::new_default();
+        message.init_root().set_request_info(params.get_request_info()?)?;
+        let detail = Detail::Request(Rc::new(message));
+        let registration = self
+            .bridge
+            .sessions
+            .register(or_broken(params.get_context()), detail);
+        results.get().set_session(self.open(opening, registration).await?);
+        Ok(())
+    }
+
+    async fn new_offer_session(
+        self: Rc<Self>,
+        params: ui_view::NewOfferSessionParams,
+        mut results: ui_view::NewOfferSessionResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let opening = Opening {
+            user: params.get_user_info()?,
+            tab_id: params.get_tab_id()?,
+            kind: params.get_session_type(),
+            params: params.get_session_params(),
+            session_type: SessionType::Offer,
+        };
+        let mut message = TypedBuilder::<get_session_offer_results::Owned>::new_default();
+        message.init_root().set_descriptor(params.get_descriptor()?)?;
+        let offer = params.get_offer().get_as_capability()?;
+        let detail = Detail::Offer {
+            offer,
+            message: Rc::new(message),
+        };
+        let registration = self
+            .bridge
+            .sessions
+            .register(or_broken(params.get_context()), detail);
+        results.get().set_session(self.open(opening, registration).await?);
+        Ok(())
+    }
+}
+
+/// Objects the app has saved are its hooks' business; object ids of powerbox APIs have no owner yet.
+impl main_view::Server<any_pointer::Owned> for MainView {
+    async fn restore(
+        self: Rc<Self>,
+        params: main_view::RestoreParams<any_pointer::Owned>,
+        mut results: main_view::RestoreResults<any_pointer::Owned>,
+    ) -> Result<(), Error> {
+        let id = params.get()?.get_object_id()?;
+        let hooks = self
+            .bridge
+            .hooks
+            .as_ref()
+            .ok_or_else(|| unimplemented("restore"))?;
+        let mut request = hooks.get().await?.restore_request();
+        request.get().set_object_id(application_id(id)?)?;
+        let answer = request.send().promise.await?;
+        let cap: capnp::capability::Client = answer.get()?.get_cap().get_as_capability()?;
+        results.get().init_cap().set_as_capability(cap.hook);
+        Ok(())
+    }
+
+    async fn drop(
+        self: Rc<Self>,
+        params: main_view::DropParams<any_pointer::Owned>,
+        _: main_view::DropResults<any_pointer::Owned>,
+    ) -> Result<(), Error> {
+        let id = params.get()?.get_object_id()?;
+        let hooks = self.bridge.hooks.as_ref().ok_or_else(|| unimplemented("drop"))?;
+        let mut request = hooks.get().await?.drop_request();
+        request.get().set_object_id(application_id(id)?)?;
+        request.send().promise.await?;
+        Ok(())
+    }
+}
+
+/// Turns a missing context into one that fails when it is used: most apps never do.
+fn or_broken(context: Result<session_context::Client, Error>) -> session_context::Client {
+    context.unwrap_or_else(|error| capnp_rpc::new_broken_cap(error).cast_to())
+}
+
+/// Unwraps the id that the app's hooks gave out.
+fn application_id(id: any_pointer::Reader<'_>) -> Result<any_pointer::Reader<'_>, Error> {
+    match id.get_as::<bridge_object_id::Reader<'_>>()?.which()? {
+        bridge_object_id::Application(id) => Ok(id),
+        bridge_object_id::HttpApi(_) => Err(unimplemented("object id of a powerbox API")),
+    }
+}
+
+fn unimplemented(what: &str) -> Error {
+    Error::unimplemented(format!("{what} is not implemented by this bridge"))
+}

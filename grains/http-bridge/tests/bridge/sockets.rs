@@ -1,0 +1,138 @@
+//! The doors for the app: the Cap'n Proto socket and the HTTP proxy.
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::spawn_local;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use crate::harness::{Bridge, run};
+
+/// Connects as the app does, exporting `hooks` if there are any.
+pub async fn connect(
+    bridge: &Bridge,
+    hooks: Option<capnp::capability::Client>,
+) -> sandstorm_http_bridge::Client {
+    let socket = UnixStream::connect(bridge.directory.path().join("api"))
+        .await
+        .unwrap();
+    let (read, write) = socket.into_split();
+    let options = capnp::message::ReaderOptions::new();
+    let network = twoparty::VatNetwork::new(read.compat(), write.compat_write(), Side::Client, options);
+    let mut system = RpcSystem::new(Box::new(network), hooks);
+    let client = system.bootstrap(Side::Server);
+    spawn_local(system);
+    client
+}
+
+async fn context_is_found(api: &sandstorm_http_bridge::Client, id: &str) -> bool {
+    let mut request = api.get_session_context_request();
+    request.get().set_id(id);
+    let Ok(answer) = request.send().promise.await else {
+        return false;
+    };
+    let context = answer.get().unwrap().get_context().unwrap();
+    context.close_request().send().promise.await.is_ok()
+}
+
+#[test]
+fn the_app_reaches_the_platform_and_the_contexts_of_open_sessions() {
+    run(async {
+        let (bridge, _app) = Bridge::simple().await;
+        let session = bridge.alice().await;
+        for _ in 0..3 {
+            let api = connect(&bridge, None).await;
+            let platform = api.get_sandstorm_api_request().send().pipeline.get_api();
+            let answer = platform.get_identity_id_request().send().promise.await.unwrap();
+            assert_eq!(answer.get().unwrap().get_id().unwrap(), b"the platform");
+            assert!(context_is_found(&api, "0").await);
+            assert!(!context_is_found(&api, "1").await);
+            assert!(!context_is_found(&api, "").await);
+        }
+        let api = connect(&bridge, None).await;
+        let second = bridge.alice().await;
+        assert!(context_is_found(&api, "1").await);
+        drop(session);
+        while context_is_found(&api, "0").await {
+            tokio::task::yield_now().await;
+        }
+        assert!(context_is_found(&api, "1").await);
+        drop(second);
+        while context_is_found(&api, "1").await {
+            tokio::task::yield_now().await;
+        }
+
+        let mut request = api.get_saved_identity_request();
+        request.get().set_identity_id("00");
+        let error = request.send().promise.await.err().unwrap();
+        assert_eq!(error.kind, capnp::ErrorKind::Unimplemented);
+    });
+}
+
+#[test]
+fn a_session_without_a_context_works_until_the_context_is_needed() {
+    run(async {
+        let (bridge, app) = Bridge::simple().await;
+        let session = bridge.open_without_context().await;
+        let call = session.get_request().send().promise;
+        let (response, _) = tokio::join!(call, app.answer("HTTP/1.1 204 No Content\r\n\r\n"));
+        response.unwrap();
+        assert!(!context_is_found(&connect(&bridge, None).await, "0").await);
+    });
+}
+
+#[test]
+fn a_connection_that_speaks_nonsense_hurts_only_itself() {
+    run(async {
+        let (bridge, _app) = Bridge::simple().await;
+        let _session = bridge.alice().await;
+        let mut socket = UnixStream::connect(bridge.directory.path().join("api"))
+            .await
+            .unwrap();
+        socket.write_all(&[0xff; 100]).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest).await;
+        assert!(context_is_found(&connect(&bridge, None).await, "0").await);
+    });
+}
+
+#[test]
+fn the_proxy_says_that_it_holds_no_capability() {
+    run(async {
+        let (bridge, app) = Bridge::simple().await;
+        let _session = bridge.alice().await;
+        let [high, low] = app.port().to_be_bytes();
+        let body = "x".repeat(100_000);
+        let claim = format!(
+            "POST http://http-bridge/session/0/claim HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        for (request, status) in [
+            (
+                "GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n",
+                "404 Not Found",
+            ),
+            (
+                "GET http://x/ HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+                "404 Not Found",
+            ),
+            ("CONNECT example.com:443 HTTP/1.1\r\n\r\n", "501 Not Implemented"),
+            (&claim, "501 Not Implemented"),
+            ("\x16\x03\x01 nonsense\r\n\r\n", "400 Bad Request"),
+        ] {
+            let mut socket = TcpStream::connect(format!("127.15.{high}.{low}:15239"))
+                .await
+                .unwrap();
+            socket.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+                "{request:.40}: {answer}"
+            );
+            assert!(answer.contains("\r\nConnection: close\r\n"));
+        }
+    });
+}

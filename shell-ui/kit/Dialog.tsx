@@ -1,0 +1,50 @@
+import { type JSX, Show, createEffect, createUniqueId, onCleanup } from "solid-js";
+
+export interface DialogProps {
+  open: boolean;
+  onClose: () => void;
+  title: JSX.Element;
+  children: JSX.Element;
+}
+
+/** A question or a form in front of the page. The browser keeps the focus inside and gives it back. */
+export function Dialog(props: DialogProps): JSX.Element {
+  return (
+    <Show when={props.open}>
+      <OpenDialog {...props} />
+    </Show>
+  );
+}
+
+function OpenDialog(props: DialogProps): JSX.Element {
+  const id = createUniqueId();
+  let dialog!: HTMLDialogElement;
+  const before = document.activeElement;
+  createEffect(() => {
+    dialog.showModal();
+    onCleanup(() => {
+      dialog.close();
+      // Closed and gone in one step, the browser has no time to give the focus back.
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+    });
+  });
+  return (
+    <dialog
+      ref={dialog}
+      class="k-dialog"
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault();
+        props.onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === dialog) props.onClose();
+      }}
+    >
+      <div class="k-dialog-inside">
+        <h2 id={id}>{props.title}</h2>
+        {props.children}
+      </div>
+    </dialog>
+  );
+}

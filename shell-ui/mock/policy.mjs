@@ -1,0 +1,32 @@
+// The headers of the shell's pages, as the edge sends them.
+
+/** The content security policy for a shell at `authority` (host and port). */
+export function contentSecurityPolicy(scheme, authority) {
+  const sessions = `${scheme}://*.${authority}`;
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "font-src 'self'",
+    "manifest-src 'self'",
+    `frame-src ${sessions}`,
+    `form-action 'self' ${sessions}`,
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join("; ");
+}
+
+export function pageHeaders(scheme, authority) {
+  return {
+    "Content-Security-Policy": contentSecurityPolicy(scheme, authority),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Origin-Agent-Cluster": "?1",
+    "Referrer-Policy": "strict-origin",
+    "X-Content-Type-Options": "nosniff",
+  };
+}

@@ -1,0 +1,343 @@
+// Answers the shell API (docs/shell-api.md) and session hosts from memory: for development and tests without a server.
+// Behaves as the broker and the edge do where the shell can see it, refusals included.
+
+import { randomBytes } from "node:crypto";
+
+import { household, makeGrain, packages, picture } from "./samples.mjs";
+
+const SECRET = "a".repeat(64);
+
+/** `pace` is how long each step of an upload and of a start takes, in milliseconds. */
+export function createMock({ pace = 120 } = {}) {
+  const state = {
+    setUp: true,
+    secret: SECRET,
+    me: { name: "Ada Lovelace", handle: "ada", password: "correct horse battery" },
+    cookies: new Set(),
+    /** Packages by id, staged and installed. */
+    packages: new Map(),
+    apps: new Map(),
+    grains: new Map(),
+    pages: new Map(),
+    warnings: [],
+    failures: 0,
+    streams: new Set(),
+    logs: new Set(),
+    /** Answers every call as a server that is being restarted. */
+    down: false,
+    /** How the next open ends. */
+    failNextStart: false,
+    handedOver: [],
+  };
+
+  const later = (steps, run) => new Promise((done) => setTimeout(() => done(run?.()), steps * pace));
+
+  function seed() {
+    state.setUp = true;
+    for (const name of ["calendar", "wiki", "board"]) install(packages[name]);
+    for (const grain of household()) state.grains.set(grain.id, grain);
+  }
+
+  /** As if the server were new. */
+  function reset({ setUp = false } = {}) {
+    for (const response of [...state.streams, ...state.logs]) response.destroy();
+    state.setUp = setUp;
+    state.down = false;
+    state.failures = 0;
+    for (const part of [state.cookies, state.packages, state.apps, state.grains, state.pages, state.streams, state.logs]) part.clear();
+    state.handedOver.length = 0;
+  }
+
+  /** As if the server had been stopped and started: sessions of pages are gone, and everything sleeps. */
+  function restart() {
+    state.pages.clear();
+    for (const grain of state.grains.values()) grain.state = "asleep";
+    for (const response of [...state.streams, ...state.logs]) response.destroy();
+  }
+
+  function install(pack) {
+    state.packages.set(pack.packageId, pack);
+    const { packageId, appId, title, version, marketingVersion, author, icon, actions } = pack;
+    const app = { appId, packageId, title, version, marketingVersion, author, icon, actions };
+    state.apps.set(appId, app);
+    return app;
+  }
+
+  function view(pack) {
+    const app = state.apps.get(pack.appId);
+    const installed = app?.packageId === pack.packageId;
+    const { picture: _, ...shown } = pack;
+    return {
+      ...shown,
+      state: installed ? "installed" : "staged",
+      replaces: app && !installed ? { version: app.version, marketingVersion: app.marketingVersion } : null,
+    };
+  }
+
+  function tell(event) {
+    for (const response of state.streams) response.write(`data: ${JSON.stringify(event)}\n\n`);
+  }
+
+  function change(grain, facts) {
+    Object.assign(grain, facts);
+    tell({ type: "grain", grain });
+    return grain;
+  }
+
+  function handle(request, response, next) {
+    const [host] = (request.headers.host ?? "").split(":");
+    const url = new URL(request.url, `http://${request.headers.host}`);
+    if (host.startsWith("ui-")) return void session(host, request, response, url);
+    if (!url.pathname.startsWith("/api/")) return next();
+    if (state.down) return void response.destroy();
+    answer(request, response, url).catch((error) => {
+      if (error instanceof Refusal) return json(response, error.status, { error: error.body });
+      console.error(error);
+      if (!response.headersSent) json(response, 500, { error: { code: "unavailable", message: "The mock failed." } });
+    });
+  }
+
+  async function answer(request, response, url) {
+    const { method } = request;
+    const path = url.pathname.slice("/api/".length).split("/");
+    if (method !== "GET" && request.headers["x-percloud"] !== "1") throw new Refusal(403, "cross-site", "Refused.");
+    const cookie = /(?:^|; )percloud=([0-9a-f]+)/.exec(request.headers.cookie ?? "")?.[1];
+    const signedIn = state.cookies.has(cookie);
+    const signIn = (status) => {
+      const fresh = randomBytes(16).toString("hex");
+      state.cookies.add(fresh);
+      json(response, status, { name: state.me.name, handle: state.me.handle }, { "Set-Cookie": `percloud=${fresh}; HttpOnly; SameSite=Strict; Path=/` });
+    };
+
+    switch (`${method} ${path[0]}`) {
+      case "GET settings":
+        return json(response, 200, { title: "Percloud", version: "0.1.0", setUp: state.setUp, signedIn, warnings: [] });
+      case "POST setup": {
+        const body = await document(request);
+        if (state.setUp) throw new Refusal(409, "already-set-up", "This server is already set up; sign in instead.");
+        if (body.secret !== state.secret) throw new Refusal(403, "wrong-secret", "That is not the setup secret.");
+        if (body.password.length < 10) throw new Refusal(400, "weak-password", "A password has at least 10 characters.");
+        state.me = { name: body.name, handle: body.handle, password: body.password };
+        state.setUp = true;
+        return signIn(201);
+      }
+      case "POST session": {
+        const body = await document(request);
+        if (state.failures >= 3) throw new Refusal(429, "too-many-attempts", "Too many attempts.", { retryAfter: 30 });
+        if (body.handle !== state.me.handle || body.password !== state.me.password) {
+          state.failures += 1;
+          throw new Refusal(403, "wrong-credentials", "That handle and password do not go together.");
+        }
+        return signIn(200);
+      }
+      default:
+    }
+    if (!signedIn) throw new Refusal(401, "signed-out", "Sign in first.");
+
+    switch (`${method} ${path[0]}`) {
+      case "DELETE session":
+        state.cookies.delete(cookie);
+        return response.writeHead(204).end();
+      case "GET me":
+        return json(response, 200, { name: state.me.name, handle: state.me.handle });
+      case "GET home":
+        return json(response, 200, { apps: [...state.apps.values()], grains: [...state.grains.values()], warnings: state.warnings });
+      case "GET events":
+        response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+        response.write('data: {"type":"hello"}\n\n');
+        state.streams.add(response);
+        return response.on("close", () => state.streams.delete(response));
+      case "POST packages":
+        return upload(request, response);
+      case "POST grains": {
+        const body = await document(request);
+        const app = [...state.apps.values()].find((one) => one.packageId === body.packageId);
+        const action = app?.actions.find((one) => one.index === body.action);
+        if (!action) throw new Refusal(400, "bad-request", "This app has no such action.");
+        const title = body.title ?? action.noun[0].toUpperCase() + action.noun.slice(1);
+        const grain = makeGrain(app, { title, noun: action.noun });
+        state.grains.set(grain.id, grain);
+        tell({ type: "grain", grain });
+        return json(response, 201, grain);
+      }
+      default:
+    }
+
+    const [kind, id, act, name] = path;
+    if (kind === "packages") {
+      const pack = state.packages.get(id);
+      if (!pack) throw new Refusal(404, "not-found", "There is nothing here.");
+      if (method === "GET" && !act) return json(response, 200, view(pack));
+      if (method === "GET" && act === "icons" && name && pack.picture) {
+        response.writeHead(200, { "Content-Type": "image/svg+xml", "Cache-Control": "private, max-age=31536000, immutable", "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'" });
+        return response.end(picture(pack.picture));
+      }
+      if (method === "POST" && act === "install") {
+        const app = install(pack);
+        tell({ type: "app", app });
+        return json(response, 200, app);
+      }
+      if (method === "DELETE") {
+        const installed = state.apps.get(pack.appId)?.packageId === id;
+        if (installed && [...state.grains.values()].some((grain) => grain.appId === pack.appId)) {
+          throw new Refusal(409, "in-use", "Things made with this app still exist; delete them first.");
+        }
+        state.packages.delete(id);
+        if (installed) {
+          state.apps.delete(pack.appId);
+          tell({ type: "app-removed", appId: pack.appId });
+        }
+        return response.writeHead(204).end();
+      }
+    }
+    if (kind === "grains") {
+      const grain = state.grains.get(id);
+      if (!grain) throw new Refusal(404, "not-found", "There is nothing here.");
+      if (method === "GET" && !act) return json(response, 200, grain);
+      if (method === "GET" && act === "log") return log(grain, response);
+      if (method === "PATCH") {
+        const body = await document(request);
+        if (body.title !== undefined && body.title.trim() === "") throw new Refusal(400, "bad-request", "A title cannot be empty.");
+        return json(response, 200, change(grain, body));
+      }
+      if (method === "DELETE") {
+        if (grain.trashed === null) throw new Refusal(409, "not-in-trash", "Move this to the trash first.");
+        state.grains.delete(id);
+        tell({ type: "grain-deleted", id });
+        return response.writeHead(204).end();
+      }
+      if (method === "POST" && act === "trash") return json(response, 200, change(grain, { trashed: Date.now(), state: "asleep" }));
+      if (method === "POST" && act === "restore") return json(response, 200, change(grain, { trashed: null }));
+      if (method === "POST" && act === "restart") return json(response, 200, change(grain, { state: "asleep", problem: null }));
+      if (method === "POST" && act === "open") {
+        const body = await document(request);
+        if (grain.trashed !== null) throw new Refusal(409, "in-trash", "This is in the trash; restore it to use it.");
+        const label = `ui-${randomBytes(16).toString("hex")}`;
+        const secret = randomBytes(32).toString("hex");
+        const started = start(grain);
+        state.pages.set(label, { grain: id, secret, cookie: undefined, path: body.path ?? "/", started });
+        return json(response, 200, { host: `http://${label}.${request.headers.host}`, secret });
+      }
+    }
+    throw new Refusal(404, "not-found", "There is nothing here.");
+  }
+
+  async function start(grain) {
+    if (grain.state === "running") return true;
+    change(grain, { state: "starting", problem: null });
+    const fails = state.failNextStart;
+    state.failNextStart = false;
+    await later(4);
+    if (fails) change(grain, { state: "failed", problem: "The app stopped with code 1 before it answered." });
+    else change(grain, { state: "running", lastUsed: Date.now(), size: grain.size ?? 184_000 });
+    return !fails;
+  }
+
+  async function upload(request, response) {
+    const uploadId = request.headers["x-upload-id"] ?? "";
+    if (!/^[\w-]{1,64}$/.test(uploadId)) throw new Refusal(400, "bad-request", "The header X-Upload-Id is missing.");
+    let gone = false;
+    response.on("close", () => (gone = !response.writableEnded));
+    const total = Number(request.headers["content-length"] ?? 0);
+    let first = "";
+    let done = 0;
+    for await (const chunk of request) {
+      if (first === "") first = chunk.toString("latin1", 0, 64);
+      done += chunk.length;
+    }
+    const name = first.split(/\s/, 1)[0];
+    for (const stage of ["verifying", "unpacking"]) {
+      for (let part = 1; part <= 4; part += 1) {
+        if (gone) return;
+        tell({ type: "upload", uploadId, stage, done: Math.round((total * part) / 4), total });
+        await later(1);
+      }
+      if (stage === "verifying" && !(name in packages)) {
+        const reason = name === "tampered" ? "bad-signature" : "wrong-magic";
+        tell({ type: "upload", uploadId, stage: "failed", done, total });
+        throw new Refusal(422, "bad-package", `This is not a package: ${reason}.`, { reason });
+      }
+    }
+    tell({ type: "upload", uploadId, stage: "done", done, total });
+    state.packages.set(packages[name].packageId, packages[name]);
+    json(response, 201, view(packages[name]));
+  }
+
+  function log(grain, response) {
+    response.writeHead(200, { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" });
+    response.write(`** starting ${grain.title}\n\u001b[32minfo\u001b[0m listening on port 8000\n`);
+    let count = 0;
+    const timer = setInterval(() => response.write(`GET /day/${(count += 1)} 200 ${3 + (count % 9)} ms\n`), pace * 2);
+    state.logs.add(response);
+    response.on("close", () => {
+      clearInterval(timer);
+      state.logs.delete(response);
+    });
+  }
+
+  /** A session host: hands over, then shows a page that speaks to the shell as Sandstorm apps do. */
+  async function session(host, request, response, url) {
+    const [label] = host.split(".");
+    const page = state.pages.get(label);
+    const closed = (status, text) => response.writeHead(status, { "Content-Type": "text/html; charset=utf-8" }).end(`<!doctype html><meta name="color-scheme" content="light dark"><p>${text}`);
+    if (state.down) return response.destroy();
+    if (!page) return closed(404, "This page is closed. Open it again from Percloud.");
+    if (url.pathname === "/_percloud/enter") {
+      const body = await text(request);
+      const fits = request.method === "POST" && page.secret !== undefined && body === `secret=${page.secret}`;
+      state.handedOver.push({ fits, origin: request.headers.origin, referer: request.headers.referer, url: request.url });
+      if (!fits) return closed(404, "This page was opened already, or too long ago. Open it again from Percloud.");
+      page.secret = undefined;
+      page.cookie = randomBytes(16).toString("hex");
+      await page.started;
+      return response.writeHead(303, { Location: page.path, "Set-Cookie": `page=${page.cookie}; HttpOnly; Path=/` }).end();
+    }
+    if (!request.headers.cookie?.includes(`page=${page.cookie}`)) return closed(404, "This page is closed. Open it again from Percloud.");
+    if (!(await page.started)) return closed(503, "The app did not start.");
+    const grain = state.grains.get(page.grain);
+    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": `default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors http://${host.slice(label.length + 1)}:${url.port}` });
+    response.end(appPage(grain, url.pathname));
+  }
+
+  return { handle, state, seed, reset, restart, tell, change, packages };
+}
+
+class Refusal extends Error {
+  constructor(status, code, message, more) {
+    super(message);
+    this.status = status;
+    this.body = { code, message, ...more };
+  }
+}
+
+function json(response, status, value, headers = {}) {
+  response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store", ...headers }).end(JSON.stringify(value));
+}
+
+async function text(request) {
+  let all = "";
+  for await (const chunk of request) all += chunk;
+  return all;
+}
+
+async function document(request) {
+  const body = await text(request);
+  return body === "" ? {} : JSON.parse(body);
+}
+
+const escape = (words) => words.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/** A page such as an app might show; it tells the shell its title and where in it one is. */
+function appPage(grain, path) {
+  const days = Array.from({ length: 35 }, (_, at) => `<td>${(at % 31) + 1}`);
+  const rows = Array.from({ length: 5 }, (_, at) => `<tr>${days.slice(at * 7, at * 7 + 7).join("")}`).join("");
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(grain.title)}</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;margin:1.5rem;color:#222;background:#fff}table{width:100%;border-collapse:collapse;table-layout:fixed}td{border:1px solid #ddd;height:4rem;padding:.25rem .5rem;vertical-align:top;color:#555}button{font:inherit;padding:.5rem 1rem}</style>
+<h1>${escape(grain.noun)}</h1><p id="where">${escape(path)}</p>
+<p><button id="next">Go to June</button> <button id="evil">Misbehave</button></p><table>${rows}</table>
+<script>
+const say = (message) => window.parent.postMessage(message, "*");
+next.onclick = () => { history.pushState(null, "", "/june"); where.textContent = "/june"; say({ setPath: "/june" }); say({ setTitle: "June" }); };
+evil.onclick = () => { say({ setPath: "//evil.example/" }); say({ setPath: "javascript:alert(1)" }); say({ setTitle: { toString: 1 } }); say("x"); say(null); say({ setPath: "/june/31" }); };
+</script>`;
+}

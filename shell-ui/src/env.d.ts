@@ -1,0 +1,5 @@
+/// <reference types="vite/client" />
+
+declare module "percloud-dom" {
+  export * from "solid-js/web";
+}

@@ -1,0 +1,99 @@
+// How sizes, times and foreign words are shown.
+
+/** Bytes in the person's language: "340 kB", "1.2 MB". Units of 1000, as file managers and phones count. */
+export function formatSize(bytes: number, language: string): string {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
+  let unit = 0;
+  let amount = Math.max(0, bytes);
+  while (unit < units.length - 1 && amount >= 999.5) {
+    amount /= 1000;
+    unit += 1;
+  }
+  return new Intl.NumberFormat(language, {
+    style: "unit",
+    unit: units[unit] ?? "byte",
+    unitDisplay: unit === 0 ? "long" : "short",
+    maximumFractionDigits: unit > 0 && amount < 9.95 ? 1 : 0,
+  }).format(amount);
+}
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** When something was, as one would say it: "5 minutes ago", "yesterday", "3 March". `undefined` for just now. */
+export function formatWhen(time: number, now: number, language: string): string | undefined {
+  const past = Math.max(0, now - time);
+  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  if (past < MINUTE) return undefined;
+  if (past < HOUR) return relative.format(-Math.floor(past / MINUTE), "minute");
+  const days = daysBetween(time, now);
+  if (days === 0) return relative.format(-Math.floor(past / HOUR), "hour");
+  if (days < 7) return relative.format(-days, "day");
+  const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear();
+  return new Intl.DateTimeFormat(language, {
+    day: "numeric",
+    month: "long",
+    ...(sameYear ? {} : { year: "numeric" }),
+  }).format(time);
+}
+
+/** The exact time, for those who ask for it. */
+export function formatExact(time: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" }).format(time);
+}
+
+export type Period = "today" | "week" | "earlier";
+
+/** The heading under which something last used at `time` is listed. */
+export function periodOf(time: number, now: number): Period {
+  const days = daysBetween(time, now);
+  return days <= 0 ? "today" : days < 7 ? "week" : "earlier";
+}
+
+/** How many midnights lie between two times, on the person's own calendar. */
+function daysBetween(time: number, now: number): number {
+  const midnight = (at: number) => {
+    const date = new Date(at);
+    // At noon, so that a change of clocks does not make a day vanish.
+    return new Date(date.getFullYear(), date.getMonth(), date.getDate(), 12).getTime();
+  };
+  return Math.round((midnight(now) - midnight(time)) / DAY);
+}
+
+/** Words that a package or a person chose, as they may be shown: one line, bounded, without characters that turn text
+ * around or hide. The element that shows them isolates their direction. */
+export function plain(text: string | null | undefined, limit = 120): string {
+  const clean = (text ?? "")
+    .slice(0, 4 * limit)
+    .replace(/[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "")
+    .replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ")
+    .trim();
+  const characters = [...clean];
+  return characters.length > limit ? `${characters.slice(0, limit - 1).join("").trimEnd()}…` : clean;
+}
+
+/** Longer foreign text with its line breaks, such as a licence. */
+export function plainText(text: string | null | undefined, limit = 100_000): string {
+  const clean = (text ?? "")
+    .slice(0, limit)
+    .replace(/\r\n?/g, "\n")
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "");
+  return (text ?? "").length > limit ? `${clean}…` : clean;
+}
+
+/** An address that a package gives, if it is one of the web; `undefined` for everything else. */
+export function webAddress(text: string | null | undefined): URL | undefined {
+  if (!text || text.length > 1000) return undefined;
+  try {
+    const url = new URL(text);
+    return (url.protocol === "https:" || url.protocol === "http:") && url.username === "" && url.password === "" ? url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An icon's address, if it is where icons are. */
+export function iconAddress(icon: string | null): string | undefined {
+  return icon !== null && /^\/api\/packages\/[\w-]{1,128}\/icons\/\w{1,32}$/.test(icon) ? icon : undefined;
+}

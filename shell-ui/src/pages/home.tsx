@@ -1,0 +1,298 @@
+// Everything the person has, and the way to something new.
+
+import { For, type JSX, Match, Show, Switch, createMemo, createSignal } from "solid-js";
+
+import {
+  Button,
+  ButtonLink,
+  EmptyState,
+  ListIcon,
+  Menu,
+  MenuItem,
+  MenuLink,
+  Notice,
+  PencilIcon,
+  PlusIcon,
+  SearchIcon,
+  Skeleton,
+  TrashIcon,
+} from "../../kit/index.ts";
+import { RenameDialog, createThing, moveToTrash } from "../acts.tsx";
+import type { App, Grain } from "../api/types.ts";
+import { type Period, periodOf, plain } from "../format.ts";
+import { Picture, Trouble } from "../parts.tsx";
+import { paths } from "../routes.ts";
+import { known, refresh, things, usedAt } from "../state.ts";
+import { Foreign, Phrase, count, exact, s, say, when } from "../strings/index.tsx";
+import { usePageTitle } from "../title.ts";
+
+const PERIODS: Period[] = ["today", "week", "earlier"];
+/** From this many things on, searching is faster than looking. */
+const WORTH_SEARCHING = 5;
+
+export function HomePage(): JSX.Element {
+  usePageTitle(() => s.home.title);
+  const apps = () => [...(known.apps ?? [])].sort((a, b) => a.title.localeCompare(b.title));
+  return (
+    <main class="page" id="content" tabindex="-1">
+      <h1 tabindex="-1">
+        <Phrase of={s.home.greeting} with={{ name: known.me?.name ?? "" }} />
+      </h1>
+      <For each={known.warnings}>
+        {(warning) => (
+          <Notice kind="warning">
+            <p>
+              <Foreign text={warning.message} limit={400} />
+            </p>
+          </Notice>
+        )}
+      </For>
+      <Show when={known.homeProblem}>{(problem) => <Trouble problem={problem()} retry={() => void refresh()} />}</Show>
+      <Switch>
+        <Match when={known.apps === undefined || known.grains === undefined}>
+          <Show when={!known.homeProblem}>
+            <Loading />
+          </Show>
+        </Match>
+        <Match when={apps().length === 0 && things().length === 0}>
+          <EmptyState picture={<PlusIcon size={32} />} title={s.home.emptyTitle}>
+            <p class="k-soft">{s.home.emptyText}</p>
+            <ButtonLink kind="primary" href={paths.choose}>
+              {s.home.emptyAction}
+            </ButtonLink>
+          </EmptyState>
+        </Match>
+        <Match when={true}>
+          <div class="home">
+            <aside class="home-apps">
+              <NewThings apps={apps()} />
+            </aside>
+            <Things />
+          </div>
+        </Match>
+      </Switch>
+    </main>
+  );
+}
+
+function Loading(): JSX.Element {
+  return (
+    <div>
+      <p class="k-hidden" role="status">
+        {s.home.loading}
+      </p>
+      <div class="home">
+        <div class="home-apps">
+          <div class="new-list">
+            <For each={[1, 2, 3]}>{() => <Skeleton class="skeleton-new" />}</For>
+          </div>
+        </div>
+        <div class="list">
+          <For each={[1, 2, 3, 4]}>
+            {() => (
+              <div class="row">
+                <Skeleton class="skeleton-icon" />
+                <div class="row-words">
+                  <Skeleton class="skeleton-line" />
+                  <Skeleton class="skeleton-line skeleton-short" />
+                </div>
+              </div>
+            )}
+          </For>
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function NewThings(props: { apps: App[] }): JSX.Element {
+  const [creating, setCreating] = createSignal<string>();
+  const create = (app: App, index: number) => {
+    if (creating()) return;
+    setCreating(`${app.appId} ${index}`);
+    void createThing(app.packageId, index).finally(() => setCreating(undefined));
+  };
+  return (
+    <>
+      <section aria-labelledby="start-new">
+        <h2 id="start-new" class="eyebrow">
+          {s.home.startNew}
+        </h2>
+        <ul class="new-list">
+          <For each={props.apps}>
+            {(app) => (
+              <For each={app.actions}>
+                {(action) => (
+                  <li>
+                    <Button
+                      class="new-button"
+                      busy={creating() === `${app.appId} ${action.index}`}
+                      title={plain(action.description, 200) || plain(app.title)}
+                      onClick={() => create(app, action.index)}
+                    >
+                      <Picture of={app} size="small" />
+                      <span class="new-name">
+                        <Phrase of={s.home.newThing} with={{ noun: plain(action.noun, 60) }} />
+                      </span>
+                    </Button>
+                  </li>
+                )}
+              </For>
+            )}
+          </For>
+          <li>
+            <ButtonLink class="new-button new-install" href={paths.choose}>
+              <span class="new-plus" aria-hidden="true">
+                <PlusIcon />
+              </span>
+              <span class="new-name">{s.home.installAnother}</span>
+            </ButtonLink>
+          </li>
+        </ul>
+      </section>
+      <section class="home-app-list" aria-labelledby="your-apps">
+        <h2 id="your-apps" class="eyebrow">
+          {s.home.apps}
+        </h2>
+        <ul class="app-links">
+          <For each={props.apps}>
+            {(app) => (
+              <li>
+                <a href={paths.app(app.appId)}>
+                  <Foreign text={app.title} limit={60} />
+                </a>
+              </li>
+            )}
+          </For>
+        </ul>
+      </section>
+    </>
+  );
+}
+
+function Things(): JSX.Element {
+  const [query, setQuery] = createSignal("");
+  const [renaming, setRenaming] = createSignal<Grain>();
+  const wanted = () => query().trim().toLocaleLowerCase();
+  const found = createMemo(() => {
+    const text = wanted();
+    return text === ""
+      ? things()
+      : things().filter((grain) => `${grain.title}\n${grain.appTitle}\n${grain.noun}`.toLocaleLowerCase().includes(text));
+  });
+  const groups = createMemo(() => {
+    const now = Date.now();
+    const all = found();
+    return PERIODS.map((period) => ({ period, grains: all.filter((grain) => periodOf(usedAt(grain), now) === period) })).filter(
+      (group) => group.grains.length > 0,
+    );
+  });
+
+  return (
+    <section class="things" aria-labelledby="things-title">
+      <div class="things-head">
+        <h2 id="things-title" class="eyebrow">
+          {s.home.recent}
+        </h2>
+      </div>
+      <Show when={things().length >= WORTH_SEARCHING}>
+        <div class="search" role="search">
+          <SearchIcon />
+          <input
+            class="k-input"
+            type="search"
+            aria-label={s.home.search}
+            placeholder={s.home.search}
+            value={query()}
+            onInput={(event) => setQuery(event.currentTarget.value)}
+            onKeyDown={(event) => {
+              if (event.key === "Escape") setQuery("");
+            }}
+            autocomplete="off"
+            enterkeyhint="search"
+          />
+        </div>
+      </Show>
+      <p class="k-hidden" role="status">
+        {wanted() ? count(s.home.found, found().length) : ""}
+      </p>
+      <Show
+        when={things().length > 0}
+        fallback={
+          <div class="quiet-empty">
+            <h3>{s.home.noThingsTitle}</h3>
+            <p class="k-soft">{s.home.noThingsText}</p>
+          </div>
+        }
+      >
+        <Show when={found().length > 0} fallback={<p class="k-soft quiet-empty">{say(s.home.searchNothing, { query: plain(query(), 60) })}</p>}>
+          <For each={groups()}>
+            {(group) => (
+              <div class="group">
+                <h3 class="group-name">{s.home.periods[group.period]}</h3>
+                <ul class="list">
+                  <For each={group.grains}>{(grain) => <ThingRow grain={grain} onRename={() => setRenaming(grain)} />}</For>
+                </ul>
+              </div>
+            )}
+          </For>
+        </Show>
+      </Show>
+      <RenameDialog grain={renaming()} onClose={() => setRenaming(undefined)} />
+    </section>
+  );
+}
+
+/** One thing: where to, what it is, when it was used, and what can be done with it. */
+export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Element {
+  return (
+    <li class="row">
+      <Picture of={props.grain} />
+      <div class="row-words">
+        <a class="row-link" href={paths.grain(props.grain.id)}>
+          <Foreign text={props.grain.title} />
+        </a>
+        <p class="row-about">
+          <State grain={props.grain} />
+          <span>
+            <Foreign text={props.grain.appTitle} limit={60} />
+            {" · "}
+            <Show when={props.grain.lastUsed} fallback={s.home.neverUsed}>
+              {(time) => (
+                <time datetime={new Date(time()).toISOString()} title={exact(time())}>
+                  {when(time())}
+                </time>
+              )}
+            </Show>
+          </span>
+        </p>
+      </div>
+      <Menu label={say(s.home.moreFor, { title: plain(props.grain.title) })}>
+        <MenuItem icon={<PencilIcon />} onSelect={props.onRename}>
+          {s.thing.rename}
+        </MenuItem>
+        <MenuLink icon={<ListIcon />} href={paths.log(props.grain.id)}>
+          {s.thing.log}
+        </MenuLink>
+        <MenuItem icon={<TrashIcon />} danger onSelect={() => void moveToTrash(props.grain)}>
+          {s.thing.trash}
+        </MenuItem>
+      </Menu>
+    </li>
+  );
+}
+
+function State(props: { grain: Grain }): JSX.Element {
+  const words = () =>
+    ({ running: s.home.running, starting: s.home.starting, failed: s.home.failed, asleep: undefined })[props.grain.state];
+  return (
+    <Show when={words()}>
+      {(text) => (
+        <span class="state" data-state={props.grain.state}>
+          <i aria-hidden="true" />
+          {text()}
+        </span>
+      )}
+    </Show>
+  );
+}

@@ -1,0 +1,62 @@
+// Pieces that several pages share and that know what the shell knows.
+
+import { type JSX, Show, createSignal, onCleanup } from "solid-js";
+
+import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon } from "../kit/index.ts";
+import type { Problem } from "./api/problem.ts";
+import { iconAddress } from "./format.ts";
+import { paths } from "./routes.ts";
+import { known } from "./state.ts";
+import { explain, s } from "./strings/index.tsx";
+
+/** Shows something only if it takes long enough to be noticed. */
+export function Late(props: { after?: number; children: JSX.Element }): JSX.Element {
+  const [shown, setShown] = createSignal(false);
+  const timer = setTimeout(() => setShown(true), props.after ?? 300);
+  onCleanup(() => clearTimeout(timer));
+  return <Show when={shown()}>{props.children}</Show>;
+}
+
+/** Says when the server has been out of reach for a moment; short losses are nobody's business. */
+export function Connection(): JSX.Element {
+  return (
+    <div class="connection" role="status">
+      <Show when={known.connection === "down"}>
+        <Late after={1500}>
+          <p>
+            <OfflineIcon /> {s.connection.lost}
+          </p>
+        </Late>
+      </Show>
+    </div>
+  );
+}
+
+export function NotFound(): JSX.Element {
+  return (
+    <EmptyState level={1} picture={<SearchIcon size={32} />} title={s.notFound.title}>
+      <p class="k-soft">{s.notFound.text}</p>
+      <ButtonLink kind="primary" href={paths.home}>
+        {s.goHome}
+      </ButtonLink>
+    </EmptyState>
+  );
+}
+
+/** The picture of a thing or an app. */
+export function Picture(props: {
+  of: { appId: string; icon: string | null };
+  size?: "small" | "medium" | "large";
+}): JSX.Element {
+  return <AppIcon appId={props.of.appId} src={iconAddress(props.of.icon)} size={props.size ?? "medium"} />;
+}
+
+/** What went wrong on a page, and the way out. */
+export function Trouble(props: { problem: Problem; retry?: () => void }): JSX.Element {
+  return (
+    <Notice kind="problem">
+      <p>{explain(props.problem)}</p>
+      <Show when={props.retry}>{(retry) => <Button onClick={() => retry()()}>{s.tryAgain}</Button>}</Show>
+    </Notice>
+  );
+}

@@ -1,0 +1,62 @@
+// Addresses of the shell: the address says what is on the screen, and nothing else does.
+
+export type Route =
+  | { page: "home" }
+  | { page: "setup" }
+  | { page: "sign-in" }
+  | { page: "choose" }
+  | { page: "install"; packageId: string }
+  | { page: "app"; appId: string }
+  | { page: "grain"; id: string }
+  | { page: "log"; id: string }
+  | { page: "trash" }
+  | { page: "unknown" };
+
+/** Reads a path. Ids are opaque; here they only must look like ids. */
+export function parseRoute(path: string): Route {
+  const parts = path.split("/").filter((part) => part !== "");
+  const [first, second, third] = parts;
+  const known = (length: number) => parts.length === length;
+  if (known(0)) return { page: "home" };
+  if (known(1) && (first === "setup" || first === "sign-in" || first === "trash")) return { page: first };
+  if (known(1) && first === "install") return { page: "choose" };
+  if (second !== undefined && /^[\w-]{1,128}$/.test(second)) {
+    if (known(2) && first === "install") return { page: "install", packageId: second };
+    if (known(2) && first === "apps") return { page: "app", appId: second };
+    if (known(2) && first === "grain") return { page: "grain", id: second };
+    if (known(3) && first === "grain" && third === "log") return { page: "log", id: second };
+  }
+  return { page: "unknown" };
+}
+
+export const paths = {
+  home: "/",
+  setup: "/setup",
+  signIn: "/sign-in",
+  choose: "/install",
+  trash: "/trash",
+  install: (packageId: string) => `/install/${packageId}`,
+  app: (appId: string) => `/apps/${appId}`,
+  /** `inside` is where in the app one is; it stays behind the `#`, so that it never reaches a server's log. */
+  grain: (id: string, inside = "/") => `/grain/${id}${inside === "/" ? "" : `#${inside}`}`,
+  log: (id: string) => `/grain/${id}/log`,
+};
+
+/** Longest path inside an app that is kept in the address. */
+export const INSIDE_LIMIT = 2048;
+
+/** The path inside an app from the fragment of an address; `/` for everything that is not one. */
+export function insideFrom(fragment: string): string {
+  const path = fragment.startsWith("#") ? fragment.slice(1) : fragment;
+  return isInside(path) ? path : "/";
+}
+
+/** Whether an app may call this the place where it is: one leading slash, no control characters, bounded. */
+export function isInside(path: unknown): path is string {
+  return typeof path === "string" && path.length <= INSIDE_LIMIT && /^\/(?![/\\])[^\u0000-\u0020\u007f\\]*$/.test(path);
+}
+
+/** Where to go after signing in: a page of the shell, never another site. */
+export function isOwnPath(path: unknown): path is string {
+  return typeof path === "string" && path.length <= 4096 && /^\/(?![/\\])/.test(path);
+}

@@ -1,0 +1,65 @@
+// The one upload that may go on, whichever page shows it.
+
+import { createEffect, createRoot, createSignal } from "solid-js";
+
+import { type Problem, asProblem } from "./api/problem.ts";
+import type { UploadStage } from "./api/types.ts";
+import { type Sending, send } from "./api/upload.ts";
+import { go } from "./navigation.ts";
+import { paths } from "./routes.ts";
+import { farewell, uploadEvent } from "./state.ts";
+
+export interface Upload {
+  name: string;
+  stage: "sending" | Exclude<UploadStage, "done" | "failed">;
+  done: number;
+  total: number | null;
+}
+
+const [upload, setUpload] = createSignal<Upload>();
+const [failure, setFailure] = createSignal<{ name: string; problem: Problem }>();
+/** What is being sent, and why the last one did not arrive. */
+export { failure, upload };
+
+let sending: Sending | undefined;
+
+export function forgetFailure(): void {
+  setFailure(undefined);
+}
+
+/** Sends a package and shows it when it is there. */
+export async function begin(file: File): Promise<void> {
+  if (sending) return;
+  setFailure(undefined);
+  setUpload({ name: file.name, stage: "sending", done: 0, total: file.size });
+  const mine = send(file, (done) => {
+    setUpload((now) => now && (now.stage === "sending" || now.stage === "receiving" ? { ...now, stage: "sending", done } : now));
+  });
+  sending = mine;
+  try {
+    const arrived = await mine.result;
+    go(paths.install(arrived.packageId), { replace: true });
+  } catch (thrown) {
+    const problem = asProblem(thrown);
+    if (problem.code === "signed-out") farewell();
+    setFailure({ name: file.name, problem });
+  } finally {
+    sending = undefined;
+    setUpload(undefined);
+  }
+}
+
+export function cancel(): void {
+  sending?.cancel();
+}
+
+// The browser knows what it has sent, the server what it does with it.
+createRoot(() => {
+  createEffect(() => {
+    const event = uploadEvent();
+    if (!event || event.uploadId !== sending?.id) return;
+    if (event.stage !== "verifying" && event.stage !== "unpacking") return;
+    const { stage, done, total } = event;
+    setUpload((now) => now && { ...now, stage, done, total });
+  });
+});

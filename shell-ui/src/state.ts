@@ -1,0 +1,189 @@
+// What the shell knows for the moment. The server holds the truth; this is its latest answer, kept fresh by events.
+
+import { batch, createSignal } from "solid-js";
+import { createStore, reconcile } from "solid-js/store";
+
+import { clearToasts } from "../kit/index.ts";
+import { api } from "./api/client.ts";
+import { listen } from "./api/events.ts";
+import { type Problem, asProblem } from "./api/problem.ts";
+import type { App, Grain, Me, ServerEvent, Settings, UploadEvent, Warning } from "./api/types.ts";
+import { go } from "./navigation.ts";
+import { paths } from "./routes.ts";
+
+/** Whether the shell knows enough to draw a page, and what it lacks. */
+export type Readiness = "loading" | "failed" | "ready";
+
+interface Known {
+  readiness: Readiness;
+  problem: Problem | undefined;
+  settings: Settings | undefined;
+  me: Me | undefined;
+  /** `undefined` until the first answer. */
+  apps: App[] | undefined;
+  grains: Grain[] | undefined;
+  warnings: Warning[];
+  homeProblem: Problem | undefined;
+  /** The connection that brings events: `down` only once it has been up or tried. */
+  connection: "up" | "down" | "unknown";
+}
+
+const [known, set] = createStore<Known>({
+  readiness: "loading",
+  problem: undefined,
+  settings: undefined,
+  me: undefined,
+  apps: undefined,
+  grains: undefined,
+  warnings: [],
+  homeProblem: undefined,
+  connection: "unknown",
+});
+export { known };
+
+/** Goes up when the connection is back after a loss, once what was missed is known. */
+const [returns, setReturns] = createSignal(0);
+export { returns };
+
+const [uploadEvent, setUploadEvent] = createSignal<UploadEvent>();
+/** The latest word on an upload. */
+export { uploadEvent };
+
+let stopListening: (() => void) | undefined;
+
+/** Asks the server who is there and what for. */
+export async function start(): Promise<void> {
+  set({ readiness: "loading", problem: undefined });
+  try {
+    const settings = await api.settings();
+    const me = settings.signedIn ? await api.me() : undefined;
+    batch(() => set({ settings, me, readiness: "ready" }));
+    if (me) attend();
+  } catch (thrown) {
+    set({ problem: asProblem(thrown), readiness: "failed" });
+  }
+}
+
+/** Somebody has signed in here. */
+export function welcome(me: Me): void {
+  set("settings", (settings) => settings && { ...settings, setUp: true, signedIn: true });
+  set({ me });
+  attend();
+}
+
+/** Nobody is signed in any more; nothing of theirs stays in the page. */
+export function farewell(): void {
+  stopListening?.();
+  stopListening = undefined;
+  clearToasts();
+  batch(() => {
+    set("settings", (settings) => settings && { ...settings, signedIn: false });
+    set({ me: undefined, apps: undefined, grains: undefined, warnings: [], homeProblem: undefined, connection: "unknown" });
+  });
+}
+
+/** Signs out, here and on the server. */
+export async function signOut(): Promise<void> {
+  await api.signOut();
+  farewell();
+  go(paths.signIn);
+}
+
+/** Asks for everything the person has. */
+export async function refresh(): Promise<void> {
+  try {
+    const home = await api.home();
+    batch(() => {
+      set("apps", reconcile(home.apps, { key: "appId" }));
+      set("grains", reconcile(home.grains, { key: "id" }));
+      set({ warnings: home.warnings ?? [], homeProblem: undefined });
+    });
+  } catch (thrown) {
+    noteProblem(asProblem(thrown));
+  }
+}
+
+function noteProblem(problem: Problem) {
+  if (problem.code === "signed-out") farewell();
+  else set({ homeProblem: problem });
+}
+
+/** A call whose `signed-out` leads to the sign-in page, wherever it was made. */
+export async function attempt<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (thrown) {
+    const problem = asProblem(thrown);
+    if (problem.code === "signed-out") farewell();
+    throw problem;
+  }
+}
+
+function attend() {
+  stopListening?.();
+  void refresh();
+  stopListening = listen({
+    event: hear,
+    up(again) {
+      set({ connection: "up" });
+      if (again) void refresh().then(() => setReturns((times) => times + 1));
+    },
+    down() {
+      if (known.connection === "down") return;
+      set({ connection: "down" });
+      // A refused connection looks like a lost one from here; this tells them apart.
+      api.me().catch((thrown: unknown) => {
+        if (asProblem(thrown).code === "signed-out") farewell();
+      });
+    },
+  });
+}
+
+function hear(event: ServerEvent) {
+  switch (event.type) {
+    case "grain":
+      return putGrain(event.grain);
+    case "grain-deleted":
+      return dropGrain(event.id);
+    case "app":
+      return putApp(event.app);
+    case "app-removed":
+      return set("apps", (apps) => apps?.filter((app) => app.appId !== event.appId));
+    case "upload":
+      return setUploadEvent(event);
+    case "signed-out":
+      return farewell();
+    case "hello":
+  }
+}
+
+/** What a call or an event says of one thing. */
+export function putGrain(grain: Grain): void {
+  const at = known.grains?.findIndex((one) => one.id === grain.id) ?? -1;
+  if (at >= 0) set("grains", at, reconcile(grain));
+  else set("grains", (all) => all && [...all, grain]);
+}
+
+export function dropGrain(id: string): void {
+  set("grains", (all) => all?.filter((one) => one.id !== id));
+}
+
+export function putApp(app: App): void {
+  const at = known.apps?.findIndex((one) => one.appId === app.appId) ?? -1;
+  if (at >= 0) set("apps", at, reconcile(app));
+  else set("apps", (all) => all && [...all, app]);
+}
+
+/** The app's record, whatever package of it is meant. */
+export function dropApp(appId: string): void {
+  set("apps", (all) => all?.filter((one) => one.appId !== appId));
+}
+
+export const grainById = (id: string): Grain | undefined => known.grains?.find((grain) => grain.id === id);
+export const appById = (appId: string): App | undefined => known.apps?.find((app) => app.appId === appId);
+/** What is not in the trash, latest used first. */
+export const things = (): Grain[] =>
+  (known.grains ?? []).filter((grain) => grain.trashed === null).sort((a, b) => usedAt(b) - usedAt(a));
+export const trashed = (): Grain[] =>
+  (known.grains ?? []).filter((grain) => grain.trashed !== null).sort((a, b) => (b.trashed ?? 0) - (a.trashed ?? 0));
+export const usedAt = (grain: Grain): number => grain.lastUsed ?? grain.created;

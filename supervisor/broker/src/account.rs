@@ -1,0 +1,202 @@
+//! Setting up, signing in, staying signed in.
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::Argon2;
+use percloud_core::account;
+use percloud_core::id::AccountId;
+use percloud_core::secret::Secret;
+use percloud_store::Batch;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::broker::Broker;
+use crate::problem::Problem;
+use crate::record::{Account, AccountRole, ShellSession};
+
+/// How long a browser stays signed in, in seconds.
+const SIGNED_IN: u64 = 30 * 24 * 60 * 60;
+/// A hash that no password has, checked when the handle is unknown so that both failures take as long.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cGVyY2xvdWQtbm9ib2R5$\
+                      Yw1Zt1ZPkzEtfJmsmKcvZhpzUeVUUiVPWqPyTFN/1j4";
+
+/// The account behind a request, found by its cookie.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    pub account: AccountId,
+    pub cookie: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetUp {
+    secret: String,
+    name: String,
+    handle: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    handle: String,
+    password: String,
+}
+
+/// Reads a request body of the expected shape.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(json).map_err(|error| Problem::BadRequest(format!("the request cannot be read: {error}")))
+}
+
+impl Broker {
+    /// Trades the setup secret for the owner's account; returns what to show and the session cookie.
+    pub(crate) async fn set_up(&self, body: &str, address: &str) -> Result<(Value, Secret), Problem> {
+        let request: SetUp = parse(body)?;
+        let key = format!("setup {address}");
+        self.check_throttle(&[&key])?;
+        let expected = self.setup.borrow().ok_or(Problem::AlreadySetUp)?;
+        let presented = Secret::from_hex(request.secret.trim());
+        if !presented.is_some_and(|secret| expected.matches(&secret)) {
+            self.throttle.borrow_mut().failed(&key, self.outside.now());
+            return Err(Problem::WrongSecret);
+        }
+        let name = account::name(&request.name)?.to_owned();
+        let handle = account::handle(&request.handle)?.to_owned();
+        account::password(&request.password, &handle)?;
+        let password = self.hash_password(request.password).await?;
+        // Hashing took a while: somebody else may have been faster.
+        if self.setup.borrow_mut().take().is_none() {
+            return Err(Problem::AlreadySetUp);
+        }
+        let id = AccountId::new(|bytes| (self.outside.random)(bytes));
+        let created = self.outside.now();
+        let account = Account { name, handle, password, role: AccountRole::Owner, created };
+        let mut batch = Batch::new();
+        batch.put(id.as_str().as_bytes(), &account);
+        if let Err(problem) = self.commit(batch).await {
+            *self.setup.borrow_mut() = Some(expected);
+            return Err(problem);
+        }
+        self.accounts.borrow_mut().insert(id.clone(), account);
+        self.begin_session(id).await
+    }
+
+    /// Checks a password; returns what to show and the session cookie.
+    pub(crate) async fn sign_in(&self, body: &str, address: &str) -> Result<(Value, Secret), Problem> {
+        let request: SignIn = parse(body)?;
+        let handle: String = request.handle.trim().to_lowercase().chars().take(64).collect();
+        let by_handle = format!("handle {handle}");
+        let by_address = format!("address {address}");
+        self.check_throttle(&[&by_handle, &by_address])?;
+        let found = {
+            let accounts = self.accounts.borrow();
+            accounts.iter().find(|(_, account)| account.handle == handle).map(|(id, account)| (id.clone(), account.password.clone()))
+        };
+        let hash = found.as_ref().map_or_else(|| NOBODY.to_owned(), |(_, hash)| hash.clone());
+        let right = self.verify_password(request.password, hash).await?;
+        match found {
+            Some((id, _)) if right => {
+                self.throttle.borrow_mut().succeeded(&by_handle);
+                self.begin_session(id).await
+            }
+            _ => {
+                let now = self.outside.now();
+                let mut throttle = self.throttle.borrow_mut();
+                throttle.failed(&by_handle, now);
+                throttle.failed(&by_address, now);
+                Err(Problem::WrongCredentials)
+            }
+        }
+    }
+
+    /// The account a shell cookie stands for, if it still does.
+    pub(crate) fn resume(&self, cookie: &[u8]) -> Option<SignedIn> {
+        let cookie = Secret::from_slice(cookie)?;
+        let session: ShellSession = self.read(cookie.hash().as_bytes()).ok()??;
+        let known = self.accounts.borrow().contains_key(&session.account);
+        (known && self.outside.now() < session.expires)
+            .then(|| SignedIn { account: session.account, cookie: Some(cookie) })
+    }
+
+    /// Ends the session of this browser and closes the pages it opened.
+    pub(crate) async fn sign_out(&self, who: &SignedIn) -> Result<(), Problem> {
+        let Some(cookie) = &who.cookie else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch.delete::<ShellSession>(cookie.hash().as_bytes());
+        self.commit(batch).await?;
+        self.close_pages(|page| page.shell == Some(cookie.hash())).await;
+        self.events.tell(&who.account, &json!({"type": "signed-out"}));
+        Ok(())
+    }
+
+    pub(crate) fn whoami(&self, who: &SignedIn) -> Result<Value, Problem> {
+        let accounts = self.accounts.borrow();
+        let account = accounts.get(&who.account).ok_or(Problem::SignedOut)?;
+        Ok(json!({"name": account.name, "handle": account.handle}))
+    }
+
+    async fn begin_session(&self, account: AccountId) -> Result<(Value, Secret), Problem> {
+        let cookie = self.outside.secret();
+        let now = self.outside.now();
+        let session = ShellSession { account: account.clone(), created: now, expires: now.plus_seconds(SIGNED_IN) };
+        let mut batch = Batch::new();
+        batch.put(cookie.hash().as_bytes(), &session);
+        self.commit(batch).await?;
+        let me = self.whoami(&SignedIn { account, cookie: None })?;
+        Ok((me, cookie))
+    }
+
+    fn check_throttle(&self, keys: &[&str]) -> Result<(), Problem> {
+        let now = self.outside.now();
+        let throttle = self.throttle.borrow();
+        match keys.iter().map(|key| throttle.wait(key, now)).max() {
+            Some(retry_after) if retry_after > 0 => Err(Problem::TooManyAttempts { retry_after }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn hash_password(&self, password: String) -> Result<String, Problem> {
+        let mut salt = [0; 16];
+        (self.outside.random)(&mut salt);
+        self.off_thread(move || {
+            let salt = SaltString::encode_b64(&salt).map_err(|error| error.to_string())?;
+            let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+            hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    async fn verify_password(&self, password: String, hash: String) -> Result<bool, Problem> {
+        self.off_thread(move || {
+            let hash = PasswordHash::new(&hash).map_err(|error| error.to_string())?;
+            Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        })
+        .await
+    }
+
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _turn = self.hashing.acquire().await.expect("the semaphore is never closed");
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::error!("cannot hash a password: {error}");
+                Err(Problem::Unavailable)
+            }
+            Err(error) => Err(Problem::internal("hash a password", &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_hash_is_a_hash_and_matches_nothing() {
+        let hash = PasswordHash::new(NOBODY).expect("a PHC string");
+        assert!(Argon2::default().verify_password(b"", &hash).is_err());
+        assert!(Argon2::default().verify_password(b"password", &hash).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The broker's state, and how it starts.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::rc::Rc;
+
+use percloud_core::host::SessionHost;
+use percloud_core::id::{AccountId, GrainId};
+use percloud_core::secret::{Secret, SecretHash};
+use percloud_core::throttle::Throttle;
+use percloud_store::{Batch, OpenOptions, Record, Store};
+
+use crate::event::Events;
+use crate::layout::Layout;
+use crate::open::PageSession;
+use crate::outside::Outside;
+use crate::package::Staged;
+use crate::problem::Problem;
+use crate::record::Account;
+use crate::running::Slot;
+
+/// What a broker is told at its start; nothing here has a default.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where things are on disk.
+    pub layout: Layout,
+    /// `http` or `https`, and the shell's host with its port: `("http", "percloud.localhost:6080")`.
+    pub base: (String, String),
+    /// Whether grains record what the kernel refuses them.
+    pub record_refused: bool,
+    /// Things about this server its owner should see, as (code, sentence).
+    pub warnings: Vec<(String, String)>,
+}
+
+/// Why a broker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folders could not be prepared.
+    #[error("cannot prepare the data folder")]
+    Layout(#[source] io::Error),
+    /// The store could not be opened.
+    #[error("cannot open the store")]
+    Store(#[source] percloud_store::OpenError),
+    /// The store could not be read.
+    #[error("cannot read the accounts in the store")]
+    Accounts(#[source] percloud_store::ReadError),
+}
+
+/// Everything the broker knows. Lives on one thread; shared by reference counting.
+pub struct Broker {
+    pub(crate) config: Config,
+    pub(crate) outside: Outside,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    /// All accounts, by id; few, and needed on every request.
+    pub(crate) accounts: RefCell<BTreeMap<AccountId, Account>>,
+    /// Hash of the secret that makes the first account; none once there is one.
+    pub(crate) setup: RefCell<Option<SecretHash>>,
+    pub(crate) throttle: RefCell<Throttle>,
+    /// Bounds how many passwords are hashed at a time: each takes memory and a core.
+    pub(crate) hashing: tokio::sync::Semaphore,
+    pub(crate) staged: RefCell<HashMap<String, Staged>>,
+    pub(crate) slots: RefCell<HashMap<GrainId, Rc<Slot>>>,
+    pub(crate) pages: RefCell<HashMap<SessionHost, PageSession>>,
+    pub(crate) infos: RefCell<HashMap<String, Rc<percloud_spk::install::PackageInfo>>>,
+}
+
+impl Broker {
+    /// Prepares the folders and opens the store. Returns the setup secret too while nobody owns the server.
+    pub fn start(config: Config, outside: Outside) -> Result<(Rc<Self>, Option<Secret>), StartError> {
+        let mut config = config;
+        config.layout.prepare().map_err(StartError::Layout)?;
+        let options = OpenOptions { export_dir: config.layout.export(), recover: true };
+        let (store, opened) = Store::open(&config.layout.store(), &options).map_err(StartError::Store)?;
+        if let Some(warning) = opened.warning() {
+            tracing::warn!("{warning}");
+            config.warnings.push(("store-rebuilt".to_owned(), warning));
+        }
+        let accounts: BTreeMap<AccountId, Account> = store
+            .scan::<Account>(b"")
+            .map_err(StartError::Accounts)?
+            .into_iter()
+            .filter_map(|(key, account)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, account)))
+            .collect();
+        let secret = accounts.is_empty().then(|| outside.secret());
+        let broker = Self {
+            setup: RefCell::new(secret.as_ref().map(Secret::hash)),
+            accounts: RefCell::new(accounts),
+            config,
+            outside,
+            store,
+            events: Events::default(),
+            throttle: RefCell::default(),
+            hashing: tokio::sync::Semaphore::new(1),
+            staged: RefCell::default(),
+            slots: RefCell::default(),
+            pages: RefCell::default(),
+            infos: RefCell::default(),
+        };
+        Ok((Rc::new(broker), secret))
+    }
+
+    /// Whether the server has an owner.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        !self.accounts.borrow().is_empty()
+    }
+
+    /// Ends every running grain; returns when their processes have been told.
+    pub async fn stop(&self) {
+        self.stop_all_grains().await;
+        if let Err(error) = self.store.export_now() {
+            tracing::warn!("cannot write the export of the store: {error}");
+        }
+    }
+
+    /// Reads one record.
+    pub(crate) fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>, Problem> {
+        self.store.get(key).map_err(|error| Problem::internal("read the store", &error))
+    }
+
+    /// Makes a batch durable.
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<(), Problem> {
+        self.store.commit(batch).await.map_err(|error| Problem::internal("write the store", &error))
+    }
+}

@@ -1,0 +1,190 @@
+//! Making, naming, discarding and deleting grains.
+
+use std::rc::Rc;
+
+use percloud_core::grain::title;
+use percloud_core::id::GrainId;
+use percloud_store::Batch;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::account::{SignedIn, parse};
+use crate::broker::Broker;
+use crate::described;
+use crate::layout::{make_private, sync_folder};
+use crate::problem::Problem;
+use crate::record::{App, Grain, app_key, grain_key};
+
+/// Longest noun kept of an action, in characters.
+const NOUN_LIMIT: usize = 60;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Create {
+    package_id: String,
+    action: u32,
+    #[serde(default)]
+    title: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Change {
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    relaxed_policy: Option<bool>,
+}
+
+impl Broker {
+    /// The grain `id`, if it is this person's.
+    pub(crate) fn own_grain(&self, who: &SignedIn, id: &GrainId) -> Result<Grain, Problem> {
+        let grain: Option<Grain> = self.read(grain_key(id))?;
+        grain.filter(|grain| grain.owner == who.account).ok_or(Problem::NotFound)
+    }
+
+    /// Makes a grain; its app first runs when it is opened.
+    pub(crate) async fn create_grain(&self, who: &SignedIn, body: &str) -> Result<Value, Problem> {
+        let request: Create = parse(body)?;
+        let info = self.package_info(&request.package_id).await?;
+        let app_id = info.app_id.to_string();
+        let app: App = self.read(&app_key(&who.account, &app_id))?.ok_or(Problem::NotFound)?;
+        if app.package_id != request.package_id {
+            return Err(Problem::NotFound);
+        }
+        let action = described::action(&info, request.action)?;
+        let noun: String = described::noun(&info, action).chars().take(NOUN_LIMIT).collect();
+        let title = match request.title.as_deref() {
+            Some(text) => title(text).ok_or_else(|| Problem::BadRequest("a title cannot be empty".to_owned()))?,
+            None => title(&capitalised(&noun)).unwrap_or_else(|| described::title(&info)),
+        };
+        let id = GrainId::new(|bytes| (self.outside.random)(bytes));
+        let folder = self.config.layout.grain(&id);
+        let io = |error: std::io::Error| Problem::internal("make the folder of a grain", &error);
+        make_private(&folder).map_err(io)?;
+        let made = make_private(&folder.join("sandbox"))
+            .and_then(|()| sync_folder(&folder))
+            .and_then(|()| sync_folder(&self.config.layout.grains()));
+        let now = self.outside.now();
+        let grain = Grain {
+            owner: who.account.clone(),
+            app_id,
+            package_id: request.package_id,
+            action: request.action,
+            title,
+            noun,
+            created: now,
+            last_used: now,
+            size: None,
+            begun: false,
+            trashed: None,
+            relaxed_policy: false,
+        };
+        let mut batch = Batch::new();
+        batch.put(grain_key(&id), &grain);
+        let committed = match made {
+            Ok(()) => self.commit(batch).await,
+            Err(error) => Err(io(error)),
+        };
+        if let Err(problem) = committed {
+            let _ = std::fs::remove_dir_all(&folder);
+            return Err(problem);
+        }
+        self.tell_grain(&id);
+        Ok(self.grain_view(&id, &grain))
+    }
+
+    /// Changes what a grain is called and what its pages may do.
+    pub(crate) async fn change_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+        let request: Change = parse(body)?;
+        let mut grain = self.own_grain(who, id)?;
+        if let Some(text) = request.title {
+            grain.title = title(&text).ok_or_else(|| Problem::BadRequest("a title cannot be empty".to_owned()))?;
+        }
+        let policy_changed = request.relaxed_policy.is_some_and(|relaxed| relaxed != grain.relaxed_policy);
+        grain.relaxed_policy = request.relaxed_policy.unwrap_or(grain.relaxed_policy);
+        self.put_grain(id, &grain).await?;
+        if policy_changed {
+            // Open pages hold the old policy: end them, the shell opens them anew.
+            self.close_pages(|page| page.grain == *id).await;
+        }
+        Ok(self.grain_view(id, &grain))
+    }
+
+    /// Moves a grain to the trash; it stops at once.
+    pub(crate) async fn trash_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+        let mut grain = self.own_grain(who, id)?;
+        grain.trashed.get_or_insert(self.outside.now());
+        self.put_grain(id, &grain).await?;
+        self.close_pages(|page| page.grain == *id).await;
+        self.stop_grain(id).await;
+        self.tell_grain(id);
+        self.grain_now(who, id)
+    }
+
+    /// Takes a grain out of the trash.
+    pub(crate) async fn restore_grain(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+        let mut grain = self.own_grain(who, id)?;
+        grain.trashed = None;
+        self.put_grain(id, &grain).await?;
+        self.grain_now(who, id)
+    }
+
+    /// Deletes a grain in the trash, with its data.
+    pub(crate) async fn delete_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<(), Problem> {
+        let grain = self.own_grain(who, id)?;
+        if grain.trashed.is_none() {
+            return Err(Problem::NotInTrash);
+        }
+        self.stop_grain(id).await;
+        let mut batch = Batch::new();
+        batch.delete::<Grain>(grain_key(id));
+        self.commit(batch).await?;
+        self.slots.borrow_mut().remove(id);
+        self.events.tell(&grain.owner, &json!({"type": "grain-deleted", "id": id}));
+        self.discard(&self.config.layout.grain(id), id.as_str());
+        Ok(())
+    }
+
+    /// Stops a grain; its next use starts it anew. Open pages reconnect by themselves.
+    pub(crate) async fn restart_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+        if self.own_grain(who, id)?.trashed.is_some() {
+            return Err(Problem::InTrash);
+        }
+        self.stop_grain(id).await;
+        self.wake(id).await?;
+        self.grain_now(who, id)
+    }
+
+    pub(crate) fn grain_now(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+        Ok(self.grain_view(id, &self.own_grain(who, id)?))
+    }
+
+    pub(crate) async fn put_grain(&self, id: &GrainId, grain: &Grain) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        batch.put(grain_key(id), grain);
+        self.commit(batch).await?;
+        self.tell_grain(id);
+        Ok(())
+    }
+
+    /// Removes a folder nothing in the store points to any more: out of the way at once, gone in the background.
+    pub(crate) fn discard(&self, folder: &std::path::Path, name: &str) {
+        let aside = self.config.layout.discarded(name);
+        if let Err(error) = std::fs::rename(folder, &aside) {
+            tracing::warn!("cannot set {} aside: {error}", folder.display());
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = std::fs::remove_dir_all(&aside) {
+                tracing::warn!("cannot remove {}: {error}", aside.display());
+            }
+        });
+    }
+}
+
+/// A noun as a title: "calendar" becomes "Calendar".
+fn capitalised(noun: &str) -> String {
+    let mut characters = noun.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}

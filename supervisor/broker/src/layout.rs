@@ -1,0 +1,92 @@
+//! Where things are on disk (design section 4).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use percloud_core::id::{GrainId, UploadId};
+
+/// The folders of one server.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    data: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Layout {
+    /// Describes a server that keeps what lasts in `data` and what does not in `runtime`.
+    #[must_use]
+    pub fn new(data: PathBuf, runtime: PathBuf) -> Self {
+        Self { data, runtime }
+    }
+
+    /// Makes the folders that are missing, empties staging and the runtime folder.
+    pub fn prepare(&self) -> io::Result<()> {
+        for folder in [&self.data, &self.packages(), &self.grains(), &self.data.join("keys")] {
+            make_private(folder)?;
+        }
+        // Whatever a crash left half-done is rubbish by definition: nothing in the store points here.
+        for folder in [self.staging(), self.runtime.clone()] {
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => make_private(&folder)?,
+            }
+        }
+        sync_folder(&self.data)
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// The folder of the store's logical exports.
+    #[must_use]
+    pub fn export(&self) -> PathBuf {
+        self.data.join("export")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.data.join("staging")
+    }
+
+    pub(crate) fn upload(&self, id: &UploadId) -> PathBuf {
+        self.staging().join(id.as_str())
+    }
+
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.data.join("packages")
+    }
+
+    pub(crate) fn package(&self, id: &str) -> PathBuf {
+        self.packages().join(id)
+    }
+
+    pub(crate) fn grains(&self) -> PathBuf {
+        self.data.join("grains")
+    }
+
+    pub(crate) fn grain(&self, id: &GrainId) -> PathBuf {
+        self.grains().join(id.as_str())
+    }
+
+    pub(crate) fn discarded(&self, name: &str) -> PathBuf {
+        self.staging().join(format!("discarded-{name}"))
+    }
+
+    pub(crate) fn door(&self, id: &GrainId) -> PathBuf {
+        self.runtime.join(id.as_str())
+    }
+}
+
+/// Makes a folder only its owner may enter.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes the entries of a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

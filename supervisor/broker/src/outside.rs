@@ -1,0 +1,104 @@
+//! What the broker needs from outside: time, randomness, processes. The executable brings them.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+use percloud_core::secret::Secret;
+use percloud_core::time::Timestamp;
+use percloud_spk::install::{PackageInfo, Progress};
+use serde::{Deserialize, Serialize};
+
+/// The clock, the source of randomness and the launcher.
+#[derive(Clone)]
+pub struct Outside {
+    /// Tells the time.
+    pub now: Rc<dyn Fn() -> Timestamp>,
+    /// Fills a buffer with random bytes of the operating system.
+    pub random: Rc<dyn Fn(&mut [u8])>,
+    /// Starts what runs in a process of its own.
+    pub launcher: Rc<dyn Launcher>,
+}
+
+impl Outside {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    pub(crate) fn secret(&self) -> Secret {
+        Secret::new(|bytes| (self.random)(bytes))
+    }
+}
+
+/// Starts grains and workers, each in its own sandboxed process.
+pub trait Launcher {
+    /// Starts the grain host of a grain, which starts the app.
+    fn start_grain(&self, start: GrainStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+    /// Starts a worker that checks and unpacks one package.
+    fn start_unpack(&self, start: UnpackStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+}
+
+/// Everything needed to start a grain; plain paths and descriptors, nothing of the store.
+#[derive(Debug)]
+pub struct GrainStart {
+    /// The unpacked package, the app's read-only root.
+    pub package: PathBuf,
+    /// The grain's own folder: `sandbox/` is the app's `/var`, beside it the log.
+    pub grain: PathBuf,
+    /// What to execute and its arguments.
+    pub argv: Vec<String>,
+    /// The app's whole environment.
+    pub environ: Vec<(String, String)>,
+    /// Whether the app talks to itself over 127.0.0.1 (apps behind the HTTP bridge).
+    pub loopback: bool,
+    /// Whether to record what the kernel refuses the app.
+    pub record_refused: bool,
+    /// The connection between broker and grain host; this end goes to the host.
+    pub broker: UnixStream,
+    /// Where the edge will knock.
+    pub door: UnixListener,
+}
+
+/// Everything needed to check and unpack a package.
+#[derive(Debug)]
+pub struct UnpackStart {
+    /// The package as uploaded.
+    pub spk: PathBuf,
+    /// An existing empty folder to unpack into; the only place the worker may write.
+    pub into: PathBuf,
+    /// Where the worker writes its progress and its result, one JSON document a line.
+    pub report: OwnedFd,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct HostProcess {
+    /// Its process id, for logs and figures only.
+    pub pid: u32,
+    /// Refers to the process for as long as it is kept.
+    pub pidfd: OwnedFd,
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LaunchError(pub String);
+
+/// What the worker that checks and unpacks a package reports, one JSON document a line; the last is an outcome.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnpackReport {
+    /// How far it is.
+    Progress(Progress),
+    /// The package is sound and lies unpacked in staging.
+    Done(Box<PackageInfo>),
+    /// The package is refused.
+    Failed {
+        /// A stable word for the reason.
+        code: String,
+        /// What was tried, on what, and what to do.
+        message: String,
+    },
+}

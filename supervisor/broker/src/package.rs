@@ -1,0 +1,240 @@
+//! Packages: staged by an upload, installed by a decision, immutable from then on.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use percloud_core::id::AccountId;
+use percloud_core::time::Timestamp;
+use percloud_core::grain::TITLE_LIMIT;
+use percloud_spk::install::{ICONS, IconKind, PackageInfo};
+use percloud_store::Batch;
+use serde_json::{Value, json};
+
+use crate::account::SignedIn;
+use crate::broker::Broker;
+use crate::described;
+use crate::layout::sync_folder;
+use crate::problem::Problem;
+use crate::record::{App, Grain, Package, account_prefix, app_key};
+
+/// How long an upload waits for a decision, in seconds.
+const STAGED_LIFE: u64 = 60 * 60;
+/// Uploads one account may have waiting; the oldest gives way.
+const STAGED_LIMIT: usize = 4;
+/// Package descriptions kept in memory.
+const INFO_CACHE: usize = 64;
+/// Largest description read back from disk, in bytes.
+const INFO_LIMIT: u64 = 16 << 20;
+/// Largest icon served, in bytes (sheet 1.6: 256 kB, four times that for SVG).
+const ICON_LIMIT: u64 = 1 << 20;
+
+/// A checked, unpacked package waiting for a decision.
+pub(crate) struct Staged {
+    folder: PathBuf,
+    info: Rc<PackageInfo>,
+    account: AccountId,
+    expires: Timestamp,
+}
+
+impl Staged {
+    pub(crate) fn new(folder: PathBuf, info: PackageInfo, who: &SignedIn, now: Timestamp) -> Self {
+        let expires = now.plus_seconds(STAGED_LIFE);
+        Self { folder, info: Rc::new(info), account: who.account.clone(), expires }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Broker {
+    /// Keeps an unpacked upload until its owner decides.
+    pub(crate) fn stage(&self, who: &SignedIn, upload: Staged) -> Result<Value, Problem> {
+        let id = upload.info.package_id.to_string();
+        let now = self.outside.now();
+        let mut staged = self.staged.borrow_mut();
+        staged.retain(|_, waiting| now < waiting.expires);
+        let own = staged.iter().filter(|(_, waiting)| waiting.account == who.account);
+        if own.clone().count() >= STAGED_LIMIT {
+            let oldest = own.min_by_key(|(_, waiting)| waiting.expires).map(|(id, _)| id.clone());
+            oldest.map(|id| staged.remove(&id));
+        }
+        let info = upload.info.clone();
+        staged.insert(id, upload);
+        drop(staged);
+        self.package_view(who, &info)
+    }
+
+    fn staged_info(&self, who: &SignedIn, id: &str) -> Option<Rc<PackageInfo>> {
+        let staged = self.staged.borrow();
+        let waiting = staged.get(id).filter(|waiting| waiting.account == who.account)?;
+        (self.outside.now() < waiting.expires).then(|| waiting.info.clone())
+    }
+
+    /// What an installed package says of itself.
+    pub(crate) async fn package_info(&self, id: &str) -> Result<Rc<PackageInfo>, Problem> {
+        if let Some(info) = self.infos.borrow().get(id) {
+            return Ok(info.clone());
+        }
+        // Only ids in the store become paths.
+        let _: Package = self.read(id.as_bytes())?.ok_or(Problem::NotFound)?;
+        let path = self.config.layout.package(id).join("info.json");
+        let read = tokio::task::spawn_blocking(move || read_bounded(&path, INFO_LIMIT)).await;
+        let bytes = read
+            .map_err(io::Error::other)
+            .and_then(|bytes| bytes)
+            .map_err(|error| Problem::internal("read the description of a package", &error))?;
+        let info: PackageInfo = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::internal("understand the description of a package", &error))?;
+        let info = Rc::new(info);
+        let mut infos = self.infos.borrow_mut();
+        if infos.len() >= INFO_CACHE {
+            infos.clear();
+        }
+        infos.insert(id.to_owned(), info.clone());
+        Ok(info)
+    }
+
+    /// The package `id` if this person uploaded or has it.
+    pub(crate) async fn own_package(&self, who: &SignedIn, id: &str) -> Result<Rc<PackageInfo>, Problem> {
+        if let Some(info) = self.staged_info(who, id) {
+            return Ok(info);
+        }
+        let info = self.package_info(id).await?;
+        let has_app = self.app_of(who, &info)?.is_some_and(|app| app.package_id == id);
+        let has_grain = || self.grains_of(who).map(|grains| grains.iter().any(|(_, grain)| grain.package_id == id));
+        if has_app || has_grain()? { Ok(info) } else { Err(Problem::NotFound) }
+    }
+
+    pub(crate) fn app_of(&self, who: &SignedIn, info: &PackageInfo) -> Result<Option<App>, Problem> {
+        self.read(&app_key(&who.account, &info.app_id.to_string()))
+    }
+
+    /// Installs a staged package: its files become permanent, then the record that makes them count. Grains made
+    /// with an older version of the app continue with this one.
+    pub(crate) async fn install(self: &Rc<Self>, who: &SignedIn, id: &str) -> Result<Value, Problem> {
+        let Some(info) = self.staged_info(who, id) else {
+            // Installing what is installed already is not an error.
+            let info = self.own_package(who, id).await?;
+            return self.app_view(who, &info);
+        };
+        let known: Option<Package> = self.read(id.as_bytes())?;
+        if known.is_none() {
+            let folder = self.staged.borrow().get(id).map(|waiting| waiting.folder.join("unpacked"));
+            let folder = folder.ok_or(Problem::NotFound)?;
+            let (packages, to) = (self.config.layout.packages(), self.config.layout.package(id));
+            let description = serde_json::to_vec(&*info)
+                .map_err(|error| Problem::internal("describe a package", &error))?;
+            let moved = tokio::task::spawn_blocking(move || make_permanent(&folder, &description, &to, &packages)).await;
+            moved
+                .map_err(io::Error::other)
+                .and_then(|moved| moved)
+                .map_err(|error| Problem::internal("install a package", &error))?;
+        }
+        let now = self.outside.now();
+        let app_id = info.app_id.to_string();
+        let mut batch = Batch::new();
+        let package = Package {
+            app_id: app_id.clone(),
+            app_version: info.manifest.app_version,
+            title: described::title(&info).chars().take(TITLE_LIMIT).collect(),
+            marketing_version: described::text(Some(&info.manifest.app_marketing_version)).chars().take(TITLE_LIMIT).collect(),
+            icon: described::icon_url(&info, IconKind::Grain),
+            installed: now,
+        };
+        batch.put(id.as_bytes(), &package);
+        batch.put(&app_key(&who.account, &app_id), &App { package_id: id.to_owned(), installed: now });
+        self.commit(batch).await?;
+        self.staged.borrow_mut().remove(id);
+        for (grain_id, grain) in self.grains_of(who)? {
+            if grain.app_id == app_id && grain.package_id != id && self.may_continue(&grain, &info).await {
+                // Stopped first: nothing of the old version runs once the record says otherwise.
+                self.stop_grain(&grain_id).await;
+                self.put_grain(&grain_id, &Grain { package_id: id.to_owned(), ..grain }).await?;
+            }
+        }
+        let view = self.app_view(who, &info)?;
+        self.events.tell(&who.account, &json!({"type": "app", "app": view}));
+        Ok(view)
+    }
+
+    /// A grain goes on with a package at least as new as the one it has.
+    async fn may_continue(&self, grain: &Grain, info: &PackageInfo) -> bool {
+        let old = self.package_info(&grain.package_id).await;
+        old.map_or(true, |old| old.manifest.app_version <= info.manifest.app_version)
+    }
+
+    /// Forgets an upload, or uninstalls an app nothing was made with.
+    pub(crate) async fn remove_package(&self, who: &SignedIn, id: &str) -> Result<(), Problem> {
+        if self.staged_info(who, id).is_some() {
+            self.staged.borrow_mut().remove(id);
+            return Ok(());
+        }
+        let info = self.own_package(who, id).await?;
+        let app_id = info.app_id.to_string();
+        if self.grains_of(who)?.iter().any(|(_, grain)| grain.app_id == app_id) {
+            return Err(Problem::InUse);
+        }
+        let mut batch = Batch::new();
+        batch.delete::<App>(&app_key(&who.account, &app_id));
+        let needed = self.is_needed_by_others(who, id)?;
+        if !needed {
+            batch.delete::<Package>(id.as_bytes());
+        }
+        self.commit(batch).await?;
+        self.events.tell(&who.account, &json!({"type": "app-removed", "appId": app_id}));
+        if !needed {
+            self.infos.borrow_mut().remove(id);
+            self.discard(&self.config.layout.package(id), id);
+        }
+        Ok(())
+    }
+
+    fn is_needed_by_others(&self, who: &SignedIn, id: &str) -> Result<bool, Problem> {
+        let own = account_prefix(&who.account);
+        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
+        let apps = self.store.scan::<App>(b"").map_err(error)?;
+        let grains = self.store.scan::<Grain>(b"").map_err(error)?;
+        Ok(apps.iter().any(|(key, app)| app.package_id == id && !key.starts_with(&own))
+            || grains.iter().any(|(_, grain)| grain.package_id == id))
+    }
+
+    /// A picture of a package, as (media type, bytes).
+    pub(crate) async fn icon(&self, who: &SignedIn, id: &str, name: &str) -> Result<(String, Vec<u8>), Problem> {
+        let info = self.own_package(who, id).await?;
+        let icon = info.icons.iter().find(|icon| icon.kind.name() == name).ok_or(Problem::NotFound)?;
+        let staged = self.staged.borrow().get(id).map(|waiting| waiting.folder.join("unpacked"));
+        let path = staged.unwrap_or_else(|| self.config.layout.package(id)).join(ICONS).join(&icon.file);
+        let read = tokio::task::spawn_blocking(move || read_bounded(&path, ICON_LIMIT)).await;
+        let bytes = read.ok().and_then(Result::ok).ok_or(Problem::NotFound)?;
+        Ok((icon.media_type.clone(), bytes))
+    }
+}
+
+fn make_permanent(folder: &Path, description: &[u8], to: &Path, packages: &Path) -> io::Result<()> {
+    let mut file = fs::File::create(folder.join("info.json"))?;
+    file.write_all(description)?;
+    file.sync_all()?;
+    sync_folder(folder)?;
+    // A folder without a record is what an earlier crash left; it is rubbish, however complete.
+    match fs::remove_dir_all(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::rename(folder, to)?,
+    }
+    sync_folder(packages)
+}
+
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let file = fs::File::open(path)?;
+    if file.metadata()?.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than it may be"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,317 @@
+//! Grains between asleep and running: starting them, noticing their end, stopping them.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::twoparty::VatNetwork;
+use capnp_rpc::RpcSystem;
+use percloud_core::grain::State;
+use percloud_core::id::GrainId;
+use percloud_schemas::host_capnp::{grain_host, host_keeper};
+use percloud_store::Batch;
+use serde_json::json;
+use tokio::io::unix::AsyncFd;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use crate::broker::Broker;
+use crate::described;
+use crate::outside::GrainStart;
+use crate::problem::Problem;
+use crate::record::{Grain, grain_key};
+
+/// How long a grain host may take to answer for the first time.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a grain host may take to end when asked, before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A running grain. Dropping it breaks the connection, and the host ends with that.
+pub(crate) struct Running {
+    pub host: grain_host::Client,
+    pub door: PathBuf,
+    process: AsyncFd<OwnedFd>,
+}
+
+/// One grain's place among the running ones; stays for as long as the server runs.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub state: Cell<State>,
+    pub problem: RefCell<Option<String>>,
+    pub size: Cell<Option<u64>>,
+    /// Marked whenever the grain starts or ends.
+    pub changed: tokio::sync::watch::Sender<()>,
+    running: RefCell<Option<Rc<Running>>>,
+    /// Held while the grain starts or stops, so that it happens once however many ask.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    pub(crate) fn running(&self) -> Option<Rc<Running>> {
+        self.running.borrow().clone()
+    }
+}
+
+impl Broker {
+    pub(crate) fn slot(&self, id: &GrainId) -> Rc<Slot> {
+        self.slots.borrow_mut().entry(id.clone()).or_default().clone()
+    }
+
+    /// The running grain `id`, started now if it sleeps.
+    pub(crate) async fn wake(self: &Rc<Self>, id: &GrainId) -> Result<Rc<Running>, Problem> {
+        let slot = self.slot(id);
+        if let Some(running) = slot.running() {
+            return Ok(running);
+        }
+        let _turn = slot.turn.lock().await;
+        if let Some(running) = slot.running() {
+            return Ok(running);
+        }
+        slot.state.set(State::Starting);
+        slot.problem.take();
+        self.tell_grain(id);
+        let started = self.start_grain(id, &slot).await;
+        match &started {
+            Ok(_) => slot.state.set(State::Running),
+            Err(problem) => {
+                slot.state.set(State::Failed);
+                slot.problem.borrow_mut().get_or_insert_with(|| problem.to_string());
+            }
+        }
+        self.tell_grain(id);
+        started
+    }
+
+    async fn start_grain(self: &Rc<Self>, id: &GrainId, slot: &Rc<Slot>) -> Result<Rc<Running>, Problem> {
+        let grain: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
+        if grain.trashed.is_some() {
+            return Err(Problem::InTrash);
+        }
+        let info = self.package_info(&grain.package_id).await?;
+        let command = described::command(&info, grain.begun, grain.action)?;
+        let door = self.config.layout.door(id);
+        let io = |error: std::io::Error| Problem::internal("make the sockets of a grain", &error);
+        let (ours, theirs) = UnixStream::pair().map_err(io)?;
+        let _ = std::fs::remove_file(&door);
+        let start = GrainStart {
+            package: self.config.layout.package(&grain.package_id).join("tree"),
+            grain: self.config.layout.grain(id),
+            argv: command.argv.clone(),
+            environ: command.environ.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect(),
+            loopback: info.manifest.uses_bridge,
+            record_refused: self.config.record_refused,
+            broker: theirs,
+            door: UnixListener::bind(&door).map_err(io)?,
+        };
+        let process = self.outside.launcher.start_grain(start).await.map_err(|error| {
+            tracing::error!(grain = %id, "cannot start a grain: {error}");
+            Problem::GrainFailed(error.0)
+        })?;
+
+        let keeper = Rc::new(Keeper { broker: Rc::downgrade(self), grain: id.clone(), slot: slot.clone(), end: RefCell::default() });
+        ours.set_nonblocking(true).map_err(io)?;
+        let (reader, writer) = tokio::net::UnixStream::from_std(ours).map_err(io)?.into_split();
+        let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Server, Default::default());
+        let bootstrap: host_keeper::Client = capnp_rpc::new_client_from_rc(keeper.clone());
+        let mut system = RpcSystem::new(Box::new(network), Some(bootstrap.client));
+        let host: grain_host::Client = system.bootstrap(Side::Client);
+        let running = Rc::new(Running { host: host.clone(), door, process: watch(process.pidfd).map_err(io)? });
+        let (ended, ended_early) = tokio::sync::oneshot::channel();
+        tokio::task::spawn_local({
+            let (keeper, running) = (keeper.clone(), Rc::downgrade(&running));
+            async move {
+                let outcome = system.await;
+                let _ = ended.send(());
+                keeper.ended(&running, outcome.err());
+            }
+        });
+
+        let first_answer = host.keep_alive_request().send().promise;
+        let answered = tokio::select! {
+            answer = tokio::time::timeout(START_DEADLINE, first_answer) => matches!(answer, Ok(Ok(_))),
+            _ = ended_early => false,
+        };
+        if !answered {
+            running.end().await;
+            let reason = keeper.end.borrow().as_ref().map(|end| end.reason.clone());
+            let reason = reason.unwrap_or_else(|| "the app could not be started; its log says more".to_owned());
+            return Err(Problem::GrainFailed(reason));
+        }
+        *slot.running.borrow_mut() = Some(running.clone());
+        if !grain.begun {
+            let mut batch = Batch::new();
+            batch.put(grain_key(id), &Grain { begun: true, ..grain });
+            self.commit(batch).await?;
+        }
+        Ok(running)
+    }
+
+    /// Stops a grain; returns when its processes are gone.
+    pub(crate) async fn stop_grain(self: &Rc<Self>, id: &GrainId) {
+        let slot = self.slot(id);
+        let _turn = slot.turn.lock().await;
+        let running = slot.running.borrow_mut().take();
+        if let Some(running) = running {
+            running.end().await;
+        }
+        slot.state.set(State::Asleep);
+        slot.problem.take();
+    }
+
+    pub(crate) async fn stop_all_grains(&self) {
+        let slots: Vec<_> = self.slots.borrow().values().cloned().collect();
+        let stops = slots.iter().filter_map(|slot| slot.running.borrow_mut().take());
+        futures::future::join_all(stops.map(|running| async move { running.end().await })).await;
+    }
+}
+
+impl Running {
+    /// Asks the host to end, kills it when it does not, and returns when it has.
+    async fn end(&self) {
+        let asked = self.host.shutdown_request().send().promise;
+        let gone = async {
+            let _ = asked.await;
+            self.gone().await;
+        };
+        if tokio::time::timeout(STOP_DEADLINE, gone).await.is_err() {
+            let _ = rustix::process::pidfd_send_signal(self.process.get_ref(), rustix::process::Signal::KILL);
+            self.gone().await;
+        }
+        let _ = std::fs::remove_file(&self.door);
+    }
+
+    /// Returns once the process is gone: its descriptor turns readable then.
+    async fn gone(&self) {
+        let _ = self.process.readable().await;
+    }
+}
+
+/// Watches a process by its descriptor, which this owns: nobody else can close it meanwhile.
+#[allow(deprecated, reason = "the replacement is for types that may not own their descriptor; OwnedFd does")]
+fn watch(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(pidfd)
+}
+
+/// How a grain ended, in its host's words.
+struct End {
+    reason: String,
+    asked: bool,
+}
+
+/// The broker towards one grain host.
+struct Keeper {
+    broker: Weak<Broker>,
+    grain: GrainId,
+    slot: Rc<Slot>,
+    end: RefCell<Option<End>>,
+}
+
+impl Keeper {
+    /// Notes the end of a connection; the grain sleeps from now on.
+    fn ended(&self, running: &Weak<Running>, error: Option<capnp::Error>) {
+        let current = self.slot.running.borrow().as_ref().is_some_and(|now| Rc::as_ptr(now) == running.as_ptr());
+        if let Some(error) = error {
+            tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
+        }
+        // A stop already forgot it, or a failed start never had it in place.
+        if !current {
+            return;
+        }
+        let Some(running) = self.slot.running.borrow_mut().take() else { return };
+        // Whatever is left of the host must not outlive its connection.
+        tokio::task::spawn_local(async move { running.end().await });
+        let end = self.end.take();
+        let failed = end.as_ref().is_none_or(|end| !end.asked);
+        let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
+        self.slot.state.set(if failed { State::Failed } else { State::Asleep });
+        *self.slot.problem.borrow_mut() = failed.then_some(reason);
+        if let Some(broker) = self.broker.upgrade() {
+            broker.tell_grain(&self.grain);
+            broker.remember_size(&self.grain, &self.slot);
+        }
+    }
+}
+
+impl host_keeper::Server for Keeper {
+    async fn report_size(
+        self: Rc<Self>,
+        params: host_keeper::ReportSizeParams,
+        _: host_keeper::ReportSizeResults,
+    ) -> Result<(), capnp::Error> {
+        self.slot.size.set(Some(params.get()?.get_bytes()));
+        if let Some(broker) = self.broker.upgrade() {
+            broker.tell_grain(&self.grain);
+        }
+        Ok(())
+    }
+
+    async fn report_exit(
+        self: Rc<Self>,
+        params: host_keeper::ReportExitParams,
+        _: host_keeper::ReportExitResults,
+    ) -> Result<(), capnp::Error> {
+        let params = params.get()?;
+        let reason: String = params.get_reason()?.to_str()?.chars().take(500).collect();
+        *self.end.borrow_mut() = Some(End { reason, asked: params.get_asked() });
+        Ok(())
+    }
+}
+
+impl Broker {
+    /// Tells open shells how a grain is now.
+    pub(crate) fn tell_grain(&self, id: &GrainId) {
+        if let Some(slot) = self.slots.borrow().get(id) {
+            slot.changed.send_replace(());
+        }
+        if let Ok(Some(grain)) = self.read::<Grain>(grain_key(id)) {
+            let owner = grain.owner.clone();
+            self.events.tell(&owner, &json!({"type": "grain", "grain": self.grain_view(id, &grain)}));
+        }
+    }
+
+    /// Keeps the last known size of a grain for when it sleeps.
+    fn remember_size(self: &Rc<Self>, id: &GrainId, slot: &Slot) {
+        let Some(size) = slot.size.get() else { return };
+        let (broker, id) = (self.clone(), id.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(Some(grain)) = broker.read::<Grain>(grain_key(&id)) {
+                let mut batch = Batch::new();
+                batch.put(grain_key(&id), &Grain { size: Some(size), ..grain });
+                let _ = broker.commit(batch).await;
+            }
+        });
+    }
+}
+
+/// A system call the kernel refused an app.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RefusedSyscall {
+    /// Its number on this machine's architecture.
+    pub number: u32,
+    /// Its name, or its number again.
+    pub name: String,
+    /// How often it was refused.
+    pub count: u32,
+}
+
+impl Broker {
+    /// What a running grain's app asked the kernel for in vain; empty unless that was recorded.
+    pub async fn refused_syscalls(&self, id: &GrainId) -> Vec<RefusedSyscall> {
+        let Some(running) = self.slot(id).running() else { return Vec::new() };
+        let Ok(response) = running.host.refused_syscalls_request().send().promise.await else { return Vec::new() };
+        let read = || -> Result<Vec<RefusedSyscall>, capnp::Error> {
+            let calls = response.get()?.get_calls()?;
+            calls
+                .iter()
+                .map(|call| {
+                    let name = call.get_name()?.to_str()?.to_owned();
+                    Ok(RefusedSyscall { number: call.get_number(), name, count: call.get_count() })
+                })
+                .collect()
+        };
+        read().unwrap_or_default()
+    }
+}

@@ -1,0 +1,162 @@
+//! A package on its way from a browser to staging.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use percloud_core::id::UploadId;
+use percloud_spk::install::{PackageInfo, Stage};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+use crate::account::SignedIn;
+use crate::broker::Broker;
+use crate::layout::make_private;
+use crate::outside::{UnpackReport, UnpackStart};
+use crate::package::Staged;
+use crate::problem::Problem;
+
+/// Largest package file, compressed, in bytes. The format itself ends at 1 GiB uncompressed (sheet 1.1).
+const SIZE_LIMIT: u64 = 1_200_000_000;
+/// Progress is told when this many more bytes have arrived.
+const TELL_EVERY: u64 = 1 << 20;
+/// Longest line of a worker's report, in bytes: the description of a package with its texts.
+const REPORT_LIMIT: u64 = 16 << 20;
+
+/// An upload that goes on. Forgotten with its bytes when dropped before it is finished.
+pub(crate) struct Upload {
+    broker: Rc<Broker>,
+    who: SignedIn,
+    /// The name the shell gave it, for progress events.
+    name: String,
+    folder: PathBuf,
+    file: RefCell<Option<std::fs::File>>,
+    received: Cell<u64>,
+    told: Cell<u64>,
+    size: Option<u64>,
+    finished: Cell<bool>,
+}
+
+impl Upload {
+    pub(crate) fn begin(broker: &Rc<Broker>, who: &SignedIn, size: u64, name: &str) -> Result<Self, Problem> {
+        if size > SIZE_LIMIT {
+            return Err(Problem::TooLarge);
+        }
+        let id = UploadId::new(|bytes| (broker.outside.random)(bytes));
+        let folder = broker.config.layout.upload(&id);
+        let io = |error: std::io::Error| Problem::internal("begin an upload", &error);
+        make_private(&folder).map_err(io)?;
+        let file = std::fs::File::create_new(folder.join("package.spk")).map_err(io)?;
+        Ok(Self {
+            broker: broker.clone(),
+            who: who.clone(),
+            name: name.to_owned(),
+            folder,
+            file: RefCell::new(Some(file)),
+            received: Cell::new(0),
+            told: Cell::new(0),
+            size: (size > 0).then_some(size),
+            finished: Cell::new(false),
+        })
+    }
+
+    /// Takes the next bytes; returns when they are written.
+    pub(crate) fn write(&self, data: &[u8]) -> Result<(), Problem> {
+        let received = self.received.get() + data.len() as u64;
+        if received > SIZE_LIMIT {
+            self.file.take();
+            return Err(Problem::TooLarge);
+        }
+        let mut file = self.file.borrow_mut();
+        let file = file.as_mut().ok_or_else(|| Problem::BadRequest("the upload has ended".to_owned()))?;
+        file.write_all(data).map_err(|error| Problem::internal("write an upload", &error))?;
+        self.received.set(received);
+        if received >= self.told.get() + TELL_EVERY {
+            self.told.set(received);
+            self.tell("receiving", received, self.size);
+        }
+        Ok(())
+    }
+
+    /// Checks and unpacks what arrived, in a confined worker; nothing of the package runs.
+    pub(crate) async fn finish(&self) -> Result<Value, Problem> {
+        if self.file.take().is_none() {
+            return Err(Problem::BadRequest("the upload has ended".to_owned()));
+        }
+        let outcome = self.check().await;
+        match &outcome {
+            Ok(_) => self.tell("done", self.received.get(), Some(self.received.get())),
+            Err(_) => self.tell("failed", self.received.get(), self.size),
+        }
+        outcome
+    }
+
+    async fn check(&self) -> Result<Value, Problem> {
+        if self.size.is_some_and(|size| size != self.received.get()) {
+            return Err(Problem::BadRequest("the upload ended before the whole file had arrived".to_owned()));
+        }
+        let into = self.folder.join("unpacked");
+        let io = |error: std::io::Error| Problem::internal("unpack an upload", &error);
+        make_private(&into).map_err(io)?;
+        let (report, theirs) = std::os::unix::net::UnixStream::pair().map_err(io)?;
+        let start = UnpackStart { spk: self.folder.join("package.spk"), into: into.clone(), report: theirs.into() };
+        let worker = self.broker.outside.launcher.start_unpack(start).await;
+        let _worker = worker.map_err(|error| Problem::internal("start the worker that unpacks", &error))?;
+        report.set_nonblocking(true).map_err(io)?;
+        let report = tokio::net::UnixStream::from_std(report).map_err(io)?;
+        let info = self.follow(report).await?;
+        // The compressed form has served its purpose.
+        let _ = std::fs::remove_file(self.folder.join("package.spk"));
+        self.finished.set(true);
+        let staged = Staged::new(self.folder.clone(), info, &self.who, self.broker.outside.now());
+        self.broker.stage(&self.who, staged)
+    }
+
+    /// Reads a worker's report to its end. The worker read hostile bytes, so its words are bounded too.
+    async fn follow(&self, report: tokio::net::UnixStream) -> Result<PackageInfo, Problem> {
+        let died = || Problem::BadPackage {
+            reason: "worker-ended".to_owned(),
+            message: "unpacking this package was stopped: it asked for more than a package may".to_owned(),
+        };
+        let mut lines = BufReader::new(report.take(4 * REPORT_LIMIT));
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut lines).take(REPORT_LIMIT).read_until(b'\n', &mut line).await;
+            if !matches!(read, Ok(length) if length > 0) || line.last() != Some(&b'\n') {
+                return Err(died());
+            }
+            match serde_json::from_slice(&line).map_err(|_| died())? {
+                UnpackReport::Progress(progress) => {
+                    let stage = match progress.stage {
+                        Stage::Verify => "verifying",
+                        Stage::Unpack | Stage::Sync => "unpacking",
+                    };
+                    self.tell(stage, progress.done, Some(progress.total));
+                }
+                UnpackReport::Done(info) => return Ok(*info),
+                UnpackReport::Failed { code, message } => {
+                    return Err(if code == "disk-full" {
+                        Problem::DiskFull
+                    } else {
+                        Problem::BadPackage { reason: code, message }
+                    });
+                }
+            }
+        }
+    }
+
+    fn tell(&self, stage: &str, done: u64, total: Option<u64>) {
+        let event = json!({"type": "upload", "uploadId": self.name, "stage": stage, "done": done, "total": total});
+        self.broker.events.tell(&self.who.account, &event);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.finished.get() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The shapes the shell sees (docs/shell-api.md).
+
+use percloud_core::grain::State;
+use percloud_core::id::GrainId;
+use percloud_spk::install::{IconKind, PackageInfo};
+use percloud_spk::manifest::License;
+use serde_json::{Value, json};
+
+use crate::account::SignedIn;
+use crate::broker::Broker;
+use crate::described::{self, text};
+use crate::problem::Problem;
+use crate::record::{App, Grain, Package, account_prefix};
+
+impl Broker {
+    /// What a stranger may know.
+    pub(crate) fn settings(&self) -> Value {
+        json!({
+            "title": "Percloud",
+            "version": env!("CARGO_PKG_VERSION"),
+            "setUp": self.is_set_up(),
+            "signedIn": false,
+            "warnings": [],
+        })
+    }
+
+    /// Everything a person has.
+    pub(crate) async fn home(&self, who: &SignedIn) -> Result<Value, Problem> {
+        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
+        let mut apps = Vec::new();
+        for (_, app) in self.store.scan::<App>(&account_prefix(&who.account)).map_err(error)? {
+            match self.package_info(&app.package_id).await {
+                Ok(info) => apps.push(self.app_view(who, &info)?),
+                Err(problem) => tracing::error!(package = app.package_id, "an installed app is missing: {problem}"),
+            }
+        }
+        let grains: Vec<Value> =
+            self.grains_of(who)?.iter().map(|(id, grain)| self.grain_view(id, grain)).collect();
+        let warnings: Vec<Value> = self.config.warnings.iter().map(|(code, message)| json!({"code": code, "message": message})).collect();
+        Ok(json!({"apps": apps, "grains": grains, "warnings": warnings}))
+    }
+
+    pub(crate) fn grains_of(&self, who: &SignedIn) -> Result<Vec<(GrainId, Grain)>, Problem> {
+        let all = self.store.scan::<Grain>(b"").map_err(|error| Problem::internal("read the store", &error))?;
+        let own = all.into_iter().filter(|(_, grain)| grain.owner == who.account);
+        Ok(own.filter_map(|(key, grain)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, grain))).collect())
+    }
+
+    pub(crate) fn grain_view(&self, id: &GrainId, grain: &Grain) -> Value {
+        let slot = self.slots.borrow().get(id).cloned();
+        let state = slot.as_ref().map_or(State::Asleep, |slot| slot.state.get());
+        let problem = slot.as_ref().and_then(|slot| slot.problem.borrow().clone());
+        let size = slot.as_ref().and_then(|slot| slot.size.get()).or(grain.size);
+        let package: Option<Package> = self.read(grain.package_id.as_bytes()).ok().flatten();
+        json!({
+            "id": id,
+            "title": grain.title,
+            "appId": grain.app_id,
+            "appTitle": package.as_ref().map_or("", |package| &package.title),
+            "packageId": grain.package_id,
+            "icon": package.as_ref().and_then(|package| package.icon.as_ref()),
+            "noun": grain.noun,
+            "created": grain.created,
+            "lastUsed": grain.last_used,
+            "size": size,
+            "state": state,
+            "problem": problem,
+            "trashed": grain.trashed,
+            "relaxedPolicy": grain.relaxed_policy,
+        })
+    }
+
+    /// An app as the home page shows it.
+    pub(crate) fn app_view(&self, _: &SignedIn, info: &PackageInfo) -> Result<Value, Problem> {
+        Ok(json!({
+            "appId": info.app_id.to_string(),
+            "packageId": info.package_id.to_string(),
+            "title": described::title(info),
+            "version": info.manifest.app_version,
+            "marketingVersion": text(Some(&info.manifest.app_marketing_version)),
+            "author": author(info),
+            "icon": described::icon_url(info, IconKind::AppGrid),
+            "actions": actions(info),
+        }))
+    }
+
+    /// A package as the page shows it on which a person decides.
+    pub(crate) fn package_view(&self, who: &SignedIn, info: &PackageInfo) -> Result<Value, Problem> {
+        let current = self.app_of(who, info)?;
+        let installed = current.as_ref().is_some_and(|app| app.package_id == info.package_id.to_string());
+        let replaced: Option<Package> = match &current {
+            Some(app) if !installed => self.read(app.package_id.as_bytes())?,
+            _ => None,
+        };
+        Ok(json!({
+            "packageId": info.package_id.to_string(),
+            "appId": info.app_id.to_string(),
+            "title": described::title(info),
+            "version": info.manifest.app_version,
+            "marketingVersion": text(Some(&info.manifest.app_marketing_version)),
+            "author": author(info),
+            "license": license(info),
+            "shortDescription": text(info.manifest.metadata.short_description.as_ref()),
+            "size": info.unpacked_size,
+            "icon": described::icon_url(info, IconKind::AppGrid),
+            "state": if installed { "installed" } else { "staged" },
+            "replaces": replaced.map(|package| json!({"version": package.app_version, "marketingVersion": package.marketing_version})),
+            // A package asks for nothing at installation: what it may touch later, a person hands it one by one.
+            "wants": [],
+            "actions": actions(info),
+        }))
+    }
+}
+
+fn actions(info: &PackageInfo) -> Vec<Value> {
+    let offered = info.manifest.actions.iter().filter(|action| action.input_none);
+    offered
+        .map(|action| {
+            json!({
+                "index": action.index,
+                "noun": described::noun(info, action),
+                "title": text(action.label()),
+                "description": text(action.description.as_ref()),
+            })
+        })
+        .collect()
+}
+
+fn author(info: &PackageInfo) -> Value {
+    let metadata = &info.manifest.metadata;
+    json!({
+        "name": metadata.author.upstream_author,
+        "contactEmail": metadata.author.contact_email,
+        "website": metadata.website,
+        "codeUrl": metadata.code_url,
+    })
+}
+
+fn license(info: &PackageInfo) -> Value {
+    let notices = info.manifest.metadata.license_notices.as_ref();
+    let notices = notices.map(|notices| text(Some(notices))).filter(|notices| !notices.is_empty());
+    match &info.manifest.metadata.license {
+        License::None => json!({"kind": "none", "name": "", "text": notices}),
+        License::OpenSource { title, .. } => json!({"kind": "open-source", "name": title, "text": notices}),
+        License::Proprietary { text: terms } => json!({"kind": "proprietary", "name": "", "text": text(Some(terms))}),
+        License::PublicDomain { text: reason } => json!({"kind": "public-domain", "name": "", "text": text(Some(reason))}),
+    }
+}

@@ -1,0 +1,19 @@
+//! What every request of one thread may use.
+
+use percloud_schemas::front_capnp::front;
+
+use crate::BaseUrl;
+use crate::config::Limits;
+use crate::grain::sessions::Sessions;
+use crate::policy::Policy;
+use crate::shell::assets::Assets;
+
+/// One thread's share of the edge. Capabilities belong to their thread, so nothing here is shared with others.
+pub(crate) struct Edge {
+    pub base: BaseUrl,
+    pub limits: Limits,
+    pub policy: Policy,
+    pub assets: Assets,
+    pub front: front::Client,
+    pub sessions: Sessions,
+}

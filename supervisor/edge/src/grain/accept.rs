@@ -1,0 +1,58 @@
+//! Reads lists with weights: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5).
+
+/// More entries than any browser sends are left out.
+const ENTRIES: usize = 64;
+
+/// The entries of a list in the order they were sent, each with its weight from 0 to 1.
+///
+/// Parameters before `q` belong to the entry; what follows `q` is for extensions nobody uses and is left out.
+pub(super) fn entries(list: &str) -> impl Iterator<Item = (&str, f32)> + Clone {
+    list.split(',').filter_map(entry).take(ENTRIES)
+}
+
+fn entry(text: &str) -> Option<(&str, f32)> {
+    let text = text.trim();
+    let mut from = 0;
+    while let Some(semicolon) = text[from..].find(';').map(|at| at + from) {
+        let parameter = text[semicolon + 1..].trim_start();
+        if let Some(weight) = parameter
+            .strip_prefix("q=")
+            .or_else(|| parameter.strip_prefix("Q="))
+        {
+            let weight = weight.split(';').next().unwrap_or_default().trim().parse().ok();
+            let weight = weight
+                .filter(|weight: &f32| weight.is_finite())
+                .unwrap_or(1.0)
+                .clamp(0.0, 1.0);
+            return some(text[..semicolon].trim_end(), weight);
+        }
+        from = semicolon + 1;
+    }
+    some(text, 1.0)
+}
+
+fn some(name: &str, weight: f32) -> Option<(&str, f32)> {
+    (!name.is_empty()).then_some((name, weight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_keep_order_weight_and_parameters() {
+        let list = "text/html, application/xhtml+xml;q=0.9, text/plain;format=flowed;q=0.5;x=y,*/* ; q=0.1,, a;q=x, b;q=7";
+        let expected = [
+            ("text/html", 1.0),
+            ("application/xhtml+xml", 0.9),
+            ("text/plain;format=flowed", 0.5),
+            ("*/*", 0.1),
+            ("a", 1.0),
+            ("b", 1.0),
+        ];
+        assert_eq!(entries(list).collect::<Vec<_>>(), expected);
+        assert_eq!(entries("").count(), 0);
+        assert_eq!(entries("a;q=NaN").collect::<Vec<_>>(), [("a", 1.0)]);
+        assert_eq!(entries(&"a,".repeat(1000)).count(), ENTRIES);
+    }
+}

@@ -1,0 +1,144 @@
+//! Sessions at hand: opened once, shared by the requests of one browser session, let go when nobody asks any more.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use percloud_core::host::SessionHost;
+use percloud_core::secret::Secret;
+use percloud_schemas::web_session_capnp::web_session;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
+
+use crate::edge::Edge;
+use crate::grain::door::{self, Connection};
+use crate::respond::Refusal;
+
+/// A session host with the cookie that opens it, side by side: looked up for every request without allocating. Found
+/// by keyed hash, so the time a look-up takes tells nothing.
+type Key = [u8; 67];
+
+fn key(host: &SessionHost, cookie: &Secret) -> Key {
+    let mut key = [0; 67];
+    key[..35].copy_from_slice(host.as_str().as_bytes());
+    key[35..].copy_from_slice(cookie.expose());
+    key
+}
+
+/// The sessions one thread has at hand.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    slots: RefCell<HashMap<Key, Rc<Slot>>>,
+}
+
+/// Opened by the first request; the others of that moment wait for it.
+#[derive(Default)]
+struct Slot {
+    session: OnceCell<Rc<Session>>,
+}
+
+/// An app's `WebSession` for one browser session.
+pub(crate) struct Session {
+    pub web: web_session::Client,
+    /// The owner allowed the older page policy.
+    pub relaxed: bool,
+    /// The session host's own origin, and the page policy that names it.
+    pub origin: String,
+    pub policy: HeaderValue,
+    last_used: Cell<Instant>,
+    connection: Connection,
+}
+
+/// The session for a host and cookie, opening it if need be. With `careful`, one at hand is looked at closely first,
+/// because the request cannot be repeated on another.
+///
+/// # Errors
+///
+/// When host and cookie do not belong together, or the grain or its app does not start in time.
+pub(super) async fn get(
+    edge: &Rc<Edge>,
+    host: &SessionHost,
+    cookie: &Secret,
+    browser: &HeaderMap,
+    careful: bool,
+) -> Result<Rc<Session>, Refusal> {
+    let key = key(host, cookie);
+    let slot = {
+        let mut slots = edge.sessions.slots.borrow_mut();
+        if let Some(session) = slots.get(&key).and_then(|slot| slot.session.get()) {
+            if !(session.connection.is_gone() || careful && session.connection.is_closed()) {
+                session.last_used.set(Instant::now());
+                return Ok(session.clone());
+            }
+            slots.remove(&key);
+        }
+        slots.entry(key).or_default().clone()
+    };
+    let opened = slot
+        .session
+        .get_or_try_init(|| open(edge, host, cookie, browser))
+        .await
+        .cloned();
+    if opened.is_err() {
+        // Only what was opened is kept: strangers leave nothing behind.
+        edge.sessions.remove(&key, |kept| Rc::ptr_eq(kept, &slot));
+    }
+    opened
+}
+
+/// Lets go of a session that turned out dead, unless it was replaced already.
+pub(super) fn forget(edge: &Edge, host: &SessionHost, cookie: &Secret, session: &Rc<Session>) {
+    let key = key(host, cookie);
+    edge.sessions.remove(&key, |kept| {
+        kept.session.get().is_some_and(|kept| Rc::ptr_eq(kept, session))
+    });
+}
+
+async fn open(
+    edge: &Rc<Edge>,
+    host: &SessionHost,
+    cookie: &Secret,
+    browser: &HeaderMap,
+) -> Result<Rc<Session>, Refusal> {
+    let entered = timeout(edge.limits.open, door::enter(edge, host, cookie, browser));
+    let entered = entered.await.map_err(|_| Refusal::AppSilent)??;
+    let origin = edge.base.session_origin(host);
+    Ok(Rc::new(Session {
+        policy: edge.policy.of_app(&origin, entered.relaxed),
+        web: entered.web,
+        relaxed: entered.relaxed,
+        origin,
+        last_used: Cell::new(Instant::now()),
+        connection: entered.connection,
+    }))
+}
+
+impl Sessions {
+    fn remove(&self, key: &Key, condition: impl FnOnce(&Rc<Slot>) -> bool) {
+        let mut slots = self.slots.borrow_mut();
+        if slots.get(key).is_some_and(condition) {
+            slots.remove(key);
+        }
+    }
+
+    /// Drops sessions nobody used for a while, for as long as the edge lives. Answers still streaming and open
+    /// WebSockets are uses too.
+    pub(crate) async fn forget_idle(edge: Weak<Edge>) {
+        let Some(idle) = edge.upgrade().map(|edge| edge.limits.session_idle) else {
+            return;
+        };
+        let mut beat = tokio::time::interval(idle / 4);
+        loop {
+            beat.tick().await;
+            let Some(edge) = edge.upgrade() else { return };
+            edge.sessions.slots.borrow_mut().retain(|_, slot| {
+                slot.session.get().is_none_or(|session| {
+                    let in_use = Rc::strong_count(session) > 1;
+                    !session.connection.is_gone() && (in_use || session.last_used.get().elapsed() < idle)
+                })
+            });
+        }
+    }
+}

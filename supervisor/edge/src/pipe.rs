@@ -1,0 +1,341 @@
+//! A bounded run of bytes from a capability that is written to, to whoever sends them on.
+//!
+//! One side is a `ByteStream` (or another streaming method) that an app writes to as fast as it likes; the other is
+//! as slow as a browser wants to be. A write is acknowledged once the bytes held here fit the window again, so the
+//! writer's flow control carries the reader's pace, and memory stays constant however long the stream is.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use capnp::Error;
+use percloud_schemas::util_capnp::byte_stream;
+
+/// A writer that ignores flow control may hold this many windows here before its stream is broken.
+const OVERRUN: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// More may come.
+    Open,
+    /// All has been said.
+    Done,
+    /// The writer went away in the middle, or broke the rules.
+    Broken,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: VecDeque<Bytes>,
+    held: usize,
+    window: usize,
+    written: u64,
+    expected: Option<u64>,
+    end: End,
+    reader_gone: bool,
+    reader: Option<Waker>,
+    writers: Vec<Waker>,
+    #[cfg(test)]
+    most_held: usize,
+}
+
+impl Shared {
+    fn wake_reader(&mut self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    fn wake_writers(&mut self) {
+        self.writers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// What a stream that was cut off says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream ended before it was done")]
+pub(crate) struct CutOff;
+
+/// Makes both ends of a pipe that holds about `window` bytes.
+pub(crate) fn pipe(window: usize) -> (Writer, Reader) {
+    let shared = Rc::new(RefCell::new(Shared {
+        queue: VecDeque::new(),
+        held: 0,
+        window,
+        written: 0,
+        expected: None,
+        end: End::Open,
+        reader_gone: false,
+        reader: None,
+        writers: Vec::new(),
+        #[cfg(test)]
+        most_held: 0,
+    }));
+    (Writer(shared.clone()), Reader(shared))
+}
+
+/// The end that is written to. Dropping it before [`Writer::finish`] breaks the stream.
+#[derive(Debug)]
+pub(crate) struct Writer(Rc<RefCell<Shared>>);
+
+impl Writer {
+    /// Adds bytes, in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// When the reader is gone, the stream has ended, more comes than was announced, or the window was ignored.
+    pub(crate) fn push(&self, bytes: Bytes) -> Result<(), Error> {
+        let mut shared = self.0.borrow_mut();
+        if shared.reader_gone {
+            return Err(Error::disconnected(
+                "the reader of this stream has gone away".to_owned(),
+            ));
+        }
+        if shared.end != End::Open {
+            return Err(Error::failed("this stream has ended".to_owned()));
+        }
+        let written = shared.written + bytes.len() as u64;
+        let refusal = if shared.expected.is_some_and(|expected| written > expected) {
+            Some("more bytes than the size announced for this stream")
+        } else if shared.held > shared.window.saturating_mul(OVERRUN) {
+            Some("writing on without waiting for this stream to take what was written")
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            shared.end = End::Broken;
+            shared.wake_reader();
+            return Err(Error::failed(refusal.to_owned()));
+        }
+        if !bytes.is_empty() {
+            shared.written = written;
+            shared.held += bytes.len();
+            #[cfg(test)]
+            {
+                shared.most_held = shared.most_held.max(shared.held);
+            }
+            shared.queue.push_back(bytes);
+            shared.wake_reader();
+        }
+        Ok(())
+    }
+
+    /// Waits until what is held fits the window.
+    ///
+    /// # Errors
+    ///
+    /// When the reader goes away meanwhile.
+    pub(crate) async fn room(&self) -> Result<(), Error> {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.reader_gone {
+                Poll::Ready(Err(Error::disconnected(
+                    "the reader of this stream has gone away".to_owned(),
+                )))
+            } else if shared.held <= shared.window {
+                Poll::Ready(Ok(()))
+            } else {
+                shared.writers.push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Whether nothing is waiting to be read.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.borrow().held == 0
+    }
+
+    /// Announces the size of the whole, in bytes. Counts only before the first byte, and once.
+    pub(crate) fn expect(&self, size: u64) {
+        let mut shared = self.0.borrow_mut();
+        if shared.written == 0 && shared.expected.is_none() && shared.end == End::Open {
+            shared.expected = Some(size);
+            shared.wake_reader();
+        }
+    }
+
+    /// Says that all has been written.
+    pub(crate) fn finish(&self) {
+        let mut shared = self.0.borrow_mut();
+        if shared.end == End::Open {
+            let short = shared.expected.is_some_and(|expected| shared.written < expected);
+            shared.end = if short { End::Broken } else { End::Done };
+            shared.wake_reader();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut shared = self.0.borrow_mut();
+        if shared.end == End::Open {
+            shared.end = End::Broken;
+            shared.wake_reader();
+        }
+    }
+}
+
+/// The end that is read. Dropping it tells the writer that nobody listens any more.
+#[derive(Debug)]
+pub(crate) struct Reader(Rc<RefCell<Shared>>);
+
+impl Reader {
+    /// The next bytes; `None` when all has been read.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
+        let mut shared = self.0.borrow_mut();
+        if let Some(bytes) = shared.queue.pop_front() {
+            shared.held -= bytes.len();
+            if shared.held <= shared.window {
+                shared.wake_writers();
+            }
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        match shared.end {
+            End::Done => Poll::Ready(None),
+            End::Broken => Poll::Ready(Some(Err(CutOff))),
+            End::Open => {
+                shared.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The next bytes; `None` when all has been read.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Waits for the first word: a size, bytes or an end.
+    pub(crate) async fn first_word(&mut self) {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.expected.is_some() || shared.written > 0 || shared.end != End::Open {
+                Poll::Ready(())
+            } else {
+                shared.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Size of the whole, in bytes, where it is known: it was announced, or everything is here already.
+    pub(crate) fn size(&self) -> Option<u64> {
+        let shared = self.0.borrow();
+        match shared.end {
+            End::Done => Some(shared.written),
+            _ => shared.expected,
+        }
+    }
+
+    /// The most bytes ever held at once.
+    #[cfg(test)]
+    pub(crate) fn most_held(&self) -> usize {
+        self.0.borrow().most_held
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut shared = self.0.borrow_mut();
+        shared.reader_gone = true;
+        shared.queue.clear();
+        shared.held = 0;
+        shared.wake_writers();
+    }
+}
+
+impl byte_stream::Server for Writer {
+    async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Result<(), Error> {
+        self.push(Bytes::copy_from_slice(params.get()?.get_data()?))?;
+        self.room().await
+    }
+
+    async fn done(
+        self: Rc<Self>,
+        _: byte_stream::DoneParams,
+        _: byte_stream::DoneResults,
+    ) -> Result<(), Error> {
+        self.finish();
+        Ok(())
+    }
+
+    async fn expect_size(
+        self: Rc<Self>,
+        params: byte_stream::ExpectSizeParams,
+        _: byte_stream::ExpectSizeResults,
+    ) -> Result<(), Error> {
+        self.expect(params.get()?.get_size());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_write_waits_for_the_reader_and_order_is_kept() {
+        let (writer, mut reader) = pipe(4);
+        writer.push(Bytes::from_static(b"abc")).unwrap();
+        assert!(
+            writer.room().now_or_never().is_some(),
+            "three bytes fit a window of four"
+        );
+        writer.push(Bytes::from_static(b"def")).unwrap();
+        assert!(writer.room().now_or_never().is_none(), "six do not");
+        assert_eq!(reader.next().now_or_never().flatten().unwrap().unwrap(), "abc");
+        assert!(writer.room().now_or_never().is_some());
+        writer.finish();
+        assert_eq!(reader.next().now_or_never().flatten().unwrap().unwrap(), "def");
+        assert_eq!(reader.next().now_or_never(), Some(None));
+        assert_eq!(reader.most_held(), 6);
+    }
+
+    #[test]
+    fn an_end_without_done_is_an_error() {
+        let (writer, mut reader) = pipe(4);
+        drop(writer);
+        assert_eq!(reader.next().now_or_never(), Some(Some(Err(CutOff))));
+    }
+
+    #[test]
+    fn the_announced_size_is_neither_passed_nor_missed() {
+        let (writer, mut reader) = pipe(64);
+        writer.expect(3);
+        writer.expect(9);
+        assert_eq!(reader.size(), Some(3));
+        assert!(writer.push(Bytes::from_static(b"four")).is_err());
+        assert_eq!(reader.next().now_or_never(), Some(Some(Err(CutOff))));
+
+        let (writer, mut reader) = pipe(64);
+        writer.expect(3);
+        writer.push(Bytes::from_static(b"ab")).unwrap();
+        writer.finish();
+        assert!(reader.next().now_or_never().flatten().unwrap().is_ok());
+        assert_eq!(reader.next().now_or_never(), Some(Some(Err(CutOff))));
+    }
+
+    #[test]
+    fn a_writer_learns_that_nobody_reads() {
+        let (writer, reader) = pipe(1);
+        writer.push(Bytes::from_static(b"ab")).unwrap();
+        drop(reader);
+        assert!(writer.room().now_or_never().unwrap().is_err());
+        assert!(writer.push(Bytes::from_static(b"c")).is_err());
+    }
+
+    #[test]
+    fn ignoring_the_window_breaks_the_stream() {
+        let (writer, _reader) = pipe(1024);
+        let outcome = (0..64).try_for_each(|_| writer.push(Bytes::from(vec![0; 1024])));
+        assert!(outcome.is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! Headers that tell a browser what a page may do, load and be framed by.
+
+use hyper::HeaderMap;
+use hyper::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+
+use crate::BaseUrl;
+
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster");
+
+/// The policies that depend only on where the shell lives, made once.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    shell: HeaderValue,
+    page: HeaderValue,
+    relaxed: HeaderValue,
+    base: BaseUrl,
+}
+
+impl Policy {
+    pub(crate) fn new(base: &BaseUrl) -> Self {
+        let (scheme, authority, origin) = (base.scheme(), base.authority(), base.origin());
+        let sessions = format!("{scheme}://*.{authority}");
+        // `form-action` covers the hand-over form, which goes to a session host in a frame.
+        let shell = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             font-src 'self'; manifest-src 'self'; frame-src {sessions}; form-action 'self' {sessions}; \
+             base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        );
+        let page = format!(
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors {origin} 'self'"
+        );
+        let relaxed = format!("frame-ancestors {origin} 'self'");
+        let value =
+            |text: String| HeaderValue::try_from(text).expect("a host name and constants are visible ASCII");
+        Self {
+            shell: value(shell),
+            page: value(page),
+            relaxed: value(relaxed),
+            base: base.clone(),
+        }
+    }
+
+    /// For pages of the shell.
+    pub(crate) fn shell(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_SECURITY_POLICY, self.shell.clone());
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+        everywhere(headers);
+        // Not `no-referrer` or `same-origin`: with those the hand-over form would say `Origin: null` (Fetch standard,
+        // "append a request `Origin` header"). Only the origin leaves; never a path.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+    }
+
+    /// For answers of the API, which are never pages.
+    pub(crate) fn api(headers: &mut HeaderMap) {
+        headers
+            .entry(CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static(
+                "default-src 'none'; frame-ancestors 'none'",
+            ));
+        everywhere(headers);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+
+    /// For the small pages of our own that say what went wrong, on any host.
+    pub(crate) fn page(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_SECURITY_POLICY, self.page.clone());
+        everywhere(headers);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+
+    /// What an app's pages may do; kept with the session, since it names the session's own host.
+    ///
+    /// The strict policy lets nothing out of the session's host from any page of it: no foreign picture, form, frame
+    /// or connection (threat model P2, P9). The relaxed one is what older apps were written for (sheet 5.3).
+    pub(crate) fn of_app(&self, origin: &str, relaxed: bool) -> HeaderValue {
+        if relaxed {
+            return self.relaxed.clone();
+        }
+        let socket = origin.replacen("http", "ws", 1);
+        let shell = self.base.origin();
+        let loose = "'self' 'unsafe-inline' 'unsafe-eval' data: blob:";
+        let text = format!(
+            "default-src 'none'; script-src {loose}; style-src 'self' 'unsafe-inline' data: blob:; \
+             img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data: blob:; \
+             frame-src 'self' data: blob: {shell}; child-src 'self' data: blob:; worker-src 'none'; \
+             manifest-src 'self'; connect-src 'self' {socket} data: blob:; form-action 'self'; base-uri 'self'; \
+             frame-ancestors {shell} 'self'; webrtc 'block'"
+        );
+        HeaderValue::try_from(text).expect("host names and constants are visible ASCII")
+    }
+
+    /// For everything an app says.
+    pub(crate) fn app(headers: &mut HeaderMap, policy: &HeaderValue) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
+        everywhere(headers);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    }
+}
+
+fn everywhere(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("interest-cohort=()"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    // Without this, two sessions could agree on a common `document.domain`.
+    headers.insert(AGENT_CLUSTER, HeaderValue::from_static("?1"));
+}

@@ -1,0 +1,74 @@
+//! Finds the part that answers a request: host first, everything else later.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue, LOCATION};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use crate::base_url::Place;
+use crate::body::Body;
+use crate::edge::Edge;
+use crate::respond::{Answer, Refusal};
+use crate::{grain, shell};
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub(crate) async fn answer(edge: Rc<Edge>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let answered = match place(&edge, &request) {
+        Ok(Place::Session(host)) => grain::answer(&edge, host, request).await,
+        Ok(Place::Shell) => return shell::answer(&edge, peer, request).await,
+        Ok(Place::Alias) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            to_shell(&edge, &request)
+        }
+        Ok(Place::Alias | Place::Elsewhere | Place::Malformed) => Err(Refusal::NoSuchHost),
+        Err(refusal) => Err(refusal),
+    };
+    answered.unwrap_or_else(|refusal| refusal.page(&edge.policy))
+}
+
+/// The host meant. There must be exactly one `Host` (RFC 9112 section 3.2), and a target in absolute form must name
+/// the same.
+fn place(edge: &Edge, request: &Request<Incoming>) -> Result<Place, Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host
+            .to_str()
+            .map_err(|_| Refusal::BadRequest("The Host header is not a host name."))?,
+        (None, _) if request.version() < Version::HTTP_11 => return Err(Refusal::NoSuchHost),
+        (None, _) => {
+            return Err(Refusal::BadRequest(
+                "The request does not say which host it is for.",
+            ));
+        }
+        (Some(_), Some(_)) => return Err(Refusal::BadRequest("The request names more than one host.")),
+    };
+    let place = edge.base.place(host);
+    if place == Place::Malformed {
+        return Err(Refusal::BadRequest("The Host header is not a host name."));
+    }
+    if let Some(target) = request.uri().authority()
+        && (request.uri().scheme_str() != Some(edge.base.scheme())
+            || edge.base.place(target.as_str()) != place)
+    {
+        return Err(Refusal::BadRequest(
+            "The address and the Host header name different hosts.",
+        ));
+    }
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    if path.len() > edge.limits.path_bytes {
+        return Err(Refusal::PathTooLong(edge.limits.path_bytes));
+    }
+    Ok(place)
+}
+
+fn to_shell(edge: &Edge, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let location = HeaderValue::try_from(format!("{}{path}", edge.base.origin()))
+        .map_err(|_| Refusal::BadRequest("The address is not one."))?;
+    answer.headers_mut().insert(LOCATION, location);
+    edge.policy.page(answer.headers_mut());
+    Ok(answer)
+}

@@ -1,0 +1,243 @@
+//! Threads, sockets and connections: from the first accept to the last good-bye.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use percloud_schemas::front_capnp::front;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+
+use crate::config::{Config, Limits};
+use crate::crowd::Crowd;
+use crate::edge::Edge;
+use crate::grain::sessions::Sessions;
+use crate::policy::Policy;
+use crate::socket::Socket;
+use crate::{Assets, BaseUrl, grain, route};
+
+/// Why the edge ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// There is nothing to listen on, or no broker to ask.
+    #[error("starting the edge without a listening socket or without a connection to the broker")]
+    NothingToServe,
+    /// A socket or thread could not be had.
+    #[error("starting a thread of the edge")]
+    Start(#[source] io::Error),
+    /// A thread ended without being told to.
+    #[error("a thread of the edge panicked")]
+    Panicked,
+    /// The broker went away; nothing can be answered without it.
+    #[error("the connection to the broker ended")]
+    BrokerGone,
+}
+
+/// Serves until the broker goes away. Blocks the calling thread; makes one thread per broker connection.
+///
+/// # Errors
+///
+/// Always ends with an error: [`EdgeError::BrokerGone`] after a broker that stopped, else what went wrong.
+pub fn run(config: Config) -> Result<(), EdgeError> {
+    let Config {
+        listeners,
+        brokers,
+        base,
+        assets,
+        limits,
+    } = config;
+    if listeners.is_empty() || brokers.is_empty() {
+        return Err(EdgeError::NothingToServe);
+    }
+    let connections = Arc::new(Semaphore::new(limits.connections.min(room_for_connections())));
+    let (stop, stopped) = watch::channel(false);
+    let stop = Arc::new(stop);
+    let mut threads = Vec::with_capacity(brokers.len());
+    for (index, broker) in brokers.into_iter().enumerate() {
+        let listener = listeners[index % listeners.len()]
+            .try_clone()
+            .map_err(EdgeError::Start)?;
+        let (base, assets, limits) = (base.clone(), assets.clone(), limits.clone());
+        let (connections, stop, stopped) = (connections.clone(), stop.clone(), stopped.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("edge-{index}"))
+            .spawn(move || {
+                let ended = worker(
+                    listener,
+                    broker,
+                    base,
+                    assets,
+                    limits,
+                    &connections,
+                    &stop,
+                    stopped,
+                );
+                // One thread without the broker means all: they end together.
+                stop.send_replace(true);
+                ended
+            });
+        threads.push(thread.map_err(EdgeError::Start)?);
+    }
+    let mut ended = Err(EdgeError::BrokerGone);
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => ended = Err(error),
+            Err(_) => ended = Err(EdgeError::Panicked),
+        }
+    }
+    ended
+}
+
+/// How many connections this process has descriptors for, after asking for all it may have. One connection of a
+/// client may cost two more to a grain; a few are ours.
+fn room_for_connections() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If more is not to be had, what there is must do.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors.saturating_sub(64) / 3)
+        .unwrap_or(usize::MAX)
+        .clamp(1, Semaphore::MAX_PERMITS)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn worker(
+    listener: TcpListener,
+    broker: UnixStream,
+    base: BaseUrl,
+    assets: Assets,
+    limits: Limits,
+    connections: &Arc<Semaphore>,
+    stop: &watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), EdgeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(EdgeError::Start)?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        listener.set_nonblocking(true).map_err(EdgeError::Start)?;
+        broker.set_nonblocking(true).map_err(EdgeError::Start)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(EdgeError::Start)?;
+        let broker = tokio::net::UnixStream::from_std(broker).map_err(EdgeError::Start)?;
+        let mut system = grain::door::network(broker, Side::Client, limits.window);
+        let front: front::Client = system.bootstrap(Side::Server);
+        let edge = Rc::new(Edge {
+            policy: Policy::new(&base),
+            sessions: Sessions::default(),
+            base,
+            limits,
+            assets,
+            front,
+        });
+        tokio::task::spawn_local(Sessions::forget_idle(Rc::downgrade(&edge)));
+        let accepting =
+            tokio::task::spawn_local(accept(edge, listener, connections.clone(), stopped.clone()));
+        let mut told = stopped;
+        tokio::select! {
+            _ = system => {}
+            _ = told.wait_for(|stopped| *stopped) => {}
+        }
+        stop.send_replace(true);
+        accepting.await.map_err(|_| EdgeError::Panicked)
+    })
+}
+
+/// Accepts until told to stop, then waits for the connections it made.
+async fn accept(
+    edge: Rc<Edge>,
+    listener: tokio::net::TcpListener,
+    connections: Arc<Semaphore>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut tasks = JoinSet::new();
+    let crowd = Crowd::default();
+    loop {
+        let next = async {
+            let permit = connections
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => next,
+            Some(ended) = tasks.join_next() => {
+                log_panic(ended);
+                continue;
+            }
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(member) = crowd.join(peer.ip(), edge.limits.connections_per_client) else {
+                    continue;
+                };
+                let (edge, stopped) = (edge.clone(), stopped.clone());
+                tasks.spawn_local(async move {
+                    connection(edge, stream, peer.ip(), stopped).await;
+                    drop((permit, member));
+                });
+            }
+            // A client that left before it was accepted is nothing; without descriptors, let some be closed first.
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    drop(listener);
+    while let Some(ended) = tasks.join_next().await {
+        log_panic(ended);
+    }
+}
+
+/// A panic ends one connection, never the thread.
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "serving a connection");
+    }
+}
+
+async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, mut stopped: watch::Receiver<bool>) {
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let _ = stream.set_nodelay(true);
+    let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
+    let service = service_fn(|request| {
+        let edge = edge.clone();
+        async move { Ok::<_, Infallible>(route::answer(edge, peer, request).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(edge.limits.header_timeout)
+        .max_header_size(edge.limits.header_bytes)
+        .keep_alive(true);
+    let mut connection = std::pin::pin!(http.serve_connection(socket, service).with_upgrades());
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopped.wait_for(|stopped| *stopped) => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(edge.limits.drain, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}

@@ -1,0 +1,37 @@
+//! The shell host: the page shell's files, and the API it speaks.
+
+pub(crate) mod assets;
+
+mod api;
+mod events;
+mod package;
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+
+use crate::edge::Edge;
+use crate::respond::{Answer, Refusal};
+
+/// Answers a request to the shell host.
+pub(crate) async fn answer(edge: &Rc<Edge>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        return api::answer(edge, peer, request)
+            .await
+            .unwrap_or_else(|refusal| refusal.json());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Refusal::UnknownMethod(request.method().as_str().chars().take(32).collect())
+            .page(&edge.policy);
+    }
+    match edge.assets.answer(path, request.headers()) {
+        Some(mut answer) => {
+            edge.policy.shell(answer.headers_mut());
+            answer
+        }
+        None => Refusal::NotFound.page(&edge.policy),
+    }
+}

@@ -1,0 +1,628 @@
+//! An app that says what it was asked, and misbehaves on request.
+
+use std::fmt::Write;
+use std::rc::Rc;
+
+use capnp::Error;
+use capnp_rpc::new_client;
+use percloud_schemas::grain_capnp::ui_session;
+use percloud_schemas::util_capnp::{byte_stream, handle};
+use percloud_schemas::web_session_capnp::web_session::{
+    self, context, request_stream, response, web_socket_stream,
+};
+
+use crate::world::Shared;
+
+type Done = Result<(), Error>;
+
+pub struct App(pub Shared);
+
+/// Bytes anybody can compare: position modulo 251.
+pub fn pattern(from: u64, length: usize) -> Vec<u8> {
+    static ROUND: std::sync::LazyLock<Vec<u8>> =
+        std::sync::LazyLock::new(|| (0..251).cycle().take(251 * 4200).collect());
+    // Copied from one long piece: these tests move hundreds of megabytes.
+    let start = usize::try_from(from % 251).unwrap();
+    ROUND[start..start + length].to_vec()
+}
+
+/// Everything a context says, one thing a line.
+fn dump(text: &mut String, context: context::Reader<'_>) -> Done {
+    for cookie in context.get_cookies()? {
+        writeln!(
+            text,
+            "cookie {}={}",
+            cookie.get_key()?.to_str()?,
+            cookie.get_value()?.to_str()?
+        )
+        .unwrap();
+    }
+    for accepted in context.get_accept()? {
+        writeln!(
+            text,
+            "accept {} {}",
+            accepted.get_mime_type()?.to_str()?,
+            accepted.get_q_value()
+        )
+        .unwrap();
+    }
+    for coding in context.get_accept_encoding()? {
+        writeln!(
+            text,
+            "coding {} {}",
+            coding.get_content_coding()?.to_str()?,
+            coding.get_q_value()
+        )
+        .unwrap();
+    }
+    for header in context.get_additional_headers()? {
+        writeln!(
+            text,
+            "header {}: {}",
+            header.get_name()?.to_str()?,
+            header.get_value()?.to_str()?
+        )
+        .unwrap();
+    }
+    let tags = |tags: capnp::struct_list::Reader<'_, web_session::e_tag::Owned>| -> Result<String, Error> {
+        let mut text = String::new();
+        for tag in tags {
+            let weak = if tag.get_weak() { "W/" } else { "" };
+            write!(text, " {weak}{}", tag.get_value()?.to_str()?).unwrap();
+        }
+        Ok(text)
+    };
+    use context::e_tag_precondition::Which;
+    match context.get_e_tag_precondition().which()? {
+        Which::None(()) => {}
+        Which::Exists(()) => writeln!(text, "condition exists").unwrap(),
+        Which::DoesntExist(()) => writeln!(text, "condition absent").unwrap(),
+        Which::MatchesOneOf(list) => writeln!(text, "condition one of{}", tags(list?)?).unwrap(),
+        Which::MatchesNoneOf(list) => writeln!(text, "condition none of{}", tags(list?)?).unwrap(),
+    }
+    assert!(
+        context.has_response_stream(),
+        "there is always a stream to answer on"
+    );
+    Ok(())
+}
+
+fn say(results: &mut web_session::GetResults, text: &str) {
+    let mut content = results.get().init_content();
+    content.set_mime_type("text/plain");
+    content.init_body().set_bytes(text.as_bytes());
+}
+
+/// Counts when a call is given up.
+struct Cancelled(Shared);
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        self.0.update(|facts| facts.cancelled += 1);
+    }
+}
+
+struct Handle(Shared);
+
+impl handle::Server for Handle {
+    async fn ping(self: Rc<Self>, _: handle::PingParams, _: handle::PingResults) -> Done {
+        self.0.update(|facts| facts.pings += 1);
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.update(|facts| facts.handles_dropped += 1);
+    }
+}
+
+/// Writes `size` bytes (for ever if there is no size), counting what was taken; then says `done` unless told to stop
+/// short.
+async fn write(facts: Shared, stream: byte_stream::Client, size: Option<u64>, finish: bool) {
+    let mut at = 0;
+    while size.is_none_or(|size| at < size) {
+        let length = size.map_or(64 << 10, |size| {
+            usize::try_from((size - at).min(64 << 10)).unwrap()
+        });
+        let mut write = stream.write_request();
+        write.get().set_data(&pattern(at, length));
+        if let Err(error) = write.send().await {
+            facts.update(|facts| facts.write_error = Some(error.to_string()));
+            return;
+        }
+        at += length as u64;
+        facts.update(|facts| facts.written = at);
+    }
+    if finish {
+        let _ = stream.done_request().send().promise.await;
+    }
+}
+
+async fn expect(stream: &byte_stream::Client, size: u64) {
+    let mut expect = stream.expect_size_request();
+    expect.get().set_size(size);
+    let _ = expect.send().promise.await;
+}
+
+impl App {
+    fn note(&self, call: String) {
+        self.0.update(|facts| facts.calls.push(call));
+    }
+
+    /// Answers as a path says, or else with what was asked.
+    async fn answer(
+        &self,
+        what: String,
+        path: &str,
+        context: context::Reader<'_>,
+        results: &mut web_session::GetResults,
+    ) -> Done {
+        self.note(what.lines().next().unwrap_or_default().to_owned());
+        let (name, number) = path.split_once('/').unwrap_or((path, "0"));
+        let number: u64 = number.parse().unwrap_or(0);
+        let stream = context.get_response_stream()?;
+        let facts = self.0.clone();
+        let code = u16::try_from(number).unwrap_or(u16::MAX);
+        match name {
+            "never" => {
+                let _cancelled = Cancelled(facts);
+                std::future::pending::<()>().await;
+            }
+            "fail" => return Err(Error::failed("it <b>broke</b>".to_owned())),
+            "overloaded" => return Err(Error::overloaded("not now".to_owned())),
+            "unimplemented" => return Err(Error::unimplemented("never heard of it".to_owned())),
+            "restart" => {
+                // The whole grain goes away in the middle of its answer, the first time it is asked.
+                let cut = facts.update(|facts| {
+                    if facts.doors.len() == 1 {
+                        facts.doors[0].take()
+                    } else {
+                        None
+                    }
+                });
+                if let Some(cut) = cut {
+                    let _ = cut.send(());
+                    std::future::pending::<()>().await;
+                }
+                say(results, "back again");
+            }
+            "inline" => {
+                let mut content = results.get().init_content();
+                content.set_mime_type("application/octet-stream");
+                let mut tag = content.reborrow().init_e_tag();
+                tag.set_value("v1");
+                content
+                    .init_body()
+                    .set_bytes(&pattern(0, usize::try_from(number).unwrap()));
+            }
+            "stream" | "open-stream" | "cut" | "endless" | "quiet" | "too-long" => {
+                let mut content = results.get().init_content();
+                content.set_mime_type("application/octet-stream");
+                content.init_body().set_stream(new_client(Handle(facts.clone())));
+                let name = name.to_owned();
+                tokio::task::spawn_local(async move {
+                    match name.as_str() {
+                        "stream" => {
+                            expect(&stream, number).await;
+                            write(facts, stream, Some(number), true).await;
+                        }
+                        "open-stream" => write(facts, stream, Some(number), true).await,
+                        "cut" => {
+                            expect(&stream, 1 << 20).await;
+                            write(facts, stream, Some(1000), false).await;
+                        }
+                        "too-long" => {
+                            expect(&stream, 10).await;
+                            write(facts, stream, Some(1 << 20), true).await;
+                        }
+                        "quiet" => {
+                            let _held = stream;
+                            std::future::pending::<()>().await;
+                        }
+                        _ => write(facts, stream, None, true).await,
+                    }
+                });
+            }
+            "success" => {
+                let mut content = results.get().init_content();
+                content.set_status_code(response::SuccessCode::try_from(code).unwrap());
+                content.init_body().set_bytes(b"body");
+            }
+            "client" => {
+                let mut error = results.get().init_client_error();
+                error.set_status_code(response::ClientErrorCode::try_from(code).unwrap());
+                error.set_description_html("<p>no");
+            }
+            "server" => results.get().init_server_error().set_description_html("<p>sorry"),
+            "plain-error" => {
+                let mut body = results.get().init_server_error().init_non_html_body();
+                body.set_mime_type("application/json");
+                body.set_data(b"{}");
+            }
+            "redirect" => {
+                let mut redirect = results.get().init_redirect();
+                redirect.set_is_permanent(number & 1 == 1);
+                redirect.set_switch_to_get(number & 2 == 2);
+                redirect.set_location("https://elsewhere.example/a?b#c");
+            }
+            "bad-redirect" => results
+                .get()
+                .init_redirect()
+                .set_location("/a\r\nSet-Cookie: x=y"),
+            "no-content" => {
+                let mut empty = results.get().init_no_content();
+                empty.set_should_reset_form(number == 1);
+                empty.init_e_tag().set_value("e");
+            }
+            "precondition" => results
+                .get()
+                .init_precondition_failed()
+                .init_matching_e_tag()
+                .set_value("e"),
+            "headers" => headers(results),
+            "bad-headers" => bad_headers(results),
+            "many-cookies" => {
+                let mut cookies = results.get().init_set_cookies(1000);
+                for index in 0..1000 {
+                    cookies.reborrow().get(index).set_name("n");
+                }
+            }
+            _ => {
+                let mut text = what;
+                dump(&mut text, context)?;
+                say(results, &text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn headers(results: &mut web_session::GetResults) {
+    let mut reply = results.get();
+    let mut cookies = reply.reborrow().init_set_cookies(2);
+    let mut cookie = cookies.reborrow().get(0);
+    cookie.set_name("session");
+    cookie.set_value("abc");
+    cookie.set_path("/");
+    cookie.set_http_only(true);
+    cookie.init_expires().set_relative(60);
+    let mut cookie = cookies.get(1);
+    cookie.set_name("other");
+    cookie.set_value("def");
+    let mut extra = reply.reborrow().init_additional_headers(2);
+    let mut header = extra.reborrow().get(0);
+    header.set_name("X-Sandstorm-App-Color");
+    header.set_value("green");
+    let mut header = extra.get(1);
+    header.set_name("X-OC-MTime");
+    header.set_value("accepted");
+    let mut content = reply.init_content();
+    content.set_mime_type("text/html; charset=utf-8");
+    content.set_language("de");
+    content.set_encoding("identity");
+    let mut tag = content.reborrow().init_e_tag();
+    tag.set_value("v2");
+    tag.set_weak(true);
+    content
+        .reborrow()
+        .init_disposition()
+        .set_download("re\"port.html");
+    content.init_body().set_bytes(b"<p>hello");
+}
+
+fn bad_headers(results: &mut web_session::GetResults) {
+    let mut reply = results.get();
+    let forbidden = [
+        ("Content-Security-Policy", "default-src *"),
+        ("Set-Cookie", "a=b; Domain=localhost"),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Location", "https://evil.example/"),
+        ("Service-Worker-Allowed", "/"),
+        ("Content-Length", "1"),
+        ("Transfer-Encoding", "chunked"),
+        ("X-Sandstorm-App-Bad", "a\r\nInjected: yes"),
+        ("X-Sandstorm-App-Bad\r\nInjected", "yes"),
+        ("Clear-Site-Data", "*"),
+    ];
+    let mut list = reply
+        .reborrow()
+        .init_additional_headers(forbidden.len().try_into().unwrap());
+    for (index, (name, value)) in (0..).zip(forbidden) {
+        let mut header = list.reborrow().get(index);
+        header.set_name(name);
+        header.set_value(value);
+    }
+    let mut cookies = reply.reborrow().init_set_cookies(2);
+    let mut cookie = cookies.reborrow().get(0);
+    cookie.set_name("__Host-percloud-session");
+    cookie.set_value("stolen");
+    let mut cookie = cookies.get(1);
+    cookie.set_name("a");
+    cookie.set_value("b; Domain=localhost");
+    let mut content = reply.init_content();
+    content.set_mime_type("text/html\r\nInjected: yes");
+    content.set_language("de\nInjected: yes");
+    content.set_encoding("gzip\u{e4}");
+    content.reborrow().init_e_tag().set_value("a\"b");
+    content.init_body().set_bytes(b"<script>");
+}
+
+impl ui_session::Server for App {}
+
+/// A method whose parameters are a path, a context and what `more` writes down.
+macro_rules! method {
+    ($name:ident, $params:ident, $text:ident, $what:ident => $more:block) => {
+        async fn $name(
+            self: Rc<Self>,
+            params: web_session::$params,
+            mut results: web_session::GetResults,
+        ) -> Done {
+            let $what = params.get()?;
+            let path = $what.get_path()?.to_string()?;
+            #[allow(unused_mut)]
+            let mut $text = format!("{} {path}\n", stringify!($name).trim_end_matches('_'));
+            $more
+            let context = $what.get_context()?;
+            self.answer($text, &path, context, &mut results).await
+        }
+    };
+}
+
+macro_rules! content {
+    ($text:ident, $what:ident) => {{
+        let content = $what.get_content()?;
+        let kind = content.get_mime_type()?.to_str()?;
+        let encoding = content.get_encoding()?.to_str()?;
+        let bytes = content.get_content()?;
+        writeln!(
+            $text,
+            "content {kind} {encoding} {} {}",
+            bytes.len(),
+            String::from_utf8_lossy(bytes)
+        )
+        .unwrap();
+    }};
+}
+
+impl web_session::Server for App {
+    method!(get, GetParams, text, what => { writeln!(text, "ignore body {}", what.get_ignore_body()).unwrap() });
+    method!(post, PostParams, text, what => { content!(text, what) });
+    method!(put, PutParams, text, what => { content!(text, what) });
+    method!(patch, PatchParams, text, what => { content!(text, what) });
+    method!(mkcol, MkcolParams, text, what => { content!(text, what) });
+    method!(report, ReportParams, text, what => { content!(text, what) });
+    method!(delete, DeleteParams, text, what => {});
+    method!(propfind, PropfindParams, text, what => {
+        writeln!(text, "depth {:?} xml {}", what.get_depth()?, what.get_xml_content()?.to_str()?).unwrap();
+    });
+    method!(proppatch, ProppatchParams, text, what => {
+        writeln!(text, "xml {}", what.get_xml_content()?.to_str()?).unwrap();
+    });
+    method!(acl, AclParams, text, what => { writeln!(text, "xml {}", what.get_xml_content()?.to_str()?).unwrap() });
+    method!(copy, CopyParams, text, what => {
+        let to = what.get_destination()?.to_str()?;
+        writeln!(text, "to {to} no overwrite {} shallow {}", what.get_no_overwrite(), what.get_shallow()).unwrap();
+    });
+    method!(move_, MoveParams, text, what => {
+        writeln!(text, "to {} no overwrite {}", what.get_destination()?.to_str()?, what.get_no_overwrite()).unwrap();
+    });
+    method!(lock, LockParams, text, what => {
+        writeln!(text, "shallow {} xml {}", what.get_shallow(), what.get_xml_content()?.to_str()?).unwrap();
+    });
+    method!(unlock, UnlockParams, text, what => {
+        writeln!(text, "token {}", what.get_lock_token()?.to_str()?).unwrap();
+    });
+
+    async fn options(
+        self: Rc<Self>,
+        params: web_session::OptionsParams,
+        mut results: web_session::OptionsResults,
+    ) -> Done {
+        let path = params.get()?.get_path()?.to_string()?;
+        self.note(format!("options {path}"));
+        if path == "none" {
+            return Err(Error::unimplemented("no options".to_owned()));
+        }
+        let mut options = results.get();
+        options.set_dav_class1(true);
+        options.set_dav_class3(true);
+        options.init_dav_extensions(1).set(0, "calendar-access");
+        Ok(())
+    }
+
+    async fn post_streaming(
+        self: Rc<Self>,
+        params: web_session::PostStreamingParams,
+        mut results: web_session::PostStreamingResults,
+    ) -> Done {
+        let params = params.get()?;
+        let path = params.get_path()?.to_str()?;
+        self.note(format!(
+            "post streaming {path} {}",
+            params.get_mime_type()?.to_str()?
+        ));
+        match path {
+            "collected" => return Err(Error::unimplemented("no streams".to_owned())),
+            "collected-old" => return Err(Error::failed("Method not implemented.".to_owned())),
+            _ => {}
+        }
+        let early = path == "early";
+        results.get().set_stream(new_client(Upload {
+            facts: self.0.clone(),
+            early,
+            refuse: path == "refuse",
+        }));
+        Ok(())
+    }
+
+    async fn put_streaming(
+        self: Rc<Self>,
+        params: web_session::PutStreamingParams,
+        mut results: web_session::PutStreamingResults,
+    ) -> Done {
+        let params = params.get()?;
+        self.note(format!(
+            "put streaming {} {}",
+            params.get_path()?.to_str()?,
+            params.get_mime_type()?.to_str()?
+        ));
+        results.get().set_stream(new_client(Upload {
+            facts: self.0.clone(),
+            early: false,
+            refuse: false,
+        }));
+        Ok(())
+    }
+
+    async fn open_web_socket(
+        self: Rc<Self>,
+        params: web_session::OpenWebSocketParams,
+        mut results: web_session::OpenWebSocketResults,
+    ) -> Done {
+        let params = params.get()?;
+        let path = params.get_path()?.to_str()?;
+        let asked: Vec<String> = params
+            .get_protocol()?
+            .iter()
+            .map(|name| name.unwrap().to_string().unwrap())
+            .collect();
+        self.note(format!("socket {path} {}", asked.join(",")));
+        let client = params.get_client_stream()?;
+        if let Some(last) = asked.last() {
+            results.get().init_protocol(1).set(0, last.as_str());
+        }
+        match path {
+            "flood" => {
+                let facts = self.0.clone();
+                tokio::task::spawn_local(async move {
+                    loop {
+                        let mut bytes = client.send_bytes_request();
+                        bytes.get().set_message(&[0; 64 << 10]);
+                        if let Err(error) = bytes.send().await {
+                            facts.update(|facts| facts.write_error = Some(error.to_string()));
+                            return;
+                        }
+                        facts.update(|facts| facts.written += 64 << 10);
+                    }
+                });
+                results.get().set_server_stream(new_client(Echo {
+                    facts: self.0.clone(),
+                    to: None,
+                }));
+            }
+            "close" => results.get().set_server_stream(new_client(Echo {
+                facts: self.0.clone(),
+                to: None,
+            })),
+            "refuse" => return Err(Error::failed("no sockets here".to_owned())),
+            _ => results.get().set_server_stream(new_client(Echo {
+                facts: self.0.clone(),
+                to: Some(client),
+            })),
+        }
+        Ok(())
+    }
+}
+
+/// Sends back what comes.
+struct Echo {
+    facts: Shared,
+    to: Option<web_socket_stream::Client>,
+}
+
+impl web_socket_stream::Server for Echo {
+    async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Done {
+        let message = params.get()?.get_message()?;
+        self.facts.update(|facts| facts.received += message.len() as u64);
+        if let Some(to) = &self.to {
+            let mut back = to.send_bytes_request();
+            back.get().set_message(message);
+            back.send().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.facts.update(|facts| facts.sockets_closed += 1);
+    }
+}
+
+/// Takes a body and says how much it was.
+struct Upload {
+    facts: Shared,
+    /// Answers before the body has ended.
+    early: bool,
+    /// Takes nothing.
+    refuse: bool,
+}
+
+impl byte_stream::Server for Upload {
+    async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Done {
+        if self.refuse {
+            return Err(Error::failed("no more".to_owned()));
+        }
+        let data = params.get()?.get_data()?;
+        let from = self.facts.read(|facts| facts.received);
+        if data != pattern(from, data.len()) {
+            return Err(Error::failed("these are not the bytes that were sent".to_owned()));
+        }
+        self.facts.update(|facts| facts.received += data.len() as u64);
+        self.facts.until(|facts| !facts.hold).await;
+        Ok(())
+    }
+
+    async fn done(self: Rc<Self>, _: byte_stream::DoneParams, _: byte_stream::DoneResults) -> Done {
+        self.facts.update(|facts| facts.done = true);
+        Ok(())
+    }
+
+    async fn expect_size(
+        self: Rc<Self>,
+        params: byte_stream::ExpectSizeParams,
+        _: byte_stream::ExpectSizeResults,
+    ) -> Done {
+        let size = params.get()?.get_size();
+        self.facts.update(|facts| {
+            assert_eq!(facts.received, 0, "the size comes before the first byte");
+            facts.expected = Some(size);
+        });
+        Ok(())
+    }
+}
+
+impl request_stream::Server for Upload {
+    async fn get_response(
+        self: Rc<Self>,
+        _: request_stream::GetResponseParams,
+        mut results: request_stream::GetResponseResults,
+    ) -> Done {
+        self.facts
+            .until(|facts| self.early || self.refuse || facts.done)
+            .await;
+        if self.refuse {
+            let mut error = results.get().init_client_error();
+            error.set_status_code(response::ClientErrorCode::RequestEntityTooLarge);
+            return Ok(());
+        }
+        let text = if self.early {
+            "early".to_owned()
+        } else {
+            self.facts.read(|facts| facts.received.to_string())
+        };
+        results
+            .get()
+            .init_content()
+            .init_body()
+            .set_bytes(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.facts.update(|facts| facts.upload_dropped = true);
+    }
+}

@@ -1,0 +1,15 @@
+//! The edge from outside: real TCP towards clients, real Cap'n Proto over sockets towards a broker and a grain that
+//! do as a test says.
+
+mod app;
+mod broker;
+mod client;
+mod world;
+
+mod hosts;
+mod methods;
+mod replies;
+mod sessions;
+mod shell;
+mod streams;
+mod websocket;

@@ -1,0 +1,147 @@
+//! What of a request reaches the app, and how.
+
+use crate::world::World;
+
+/// What the app says it was asked.
+fn seen(world: &World, method: &str, path: &str, rest: &str) -> String {
+    let answer = world.ask(&world.page_request(method, path, rest));
+    assert_eq!(
+        answer.status,
+        200,
+        "{method} {path} {}",
+        String::from_utf8_lossy(&answer.body)
+    );
+    answer.text().to_owned()
+}
+
+#[test]
+fn every_method_reaches_the_app_as_itself() {
+    let world = World::new();
+    let host = world.page();
+    let text = "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
+    let xml = "Content-Type: application/xml\r\nContent-Length: 4\r\n\r\n<a/>";
+    let to = format!("Destination: http://{host}/b%20c?d\r\nOverwrite: F\r\nDepth: 0\r\n");
+    for (method, rest, expected) in [
+        ("GET", "", "get p\nignore body false\n"),
+        ("POST", text, "post p\ncontent text/plain  2 hi\n"),
+        ("PUT", text, "put p\ncontent text/plain  2 hi\n"),
+        ("PATCH", text, "patch p\ncontent text/plain  2 hi\n"),
+        ("MKCOL", "", "mkcol p\ncontent application/octet-stream  0 \n"),
+        ("REPORT", xml, "report p\ncontent application/xml  4 <a/>\n"),
+        ("DELETE", "", "delete p\n"),
+        ("PROPFIND", "", "propfind p\ndepth Infinity xml \n"),
+        (
+            "PROPFIND",
+            &format!("Depth: 1\r\n{xml}"),
+            "propfind p\ndepth One xml <a/>\n",
+        ),
+        ("PROPPATCH", xml, "proppatch p\nxml <a/>\n"),
+        ("ACL", xml, "acl p\nxml <a/>\n"),
+        ("COPY", &to, "copy p\nto b%20c?d no overwrite true shallow true\n"),
+        ("MOVE", &to, "move p\nto b%20c?d no overwrite true\n"),
+        (
+            "LOCK",
+            &format!("Depth: 0\r\n{xml}"),
+            "lock p\nshallow true xml <a/>\n",
+        ),
+        ("UNLOCK", "Lock-Token: <urn:x>\r\n", "unlock p\ntoken <urn:x>\n"),
+    ] {
+        assert_eq!(seen(&world, method, "/p", rest), expected, "{method}");
+    }
+    let head = world.ask(&world.page_request("HEAD", "/p", "Connection: close\r\n"));
+    assert_eq!(head.status, 200);
+    assert!(world.facts.read(|facts| facts.calls.last().unwrap() == "get p"));
+    let options = world.ask(&world.page_request("OPTIONS", "/p", ""));
+    assert_eq!(
+        (options.status, options.header("dav")),
+        (200, Some("1, 3, calendar-access"))
+    );
+    let none = world.ask(&world.page_request("OPTIONS", "/none", ""));
+    assert_eq!((none.status, none.header("dav")), (200, None));
+}
+
+#[test]
+fn requests_that_make_no_sense_do_not_reach_the_app() {
+    let world = World::new();
+    for (method, rest, status) in [
+        ("BREW", "", 501),
+        ("TRACE", "", 501),
+        ("PROPFIND", "Depth: 7\r\n", 400),
+        (
+            "PROPFIND",
+            "Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
+            415,
+        ),
+        (
+            "PROPFIND",
+            "Content-Type: text/xml\r\nContent-Length: 1\r\n\r\n\u{0}",
+            200,
+        ),
+        ("COPY", "", 400),
+        ("COPY", "Destination: http://evil.example/x\r\n", 502),
+        ("MOVE", "Destination: //evil.example/x\r\n", 502),
+        ("UNLOCK", "", 400),
+        ("PUT", "If-Match: nonsense\r\nContent-Length: 0\r\n", 400),
+        ("PATCH", "Content-Length: 99999999999\r\n", 413),
+        (
+            "PROPPATCH",
+            "Content-Type: text/xml\r\nContent-Length: 9999999\r\n",
+            413,
+        ),
+    ] {
+        let answer = world.ask(&world.page_request(method, "/p", rest));
+        assert_eq!(answer.status, status, "{method} {rest}");
+    }
+    assert_eq!(world.facts.read(|facts| facts.calls.clone()), ["propfind p"]);
+}
+
+#[test]
+fn paths_pass_as_they_came() {
+    let world = World::new();
+    for path in [
+        "",
+        "a/../b",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "a%00b",
+        "a//b",
+        "..",
+        "?",
+        "?a=b&c",
+        "%",
+        "a%2Fb?x=/../y",
+        "%ff",
+    ] {
+        let text = seen(&world, "GET", &format!("/{path}"), "");
+        assert_eq!(text.lines().next(), Some(format!("get {path}").as_str()));
+    }
+}
+
+#[test]
+fn only_what_an_app_may_know_is_passed_on() {
+    let world = World::new();
+    let rest = "Cookie: a=b; c; percloud=x; __Host-percloud=y; d=\"e f\"\r\n\
+        Accept: text/html, */*;q=0.1\r\nAccept-Encoding: gzip, br;q=0.5\r\n\
+        X-Requested-With: XMLHttpRequest\r\nX-Sandstorm-App-Mood: fine\r\n\
+        X-Sandstorm-User-Id: forged\r\nX-Sandstorm-Permissions: admin\r\nX-Real-IP: 1.2.3.4\r\n\
+        Authorization: Basic x\r\nReferer: http://x/\r\nRange: bytes=0-1\r\nX-Forwarded-For: 1.1.1.1\r\n";
+    let expected = "get p\nignore body false\ncookie a=b\ncookie d=\"e f\"\naccept text/html 1\naccept */* 0.1\n\
+        coding gzip 1\ncoding br 0.5\nheader x-requested-with: XMLHttpRequest\nheader x-sandstorm-app-mood: fine\n";
+    let answer = world.ask(&world.page_request("GET", "/p", &format!("X-A: b\r\n{rest}")));
+    assert_eq!(answer.status, 206, "the range is ours to serve");
+    let rest = rest.replace("Range: bytes=0-1\r\n", "");
+    assert_eq!(seen(&world, "GET", "/p", &rest), expected);
+}
+
+#[test]
+fn conditions_are_understood() {
+    let world = World::new();
+    for (header, expected) in [
+        ("If-Match: *", "exists"),
+        ("If-None-Match: *", "absent"),
+        ("If-Match: \"a\", W/\"b\"", "one of a W/b"),
+        ("If-None-Match: \"a\"", "none of a"),
+    ] {
+        let text = seen(&world, "GET", "/p", &format!("{header}\r\n"));
+        assert!(text.ends_with(&format!("condition {expected}\n")), "{text}");
+    }
+}

@@ -1,0 +1,128 @@
+//! WebSockets: the handshake, and frames that pass unread.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use crate::client::{Answer, Client};
+use crate::world::World;
+
+fn open(world: &World, path: &str, more: &str) -> (Client, Answer) {
+    let rest = format!(
+        "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}"
+    );
+    let mut client = world.connect();
+    client.send(world.page_request("GET", path, &rest).as_bytes());
+    let answer = client.head().unwrap();
+    (client, answer)
+}
+
+#[test]
+fn frames_pass_both_ways_as_they_are() {
+    let world = World::new();
+    let origin = format!("Origin: http://{}\r\n", world.page());
+    let more = format!(
+        "{origin}Sec-WebSocket-Protocol: chat, super\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    );
+    let (mut client, answer) = open(&world, "/echo?a=b", &more);
+    assert_eq!(answer.status, 101);
+    // The example of RFC 6455 section 1.3.
+    assert_eq!(
+        answer.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+    assert_eq!(answer.header("sec-websocket-protocol"), Some("super"));
+    assert_eq!(answer.header("sec-websocket-extensions"), None);
+    assert_eq!(
+        world.facts.read(|facts| facts.calls.clone()),
+        ["socket echo?a=b chat,super"]
+    );
+    // A masked frame saying "Hello" (RFC 6455 section 5.7), and something long that is no frame at all.
+    let frame = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    client.send(&frame);
+    assert_eq!(client.take(frame.len()), frame);
+    let long: Vec<u8> = (0..1_000_000u32)
+        .map(|at| u8::try_from(at % 255).unwrap())
+        .collect();
+    let mut writer = client.stream.try_clone().unwrap();
+    let sent = long.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&sent).unwrap());
+    assert!(client.take(long.len()) == long);
+    writing.join().unwrap();
+    drop(client);
+    world
+        .facts
+        .wait("the app's end to be let go", |facts| facts.sockets_closed == 1);
+}
+
+#[test]
+fn handshakes_that_are_none_do_not_reach_the_app() {
+    let world = World::new();
+    let head = |more: &str| {
+        let rest = format!("Upgrade: websocket\r\nConnection: Upgrade\r\n{more}");
+        world.ask(&world.page_request("GET", "/echo", &rest)).status
+    };
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(head("Sec-WebSocket-Version: 13\r\n"), 400);
+    assert_eq!(
+        head("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n"),
+        400
+    );
+    assert_eq!(head(&format!("{key}Sec-WebSocket-Version: 12\r\n")), 426);
+    assert_eq!(
+        head(&format!(
+            "{key}Sec-WebSocket-Version: 13\r\nOrigin: http://evil.example\r\n"
+        )),
+        403
+    );
+    let shell = format!("Origin: http://{}\r\n", world.shell());
+    assert_eq!(head(&format!("{key}Sec-WebSocket-Version: 13\r\n{shell}")), 403);
+    assert_eq!(
+        head(&format!(
+            "{key}Sec-WebSocket-Version: 13\r\nSec-Fetch-Site: cross-site\r\n"
+        )),
+        403
+    );
+    assert_eq!(world.facts.read(|facts| facts.calls.len()), 0);
+    let (_, answer) = open(&world, "/refuse", "");
+    assert_eq!(answer.status, 500);
+}
+
+#[test]
+fn an_app_that_hangs_up_is_heard() {
+    let world = World::new();
+    let (mut client, answer) = open(&world, "/close", "");
+    assert_eq!(answer.status, 101);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_grain_that_dies_takes_its_sockets_along() {
+    let world = World::new();
+    let (mut client, answer) = open(&world, "/echo", "");
+    assert_eq!(answer.status, 101);
+    world.facts.update(|facts| drop(facts.doors[0].take()));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_slow_reader_holds_the_app_back() {
+    let world = World::new();
+    let (mut client, answer) = open(&world, "/flood", "");
+    assert_eq!(answer.status, 101);
+    let mut buffer = [0; 64 << 10];
+    let mut read = 0;
+    for _ in 0..50 {
+        read += client.stream.read(&mut buffer).unwrap() as u64;
+    }
+    client
+        .stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let written = world.facts.read(|facts| facts.written);
+    assert!(written.saturating_sub(read) < 16 << 20, "{written} {read}");
+    drop(client);
+    world
+        .facts
+        .wait("writing to fail", |facts| facts.write_error.is_some());
+}

@@ -1,0 +1,102 @@
+//! What a grain host is given when it starts, and how it says that it ended.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything one grain host needs. Given once, by the child that built the sandbox.
+pub struct Config {
+    /// The grain's folder on the host's side: holds `sandbox/`, `log` and `log.1`.
+    pub grain_dir: PathBuf,
+    /// The bound, listening Unix socket on which the edge presents its nonces.
+    pub door: UnixListener,
+    /// One end of the socket pair whose other end the broker holds.
+    pub broker: OwnedFd,
+    /// The running app.
+    pub app: AppHandles,
+    /// How long a grain nobody uses is kept, at least; it dies after one to two times as much (sheet 3.4).
+    pub idle: Duration,
+    /// What the app may take of this process.
+    pub limits: Limits,
+}
+
+/// The host's ends of the app's descriptors, and the app itself.
+pub struct AppHandles {
+    /// The other end of the app's file descriptor 3, a stream socket (sheet 3.1).
+    pub rpc: OwnedFd,
+    /// The reading end of the pipe that is the app's standard output and error.
+    pub log: OwnedFd,
+    /// The app's root process. Killing it ends its whole sandbox, being its first process.
+    pub pidfd: OwnedFd,
+    /// Asked for the system calls the app was refused, when the grain was started to record them.
+    pub refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+}
+
+/// A system call the sandbox refused the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedSyscall {
+    /// Its number on this machine's architecture.
+    pub number: u32,
+    /// Its name; empty when unknown.
+    pub name: String,
+    /// How often it was refused.
+    pub count: u32,
+}
+
+/// Bounds on what peers make a grain host do and hold.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest message of the app, in words of 8 bytes (sheet 3.1: 8 Mi words).
+    pub message_words: usize,
+    /// Words of calls from the app that may be unanswered before no more are read (sheet 3.1: 1 Mi words).
+    pub call_words: usize,
+    /// Calls of one peer that may be unanswered before no more are read.
+    pub calls: usize,
+    /// Capabilities one peer may have handed over and not got back. More end the connection.
+    pub capabilities: usize,
+    /// Bytes waiting to be sent to a peer before new calls towards it are refused as overloaded.
+    pub queued_bytes: usize,
+    /// Connections to the door at a time.
+    pub door_connections: usize,
+    /// How long an app may take to open a session, its own start included.
+    pub session_timeout: Duration,
+    /// How long an app may take to describe itself before it is taken for one that does not.
+    pub view_info_timeout: Duration,
+    /// How long an app that closed descriptor 3 may take to exit by itself (sheet 3.2).
+    pub farewell: Duration,
+    /// How long a nonce may wait at the door.
+    pub nonce_lifetime: Duration,
+    /// Bytes `log` may grow to before it becomes `log.1` (sheet 3.5).
+    pub log_bytes: u64,
+    /// Bytes a second of log that are kept in the long run; what comes faster is left out.
+    pub log_rate: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_words: 8 << 20,
+            call_words: 1 << 20,
+            calls: 4096,
+            capabilities: 16 << 10,
+            queued_bytes: 32 << 20,
+            door_connections: 64,
+            session_timeout: Duration::from_secs(60),
+            view_info_timeout: Duration::from_secs(30),
+            farewell: Duration::from_secs(1),
+            nonce_lifetime: Duration::from_secs(10),
+            log_bytes: 512 << 10,
+            log_rate: 1 << 20,
+        }
+    }
+}
+
+/// Why a grain host is done. The app is dead when this is returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// A sentence for the log and the grain's page.
+    pub reason: String,
+    /// Whether that was asked for: by the broker, or by nobody using the grain.
+    pub asked: bool,
+}

@@ -1,0 +1,97 @@
+//! The socket others come to, each with a nonce of the broker.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp::Error;
+use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
+use percloud_schemas::host_capnp::grain_door;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+
+use crate::app::Sessions;
+use crate::config::Limits;
+use crate::link::{Bounds, Gauge, Link};
+use crate::membrane::Membrane;
+
+/// How long a connection may last on which nobody has been let in.
+const HESITATION: Duration = Duration::from_secs(10);
+/// Pause after the kernel refused to accept, which it does when it is out of descriptors.
+const RECOVERY: Duration = Duration::from_millis(100);
+
+/// Accepts connections until dropped.
+pub(crate) async fn keep(
+    listener: UnixListener,
+    sessions: Rc<Sessions>,
+    limits: Limits,
+    gauge: Rc<Gauge>,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < limits.door_connections => match accepted {
+                Ok((stream, _)) => {
+                    let bounds = Bounds::new(&limits, Rc::clone(&gauge), None);
+                    connections.spawn_local(serve(stream, Rc::clone(&sessions), bounds));
+                }
+                Err(_) => tokio::time::sleep(RECOVERY).await,
+            },
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection. What was opened on it ends with it.
+async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
+    let visit = Rc::new(Visit {
+        sessions,
+        membranes: RefCell::default(),
+        entered: Cell::new(false),
+    });
+    let door: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
+    let link = Link::new(stream, VatSide::Server, bounds, Some(door.client));
+    let mut link = std::pin::pin!(link.run());
+    tokio::select! {
+        _ended = &mut link => return,
+        () = tokio::time::sleep(HESITATION) => {}
+    }
+    if visit.entered.get() {
+        let _ended = link.await;
+    }
+}
+
+/// One connection to the door, and what was opened on it.
+struct Visit {
+    sessions: Rc<Sessions>,
+    membranes: RefCell<Vec<Membrane>>,
+    entered: Cell<bool>,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        for membrane in self.membranes.take() {
+            membrane.revoke("the visitor left");
+        }
+    }
+}
+
+impl grain_door::Server for Visit {
+    async fn enter(
+        self: Rc<Self>,
+        params: grain_door::EnterParams,
+        mut results: grain_door::EnterResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let admission = self.sessions.admit(params.get_nonce()?);
+        let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
+        self.entered.set(true);
+        let (session, membrane) = self.sessions.open(admission, params.get_params()?).await?;
+        self.membranes.borrow_mut().push(membrane);
+        results.get().set_session(session);
+        Ok(())
+    }
+}

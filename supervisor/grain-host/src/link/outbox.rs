@@ -1,0 +1,271 @@
+//! Messages on their way out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use capnp::message::{Builder, HeapAllocator};
+use tokio::net::UnixStream;
+
+/// Pieces handed to the kernel in one call.
+const SLICES: usize = 64;
+
+/// Counts bytes that wait to be sent, over one connection or several.
+#[derive(Default)]
+pub(crate) struct Gauge {
+    bytes: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Gauge {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Ready when at most `limit` bytes wait.
+    pub(crate) fn poll_below(&self, limit: usize, context: &mut Context<'_>) -> Poll<()> {
+        if self.bytes.get() <= limit {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() - bytes);
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The queue of one connection.
+pub(super) struct Outbox {
+    queue: RefCell<VecDeque<Parcel>>,
+    /// Bytes of the first message that are out already.
+    written: Cell<usize>,
+    bytes: Cell<usize>,
+    gauge: Rc<Gauge>,
+    state: Cell<State>,
+    sender: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// What the socket takes at once is still sent, then no more.
+    Closing,
+    /// A write failed; what is queued will never leave.
+    Dead,
+}
+
+impl Outbox {
+    pub(super) fn new(gauge: Rc<Gauge>) -> Self {
+        Self {
+            queue: RefCell::default(),
+            written: Cell::new(0),
+            bytes: Cell::new(0),
+            gauge,
+            state: Cell::new(State::Open),
+            sender: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.state.get() == State::Dead
+    }
+
+    pub(super) fn push(&self, message: Rc<Builder<HeapAllocator>>) {
+        if self.state.get() != State::Open && self.state.get() != State::Closing {
+            return;
+        }
+        let parcel = Parcel::new(message);
+        self.bytes.set(self.bytes.get() + parcel.bytes);
+        self.gauge.add(parcel.bytes);
+        self.queue.borrow_mut().push_back(parcel);
+        self.wake();
+    }
+
+    pub(super) fn close(&self) {
+        if self.state.get() == State::Open {
+            self.state.set(State::Closing);
+        }
+        self.wake();
+    }
+
+    /// Sends what is queued; ready once the connection is closed.
+    pub(super) fn poll_send(&self, stream: &UnixStream, context: &mut Context<'_>) -> Poll<()> {
+        self.sender.borrow_mut().replace(context.waker().clone());
+        let progress = match self.state.get() {
+            State::Dead => Poll::Ready(()),
+            State::Open | State::Closing => self.flush(stream, context),
+        };
+        match self.state.get() {
+            State::Closing => {
+                self.abandon();
+                Poll::Ready(())
+            }
+            State::Open | State::Dead => {
+                debug_assert!(progress.is_pending() || self.queue.borrow().is_empty());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn flush(&self, stream: &UnixStream, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let sent = {
+                let queue = self.queue.borrow();
+                if queue.is_empty() {
+                    return Poll::Ready(());
+                }
+                let mut slices = Vec::with_capacity(SLICES);
+                gather(&queue, self.written.get(), &mut slices);
+                stream.try_write_vectored(&slices)
+            };
+            match sent {
+                Ok(count) => self.advance(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if stream.poll_write_ready(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    if self.state.get() == State::Open {
+                        self.state.set(State::Dead);
+                    }
+                    self.abandon();
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    fn advance(&self, count: usize) {
+        self.bytes.set(self.bytes.get() - count);
+        let mut written = self.written.get() + count;
+        let mut queue = self.queue.borrow_mut();
+        while let Some(first) = queue.front()
+            && written >= first.bytes
+        {
+            written -= first.bytes;
+            queue.pop_front();
+        }
+        self.written.set(written);
+        drop(queue);
+        self.gauge.sub(count);
+    }
+
+    /// Forgets what has not been sent.
+    pub(super) fn abandon(&self) {
+        self.queue.borrow_mut().clear();
+        self.written.set(0);
+        self.gauge.sub(self.bytes.replace(0));
+    }
+
+    fn wake(&self) {
+        let sender = self.sender.borrow_mut().take();
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// A message with the table of its segments in front (Cap'n Proto stream framing).
+struct Parcel {
+    table: Table,
+    message: Rc<Builder<HeapAllocator>>,
+    bytes: usize,
+}
+
+impl Parcel {
+    fn new(message: Rc<Builder<HeapAllocator>>) -> Self {
+        let (table, words) = {
+            let segments = message.get_segments_for_output();
+            (
+                Table::new(&segments),
+                segments.iter().map(|segment| segment.len()).sum::<usize>(),
+            )
+        };
+        Self {
+            bytes: table.bytes().len() + words,
+            table,
+            message,
+        }
+    }
+}
+
+/// The segment table; short ones need no memory of their own.
+enum Table {
+    Short([u8; 8]),
+    Long(Vec<u8>),
+}
+
+impl Table {
+    fn new(segments: &[&[u8]]) -> Self {
+        let count = |number: usize| {
+            u32::try_from(number)
+                .expect("segments are counted and measured in 32 bits")
+                .to_le_bytes()
+        };
+        let words = |segment: &[u8]| count(segment.len() / 8);
+        if let [segment] = segments {
+            let mut table = [0; 8];
+            table[4..].copy_from_slice(&words(segment));
+            return Self::Short(table);
+        }
+        let mut table = Vec::with_capacity(4 * segments.len() + 8);
+        table.extend(count(segments.len() - 1));
+        segments.iter().for_each(|segment| table.extend(words(segment)));
+        table.resize(table.len().next_multiple_of(8), 0);
+        Self::Long(table)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(table) => table,
+            Self::Long(table) => table,
+        }
+    }
+}
+
+/// The next pieces to send, after `skip` bytes of the first message.
+fn gather<'queue>(queue: &'queue VecDeque<Parcel>, mut skip: usize, slices: &mut Vec<IoSlice<'queue>>) {
+    let mut piece = |bytes: &'queue [u8], slices: &mut Vec<IoSlice<'queue>>| {
+        let start = skip.min(bytes.len());
+        skip -= start;
+        if start < bytes.len() {
+            slices.push(IoSlice::new(&bytes[start..]));
+        }
+        slices.len() < SLICES
+    };
+    for parcel in queue {
+        if !piece(parcel.table.bytes(), slices) {
+            return;
+        }
+        for segment in parcel.message.get_segments_for_output().iter() {
+            if !piece(segment, slices) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A process with one thread for the tests to start sandboxes from, and the launcher they start.
+//!
+//! - `run`: reads a specification as JSON from standard input, runs the app to its end, prints a [`Run`] as JSON.
+//! - `run-many N`: starts and ends the app N times and prints what it left in this process.
+//! - `host`: starts the app, passes on what it prints, stays until it ends.
+//! - `launcher N`: serves launch requests on descriptor N. A grain is hosted as by `host`, with descriptor 0 of the
+//!   request for its output; a worker does the job named in the request (see `work`).
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use percloud_sandbox::confine::{self, WorkerLimits};
+use percloud_sandbox::launcher::{Kind, Request};
+use percloud_sandbox::refused::Recorder;
+use percloud_sandbox::{App, Policy, SandboxSpec, StartError, process};
+use rustix::event::{PollFd, PollFlags, poll};
+use serde::Serialize;
+
+/// What became of one app.
+#[derive(Serialize)]
+struct Run {
+    error: Option<String>,
+    output: String,
+    exit: String,
+    warnings: Vec<String>,
+    refused: Vec<(String, u64, u16)>,
+    memory_refused: Option<u64>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("run") => {
+            let run = run(&spec());
+            println!("{}", serde_json::to_string(&run).unwrap());
+            percloud_sandbox::cgroup::leave();
+        }
+        Some("run-many") => {
+            run_many(&spec(), arguments[1].parse().unwrap());
+            percloud_sandbox::cgroup::leave();
+        }
+        Some("host") => {
+            let code = host(&spec(), &mut std::io::stdout());
+            percloud_sandbox::cgroup::leave();
+            std::process::exit(code);
+        }
+        Some("launcher") => {
+            let control = process::take(arguments[1].parse().unwrap()).unwrap();
+            percloud_sandbox::launcher::serve(control, handle)
+        }
+        other => panic!("unknown command {other:?}"),
+    }
+}
+
+fn spec() -> SandboxSpec {
+    serde_json::from_reader(std::io::stdin()).unwrap()
+}
+
+fn run(spec: &SandboxSpec) -> Run {
+    let app = match percloud_sandbox::start(spec) {
+        Ok(app) => app,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let kind = match error {
+                StartError::Missing { .. } => "missing: ",
+                _ => "",
+            };
+            return Run {
+                error: Some(format!("{kind}{error}{cause}")),
+                output: String::new(),
+                exit: String::new(),
+                warnings: Vec::new(),
+                refused: Vec::new(),
+                memory_refused: None,
+            };
+        }
+    };
+    let App { pidfd, log, refused, cgroup, warnings, rpc, .. } = app;
+    let policy = spec.policy;
+    let recorder = refused.map(|listener| {
+        std::thread::spawn(move || {
+            let mut last = Vec::new();
+            for call in Recorder::new(listener, policy) {
+                last.retain(|(name, _, _)| *name != call.name);
+                last.push((call.name.to_owned(), call.count, call.errno));
+            }
+            last
+        })
+    });
+    let mut output = Vec::new();
+    std::fs::File::from(log).read_to_end(&mut output).unwrap();
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
+    let exit = percloud_sandbox::reap(pidfd.as_fd()).unwrap().unwrap();
+    drop(rpc);
+    let refused = recorder.map(|thread| thread.join().unwrap()).unwrap_or_default();
+    let memory_refused = cgroup.as_ref().and_then(|group| group.memory_refused());
+    if let Some(group) = cgroup {
+        group.remove();
+    }
+    let output = String::from_utf8_lossy(&output).into_owned();
+    Run { error: None, output, exit: exit.to_string(), warnings, refused, memory_refused }
+}
+
+fn run_many(spec: &SandboxSpec, times: usize) {
+    let first = run(spec);
+    assert_eq!(first.error, None);
+    let before = (descriptors(), mounts());
+    for _ in 0..times {
+        let run = run(spec);
+        assert_eq!((run.error, run.exit.as_str()), (None, "exit status 0"));
+    }
+    assert_eq!((descriptors(), mounts()), before);
+    println!("clean");
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn mounts() -> String {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+fn host(spec: &SandboxSpec, output: &mut dyn Write) -> i32 {
+    let app = match percloud_sandbox::start(spec) {
+        Ok(app) => app,
+        Err(error) => {
+            let _ = writeln!(output, "error: {error}");
+            return 1;
+        }
+    };
+    let mut log = std::fs::File::from(app.log);
+    let mut buffer = [0; 4096];
+    loop {
+        match log.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(length) => {
+                let _ = output.write_all(&buffer[..length]);
+                let _ = output.flush();
+            }
+        }
+    }
+    poll(&mut [PollFd::new(&app.pidfd, PollFlags::IN)], None).unwrap();
+    percloud_sandbox::reap(app.pidfd.as_fd()).unwrap();
+    if let Some(group) = app.cgroup {
+        group.remove();
+    }
+    0
+}
+
+fn handle(request: Request) -> i32 {
+    let mut fds = request.fds.into_iter();
+    let mut output = fds.next().map(std::fs::File::from);
+    match request.kind {
+        Kind::Grain { sandbox, .. } => match &mut output {
+            Some(output) => host(&sandbox, output),
+            None => host(&sandbox, &mut std::io::sink()),
+        },
+        Kind::Worker { job } => work(&job, output.as_mut()),
+    }
+}
+
+/// Jobs: `{"exit": N}` ends so; `{"wait": true}` never ends; `{"panic": true}` panics; `{"descriptors": true}` lists
+/// what is open; `{"confined": {"read": [...], "write": [...]}}` confines itself and then tries things.
+fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
+    if let Some(code) = job["exit"].as_i64() {
+        return code as i32;
+    }
+    if job["panic"] == true {
+        panic!("as asked");
+    }
+    let output = output.expect("an output");
+    if job["wait"] == true {
+        writeln!(output, "ready").unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+    if job["descriptors"] == true {
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            writeln!(output, "{} {}", entry.file_name().display(), target.display()).unwrap();
+        }
+        return 0;
+    }
+    let paths = |key: &str| -> Vec<PathBuf> { serde_json::from_value(job["confined"][key].clone()).unwrap() };
+    let (read, write) = (paths("read"), paths("write"));
+    let limits = WorkerLimits {
+        read: &read,
+        write: &write,
+        memory: 1 << 30,
+        cpu_seconds: 30,
+        file_size: 1 << 20,
+    };
+    if let Err(error) = confine::worker(&limits) {
+        writeln!(output, "error: {error}").unwrap();
+        return 1;
+    }
+    let say = |name: &str, result: std::io::Result<()>| {
+        let outcome = result.map_or_else(|error| error.kind().to_string(), |()| "ok".to_owned());
+        let mut output: &std::fs::File = output;
+        writeln!(output, "{name}: {outcome}").unwrap();
+    };
+    let first = |paths: &[PathBuf]| paths[0].clone();
+    say("read", std::fs::read(first(&read)).map(drop));
+    say("change what is read", std::fs::write(first(&read), b"x"));
+    say("write", std::fs::write(first(&write).join("file"), b"x"));
+    say("make directories", std::fs::create_dir_all(first(&write).join("a/b/c")));
+    say("link", std::os::unix::fs::symlink("/etc", first(&write).join("link")));
+    say("rename", std::fs::rename(first(&write).join("file"), first(&write).join("a/file")));
+    say("read through the link", std::fs::read(first(&write).join("link/passwd")).map(drop));
+    say("read /etc/passwd", std::fs::read("/etc/passwd").map(drop));
+    say("read /proc", std::fs::read("/proc/self/status").map(drop));
+    say("write /tmp", std::fs::write("/tmp/percloud-worker-was-here", b"x"));
+    say("socket", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
+    say("unix socket", std::os::unix::net::UnixStream::pair().map(drop));
+    say("thread", std::thread::Builder::new().spawn(|| ()).map(drop));
+    say("signal the launcher", signal_parent());
+    say("write too much", std::fs::write(first(&write).join("big"), vec![0; 2 << 20]));
+    let spec = SandboxSpec { policy: Policy::Native, ..SandboxSpec::new("/", "/", vec!["/".to_owned()]) };
+    let started = percloud_sandbox::start(&spec);
+    say("sandbox", started.map(drop).map_err(|_| std::io::ErrorKind::PermissionDenied.into()));
+    0
+}
+
+fn signal_parent() -> std::io::Result<()> {
+    let parent = rustix::process::getppid().ok_or(std::io::ErrorKind::NotFound)?;
+    Ok(rustix::process::test_kill_process(parent)?)
+}

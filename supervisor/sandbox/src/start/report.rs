@@ -1,0 +1,146 @@
+//! What the new process tells the host before it becomes the app.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+
+use crate::error::Step;
+use crate::sys::Errno;
+
+/// One message: a datagram of six bytes, a tag and what belongs to it.
+pub(super) enum Report {
+    /// Everything is in place; the next thing is exec. Carries the seccomp listener, if there is one.
+    Ready,
+    /// The sandbox differs from what was asked, harmlessly.
+    Warning(Warning),
+    /// A step failed.
+    Failed(Step, Errno),
+}
+
+/// What a sandbox can be without.
+#[derive(Clone, Copy)]
+pub(super) enum Warning {
+    NoLandlock,
+    VarIsNoDirectory,
+    TmpIsNoDirectory,
+    DevIsNoDirectory,
+    NoNamespaceLimit,
+}
+
+impl Warning {
+    const ALL: [Self; 5] = [
+        Self::NoLandlock,
+        Self::VarIsNoDirectory,
+        Self::TmpIsNoDirectory,
+        Self::DevIsNoDirectory,
+        Self::NoNamespaceLimit,
+    ];
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoLandlock => "started without Landlock, as allowed by the person running this server",
+            Self::VarIsNoDirectory => "the package's /var is not a directory: the grain has no storage",
+            Self::TmpIsNoDirectory => "the package's /tmp is not a directory: there are no temporary files",
+            Self::DevIsNoDirectory => "the package's /dev is not a directory: there are no devices",
+            Self::NoNamespaceLimit => "the kernel has no limit on namespaces to set; the call filter stands alone",
+        })
+    }
+}
+
+const READY: u8 = b'R';
+const WARNING: u8 = b'W';
+const FAILED: u8 = b'F';
+const GO: u8 = b'G';
+
+/// Host: tells the new process that its id maps are written.
+pub(super) fn go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::net::send(socket, &[GO], SendFlags::NOSIGNAL).map(|_| ())
+}
+
+/// New process: waits for [`go`]. `false`: the host is gone.
+pub(super) fn await_go(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut byte = [0];
+    loop {
+        match rustix::net::recv(socket, &mut byte, RecvFlags::empty()) {
+            Ok((_, length)) => return Ok(length == 1 && byte[0] == GO),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// New process: whether the host's end is still open.
+pub(super) fn host_lives(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(!polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
+/// New process: sends one report.
+pub(super) fn send(socket: BorrowedFd<'_>, report: &Report, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let (tag, detail, errno) = match report {
+        Report::Ready => (READY, 0, 0),
+        Report::Warning(warning) => (WARNING, *warning as u8, 0),
+        Report::Failed(step, errno) => (FAILED, *step as u8, errno.raw_os_error()),
+    };
+    let mut bytes = [tag, detail, 0, 0, 0, 0];
+    bytes[2..].copy_from_slice(&errno.to_le_bytes());
+    let fds = fd.map(|fd| [fd]);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if let Some(fds) = &fds {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL).map(|_| ())
+}
+
+/// Host: waits for the next report, and the descriptor that came with it. `None`: the other end has closed.
+pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Report>, Option<OwnedFd>), Errno> {
+    let mut bytes = [0; 6];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let (length, fd) = loop {
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
+            Ok(received) if received.flags.contains(ReturnFlags::TRUNC) => return Err(Errno::MSGSIZE),
+            Ok(received) => {
+                let fd = ancillary.drain().find_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+                    _ => None,
+                });
+                break (received.bytes, fd);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    };
+    if length == 0 {
+        return Ok((None, None));
+    }
+    let [tag, detail, e0, e1, e2, e3] = bytes;
+    let report = match tag {
+        READY => Some(Report::Ready),
+        WARNING => Warning::ALL.get(usize::from(detail)).map(|&warning| Report::Warning(warning)),
+        FAILED => Step::from_byte(detail).map(|step| {
+            Report::Failed(step, Errno::from_raw_os_error(i32::from_le_bytes([e0, e1, e2, e3])))
+        }),
+        _ => None,
+    };
+    match report {
+        Some(report) if length == bytes.len() => Ok((Some(report), fd)),
+        _ => Err(Errno::BADMSG),
+    }
+}
+
+/// Keeps the borrow of a descriptor out of the callers' way.
+pub(super) fn warn(socket: &impl AsFd, warning: Warning) -> Result<(), Errno> {
+    send(socket.as_fd(), &Report::Warning(warning), None)
+}

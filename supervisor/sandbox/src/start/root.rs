@@ -1,0 +1,197 @@
+//! Assembles the app's file system (sheet 3.3) and leaves the server's.
+//!
+//! Packages are hostile. Each mount point is opened inside the package mount without following any symbolic link, and
+//! the mount is put on that descriptor, never on a path. What is not a directory in the package gets no mount.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::error::Step;
+use crate::spec::Limits;
+use crate::sys::{self, Attributes, Errno};
+
+use super::child::{Failure, at};
+use super::report::{self, Warning};
+
+/// Where a mount comes from.
+pub(super) enum Source {
+    /// A tree the host detached, with owners translated: the host is root.
+    Tree(OwnedFd),
+    /// A path. An ordinary user may detach nothing outside a namespace of its own, so the new process does.
+    Path(CString),
+}
+
+impl Source {
+    pub(super) fn path(bytes: &[u8]) -> Self {
+        // A path that was opened has no NUL byte in it.
+        Self::Path(CString::new(bytes).unwrap_or_default())
+    }
+
+    /// Makes this a mount that is not attached anywhere yet.
+    fn detach(self) -> Result<OwnedFd, Errno> {
+        match self {
+            Self::Tree(tree) => Ok(tree),
+            Self::Path(path) => copy_of(&path),
+        }
+    }
+}
+
+/// Puts the package where the root was, and everything else into it.
+pub(super) fn assemble(
+    package: Source,
+    var: Source,
+    limits: &Limits,
+    reports: &OwnedFd,
+) -> Result<(), Failure> {
+    // Attach the package on top of "/": pivot_root wants the new root on a mount of its own, and "/" is the one
+    // directory every system has. What lies under it stays reachable by descriptor until the end.
+    let root = package.detach().map_err(at(Step::Package))?;
+    sys::set_attributes(
+        root.as_fd(),
+        Attributes { read_only: true, no_suid: true, no_dev: true, ..Attributes::default() },
+    )
+    .map_err(at(Step::Package))?;
+    let old = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(at(Step::Root))?;
+    attach(&root, old.as_fd(), c"").map_err(at(Step::Root))?;
+
+    // The storage, writable, programs in it executable: apps compile and install there (trap 7).
+    if let Some(point) = point(&root, "var", reports, Warning::VarIsNoDirectory).map_err(at(Step::Var))? {
+        let tree = var.detach().map_err(at(Step::Var))?;
+        sys::set_attributes(
+            tree.as_fd(),
+            Attributes { no_suid: true, no_dev: true, ..Attributes::default() },
+        )
+        .map_err(at(Step::Var))?;
+        attach(&tree, point.as_fd(), c"").map_err(at(Step::Var))?;
+    }
+    if let Some(point) = point(&root, "tmp", reports, Warning::TmpIsNoDirectory).map_err(at(Step::Tmp))? {
+        let tmp = fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?;
+        attach(&tmp, point.as_fd(), c"").map_err(at(Step::Tmp))?;
+    }
+    if let Some(point) = point(&root, "dev", reports, Warning::DevIsNoDirectory).map_err(at(Step::Dev))? {
+        devices(point.as_fd(), limits)?;
+    }
+    // Some runtimes count processors there and nowhere else.
+    if let Some(file) = cpuinfo(&root).map_err(at(Step::Cpuinfo))? {
+        let tree = copy_of(c"/proc/cpuinfo").map_err(at(Step::Cpuinfo))?;
+        let locked = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true, ids: None };
+        sys::set_attributes(tree.as_fd(), locked).map_err(at(Step::Cpuinfo))?;
+        attach(&tree, file.as_fd(), c"").map_err(at(Step::Cpuinfo))?;
+    }
+
+    // pivot_root(2) with both names the same: the old root ends up on top of the new one, is unmounted from there,
+    // and no directory for it is needed in the package.
+    rustix::process::fchdir(&root).map_err(at(Step::Pivot))?;
+    rustix::process::pivot_root(c".", c".").map_err(at(Step::Pivot))?;
+    rustix::process::fchdir(&old).map_err(at(Step::Pivot))?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Pivot))?;
+    rustix::process::chdir(c"/").map_err(at(Step::Pivot))
+}
+
+/// Opens the directory `name` of the package, to mount on. `None` if it has none.
+fn point(root: &OwnedFd, name: &str, reports: &OwnedFd, warning: Warning) -> Result<Option<OwnedFd>, Errno> {
+    match open_beneath(root, name, OFlags::DIRECTORY) {
+        Ok(point) => Ok(Some(point)),
+        Err(Errno::NOENT) => Ok(None),
+        // A file, or a symbolic link to who knows where.
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            report::warn(reports, warning)?;
+            Ok(None)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Opens the package's `proc/cpuinfo`, if that is a plain file.
+fn cpuinfo(root: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+    match open_beneath(root, "proc/cpuinfo", OFlags::empty()) {
+        Ok(file) => {
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+            Ok((kind == FileType::RegularFile).then_some(file))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn open_beneath(root: &OwnedFd, name: &str, extra: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(
+        root,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | extra,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+    )
+}
+
+/// `/dev`: four devices and shared memory. No terminal, no random that blocks (trap 8).
+fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
+    let dev = fresh(1 << 20, 16, "0755").map_err(at(Step::Dev))?;
+    attach(&dev, point, c"").map_err(at(Step::Dev))?;
+    for (name, device) in [
+        (c"null", c"/dev/null"),
+        (c"zero", c"/dev/zero"),
+        (c"random", c"/dev/urandom"),
+        (c"urandom", c"/dev/urandom"),
+    ] {
+        // mknod is not for us; a bind of the host's device onto an empty file is.
+        rustix::fs::openat(
+            &dev,
+            name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::RUSR,
+        )
+        .map_err(at(Step::Device))?;
+        let tree = copy_of(device).map_err(at(Step::Device))?;
+        attach(&tree, dev.as_fd(), name).map_err(at(Step::Device))?;
+    }
+    rustix::fs::mkdirat(&dev, c"shm", Mode::RWXU).map_err(at(Step::Shm))?;
+    let shm = fresh(limits.shm_bytes, limits.shm_inodes, "0770").map_err(at(Step::Shm))?;
+    attach(&shm, dev.as_fd(), c"shm").map_err(at(Step::Shm))?;
+    sys::set_attributes(
+        dev.as_fd(),
+        Attributes { read_only: true, no_suid: true, no_exec: true, no_dev: true, ids: None },
+    )
+    .map_err(at(Step::Dev))
+}
+
+/// Makes an empty tmpfs of bounded size.
+fn fresh(bytes: u64, inodes: u64, mode: &str) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"size", bytes.to_string())?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"nr_inodes", inodes.to_string())?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), c"mode", mode)?;
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    rustix::mount::fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+}
+
+/// Copies the mount at `path`, without what is mounted below it.
+fn copy_of(path: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+    rustix::mount::open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
+    )
+}
+
+/// Attaches a detached mount on the directory or file `name` of `point`, or on `point` itself if `name` is empty.
+/// A symbolic link as `name` is not followed.
+fn attach(tree: &OwnedFd, point: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<(), Errno> {
+    let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    if name.is_empty() {
+        flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    rustix::mount::move_mount(tree, c"", point, name, flags)
+}

@@ -1,0 +1,29 @@
+//! System calls that no crate of ours wraps safely: one per function, each with its argument why it is sound.
+//!
+//! Everything else in this crate is safe Rust over these, `rustix` and `nix`.
+
+mod descriptors;
+mod filter;
+mod interface;
+mod mounts;
+mod processes;
+mod signals;
+
+pub(crate) use descriptors::{close_on_exec_from, dup_onto, own};
+pub(crate) use filter::{install_listening, notification, refuse};
+pub(crate) use interface::bring_up;
+pub(crate) use mounts::{Attributes, set_attributes};
+pub(crate) use processes::{CStrings, Cloned, clone, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces};
+pub(crate) use signals::{default_dispositions, unblock_all};
+
+/// What the kernel said.
+pub(crate) use rustix::io::Errno;
+
+/// Turns the result of a raw call into the errno it left, if it failed.
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result == -1 { Err(last()) } else { Ok(result) }
+}
+
+fn last() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

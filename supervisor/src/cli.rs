@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A personal, permanent cloud: mail, calendars, files, photos and any Sandstorm app, each document in a box of its own.
+#[derive(Parser, Debug)]
+#[command(name = "percloud", version, about, long_about = None, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the server until it is told to stop (Ctrl-C or SIGTERM).
+    Serve(Serve),
+    /// Install a package on a throw-away server, open it and report what happened.
+    ///
+    /// Installs FILE, makes a grain with one of its actions, requests a path as its owner and prints status, headers,
+    /// timings, the app's log and the system calls it was refused. Ends with a non-zero code when anything failed.
+    Try(Try),
+    #[command(hide = true)]
+    Edge(Edge),
+    #[command(hide = true)]
+    Launcher,
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Folder for everything that lasts: accounts, apps, everybody's data.
+    #[arg(long, value_name = "DIR", env = "PERCLOUD_DATA")]
+    pub data: PathBuf,
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6080", env = "PERCLOUD_LISTEN")]
+    pub listen: SocketAddr,
+    /// The URL people use, when it is not http://percloud.localhost:PORT. Its host needs a wildcard beside it.
+    #[arg(long, value_name = "URL", env = "PERCLOUD_BASE_URL")]
+    pub base_url: Option<String>,
+    /// Folder for sockets; emptied at start. Its name must be short: sockets are named below it.
+    #[arg(long, value_name = "DIR", env = "PERCLOUD_RUNTIME")]
+    pub runtime: Option<PathBuf>,
+    /// Threads that face browsers; one per core unless said otherwise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Seconds after which an unused app is put to sleep (it may take up to twice as long).
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..))]
+    pub idle: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct Try {
+    /// The package to try.
+    #[arg(value_name = "FILE.spk")]
+    pub file: PathBuf,
+    /// Which of the package's actions makes the grain.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub action: u32,
+    /// The path to request.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub path: String,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds to wait for the app before giving up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub timeout: u64,
+    /// Keep the throw-away server's data in this folder instead of deleting it.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Edge {
+    #[arg(long)]
+    pub base: String,
+    #[arg(long)]
+    pub threads: u16,
+}

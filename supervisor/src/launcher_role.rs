@@ -1,0 +1,170 @@
+//! The launcher, and what the processes it forks do.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use percloud_broker::UnpackReport;
+use percloud_sandbox::confine::{self, WorkerLimits};
+use percloud_sandbox::launcher::{self, Kind, Request};
+use percloud_sandbox::refused::Recorder;
+use percloud_sandbox::{App, Policy, SandboxSpec, process};
+use percloud_spk::install;
+use serde::{Deserialize, Serialize};
+
+use crate::failed_start;
+
+/// The number under which the launcher finds its control socket.
+pub const CONTROL_FD: i32 = 3;
+
+/// What a grain host is told beside the sandbox to build.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HostJob {
+    pub grain: PathBuf,
+    pub idle: Duration,
+}
+
+/// What an unpack worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UnpackJob {
+    pub spk: PathBuf,
+    pub into: PathBuf,
+}
+
+/// Address space of a worker, in bytes: an xz dictionary of the largest preset and what else it takes.
+const WORKER_MEMORY: u64 = 1 << 30;
+/// Processor time of a worker, in seconds; a gibibyte takes about a fifth of it.
+const WORKER_SECONDS: u64 = 300;
+/// Longest file a worker writes, in bytes: the format's own limit on a whole archive (sheet 1.1), and its table.
+const WORKER_FILE: u64 = (1 << 30) + (64 << 20);
+
+/// Serves requests until the broker is gone. Must be reached before anything starts a thread: it forks.
+pub fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let control = process::take(CONTROL_FD)?;
+    launcher::serve(control, child)
+}
+
+/// The life of a forked child; returns its exit code.
+fn child(request: Request) -> i32 {
+    let Request { kind, fds } = request;
+    let outcome = match kind {
+        Kind::Grain { sandbox, host } => grain(&sandbox, host, fds),
+        Kind::Worker { job } => unpack(job, fds),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("percloud: {error}");
+            1
+        }
+    }
+}
+
+fn grain(
+    sandbox: &SandboxSpec,
+    host: serde_json::Value,
+    fds: Vec<OwnedFd>,
+) -> Result<(), Box<dyn Error>> {
+    let host: HostJob = serde_json::from_value(host)?;
+    let [broker, door]: [OwnedFd; 2] = fds.try_into().map_err(|_| "a grain host needs two descriptors")?;
+    let broker = UnixStream::from(broker);
+    let App { pidfd, rpc, log, refused, cgroup, warnings, .. } = match percloud_sandbox::start(sandbox) {
+        Ok(app) => app,
+        Err(error) => {
+            let reason = format!("the app could not be started: {}", explain(&error));
+            return failed_start::report(broker, &reason);
+        }
+    };
+    for warning in warnings {
+        eprintln!("percloud: {warning}");
+    }
+    // The app runs; from here on its bytes come in, and what this process could do beyond its grain goes.
+    confine::grain_host(&host.grain)?;
+    let config = percloud_grain_host::Config {
+        grain_dir: host.grain,
+        door: UnixListener::from(door),
+        broker: broker.into(),
+        app: percloud_grain_host::AppHandles {
+            rpc,
+            log,
+            pidfd,
+            refused: refused.map(|listener| record(listener, sandbox.policy)),
+        },
+        idle: host.idle,
+        limits: percloud_grain_host::Limits::default(),
+    };
+    percloud_grain_host::run(config);
+    if let Some(cgroup) = cgroup {
+        cgroup.remove();
+    }
+    Ok(())
+}
+
+/// Answers and counts refused system calls on a thread of their own; returns what tells them.
+fn record(
+    listener: OwnedFd,
+    policy: Policy,
+) -> Box<dyn Fn() -> Vec<percloud_grain_host::RefusedSyscall> + Send> {
+    let calls = Arc::new(Mutex::new(BTreeMap::new()));
+    let counted = calls.clone();
+    std::thread::spawn(move || {
+        for refused in Recorder::new(listener, policy) {
+            let call = percloud_grain_host::RefusedSyscall {
+                number: refused.number.unsigned_abs(),
+                name: refused.name.to_owned(),
+                count: u32::try_from(refused.count).unwrap_or(u32::MAX),
+            };
+            counted.lock().unwrap_or_else(PoisonError::into_inner).insert(call.number, call);
+        }
+    });
+    Box::new(move || calls.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect())
+}
+
+/// An error with its causes, as one line.
+fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn unpack(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
+    let job: UnpackJob = serde_json::from_value(job)?;
+    let [report]: [OwnedFd; 1] = fds.try_into().map_err(|_| "an unpack worker needs one descriptor")?;
+    let mut report = io::BufWriter::new(UnixStream::from(report));
+    // Opened before the walls go up: from then on only the staging folder exists.
+    let spk = File::open(&job.spk)?;
+    confine::worker(&WorkerLimits {
+        read: &[],
+        write: &[job.into.clone()],
+        memory: WORKER_MEMORY,
+        cpu_seconds: WORKER_SECONDS,
+        file_size: WORKER_FILE,
+    })?;
+    let mut tell = |message: &UnpackReport| -> io::Result<()> {
+        serde_json::to_writer(&mut report, message)?;
+        report.write_all(b"\n")?;
+        report.flush()
+    };
+    let outcome = install::check_and_unpack(spk, &job.into, |progress| {
+        // Nobody left to tell is no reason to stop: the folder is taken away then.
+        let _ = tell(&UnpackReport::Progress(progress));
+    });
+    let last = match outcome {
+        Ok(info) => UnpackReport::Done(Box::new(info)),
+        Err(error) => UnpackReport::Failed { code: error.code().to_owned(), message: explain(&error) },
+    };
+    tell(&last)?;
+    Ok(())
+}

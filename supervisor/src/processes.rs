@@ -1,0 +1,182 @@
+//! A running server: broker in this process, launcher and edge beside it.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp_rpc::RpcSystem;
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::twoparty::VatNetwork;
+use percloud_broker::{Broker, Config, Layout};
+use percloud_core::secret::Secret;
+use percloud_sandbox::launcher::Client;
+use percloud_sandbox::process::{self, Child};
+use tokio::io::unix::AsyncFd;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use crate::base::Base;
+use crate::edge_role::LISTENER_FD;
+use crate::launcher_role::CONTROL_FD;
+use crate::wiring::{LauncherHandle, outside};
+
+/// How long to wait before a dead edge or launcher is started again: long enough not to spin.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// A Unix socket's path has at most 107 bytes; ours are named by 22 below the runtime folder.
+const RUNTIME_LIMIT: usize = 80;
+
+/// This same program, whatever became of its file.
+const SELF: &str = "/proc/self/exe";
+
+/// What a server is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub data: PathBuf,
+    pub runtime: Option<PathBuf>,
+    pub listen: SocketAddr,
+    pub base_url: Option<String>,
+    pub threads: Option<u16>,
+    pub idle: Duration,
+    pub record_refused: bool,
+}
+
+/// A server that runs. Must be made and used on one thread, inside a `LocalSet`.
+pub struct Server {
+    pub broker: Rc<Broker>,
+    pub base: Base,
+    pub address: SocketAddr,
+    /// What makes the first account; none when there is one.
+    pub setup: Option<Secret>,
+    listener: TcpListener,
+    threads: u16,
+    launcher: LauncherHandle,
+    /// Kept for its end: sockets are gone with the server.
+    _runtime: Option<tempfile::TempDir>,
+    edge: Child,
+    launcher_process: Child,
+}
+
+impl Server {
+    /// Starts launcher, broker and edge, in this order.
+    pub fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        let (client, launcher_process) = start_launcher()?;
+        let launcher = LauncherHandle::new(client, settings.idle);
+
+        let listener = TcpListener::bind(settings.listen)
+            .map_err(|error| format!("cannot listen on {}: {error}; choose another with --listen", settings.listen))?;
+        let address = listener.local_addr()?;
+        let base = Base::new(settings.base_url.as_deref(), address)?;
+        let (runtime, kept) = runtime_folder(settings)?;
+        let config = Config {
+            layout: Layout::new(settings.data.clone(), runtime),
+            base: (base.scheme.clone(), base.host.clone()),
+            record_refused: settings.record_refused,
+            warnings: Vec::new(),
+        };
+        let (broker, setup) = Broker::start(config, outside(launcher.clone()))?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = settings.threads.unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
+        let edge = start_edge(&broker, &listener, &base, threads)?;
+        Ok(Self { broker, base, address, setup, listener, threads, launcher, _runtime: kept, edge, launcher_process })
+    }
+
+    /// Starts a dead edge or launcher again, for as long as it is awaited.
+    pub async fn keep_alive(&mut self) -> Result<(), Box<dyn Error>> {
+        loop {
+            let edge = watch(&self.edge)?;
+            let launcher = watch(&self.launcher_process)?;
+            tokio::select! {
+                _ = edge.readable() => {
+                    tracing::error!("the edge ended; starting it again");
+                    let _ = self.edge.wait();
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    self.edge = start_edge(&self.broker, &self.listener, &self.base, self.threads)?;
+                }
+                _ = launcher.readable() => {
+                    tracing::error!("the launcher ended, and every running grain with it; starting it again");
+                    let _ = self.launcher_process.wait();
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    let (client, process) = start_launcher()?;
+                    self.launcher.replace(client);
+                    self.launcher_process = process;
+                }
+            }
+        }
+    }
+
+    /// Ends grains, then the processes beside this one.
+    pub async fn stop(self) {
+        end(&self.edge);
+        self.broker.stop().await;
+        end(&self.launcher_process);
+    }
+}
+
+/// Watches a process by its descriptor, which the watcher owns.
+#[allow(deprecated, reason = "the replacement is for types that may not own their descriptor; OwnedFd does")]
+fn watch(child: &Child) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(child.pidfd.try_clone()?)
+}
+
+fn end(child: &Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// What a role inherits of our environment: how to log.
+#[allow(clippy::disallowed_methods, reason = "the wiring decides what a role's environment is")]
+fn environment() -> Vec<(OsString, OsString)> {
+    let kept = ["PERCLOUD_LOG", "RUST_BACKTRACE"];
+    kept.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?))).collect()
+}
+
+fn start_launcher() -> Result<(Client, Child), Box<dyn Error>> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let child = process::spawn_role(Path::new(SELF), &["launcher".into()], &environment(), vec![(theirs.into(), CONTROL_FD)])?;
+    Ok((Client::new(ours.into()), child))
+}
+
+fn start_edge(broker: &Rc<Broker>, listener: &TcpListener, base: &Base, threads: u16) -> Result<Child, Box<dyn Error>> {
+    let mut fds: Vec<(OwnedFd, i32)> = vec![(listener.try_clone()?.into(), LISTENER_FD)];
+    for thread in 0..threads {
+        let (ours, theirs) = UnixStream::pair()?;
+        fds.push((theirs.into(), LISTENER_FD + 1 + i32::from(thread)));
+        serve_edge(broker, ours)?;
+    }
+    let arguments = ["edge", "--base", &base.url(), "--threads", &threads.to_string()].map(OsString::from);
+    Ok(process::spawn_role(Path::new(SELF), &arguments, &environment(), fds)?)
+}
+
+/// Offers the broker's front to one thread of the edge until it hangs up.
+fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
+    socket.set_nonblocking(true)?;
+    let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
+    let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Server, Default::default());
+    let system = RpcSystem::new(Box::new(network), Some(broker.front().client));
+    tokio::task::spawn_local(async move {
+        if let Err(error) = system.await {
+            tracing::debug!("the connection to the edge ended: {error}");
+        }
+    });
+    Ok(())
+}
+
+/// The folder for sockets: as asked, else inside the data folder, else, where that name is too long, a temporary one.
+fn runtime_folder(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Box<dyn Error>> {
+    if let Some(asked) = &settings.runtime {
+        if asked.as_os_str().len() > RUNTIME_LIMIT {
+            return Err(format!("the runtime folder's name is longer than {RUNTIME_LIMIT} bytes: {}", asked.display()).into());
+        }
+        return Ok((std::path::absolute(asked)?, None));
+    }
+    let inside = std::path::absolute(settings.data.join("run"))?;
+    if inside.as_os_str().len() <= RUNTIME_LIMIT {
+        return Ok((inside, None));
+    }
+    let kept = tempfile::Builder::new().prefix("percloud-").tempdir()?;
+    Ok((kept.path().join("run"), Some(kept)))
+}

@@ -1,0 +1,48 @@
+//! `percloud serve`: a server until it is told to stop.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Serve;
+use crate::processes::{Server, Settings};
+
+/// Runs a server until Ctrl-C or SIGTERM.
+pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
+    log_to_stderr();
+    let settings = Settings {
+        data: std::path::absolute(&options.data)?,
+        runtime: options.runtime.clone(),
+        listen: options.listen,
+        base_url: options.base_url.clone(),
+        threads: options.threads,
+        idle: Duration::from_secs(options.idle),
+        record_refused: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut server = Server::start(&settings)?;
+        println!("Percloud is ready at {}", server.base.url());
+        if let Some(secret) = server.setup.take() {
+            println!("Set it up at {}/setup#{}", server.base.url(), secret.expose_hex());
+        }
+        let outcome = tokio::select! {
+            _ = interrupted.recv() => Ok(()),
+            _ = terminated.recv() => Ok(()),
+            failed = server.keep_alive() => failed,
+        };
+        server.stop().await;
+        outcome.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+/// Logs to standard error; `PERCLOUD_LOG` chooses what, as `tracing` filters do.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("PERCLOUD_LOG").unwrap_or_else(|_| EnvFilter::new("warn,percloud=info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).compact().try_init();
+}

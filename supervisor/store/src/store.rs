@@ -1,0 +1,303 @@
+//! The store's handle: reads at once, commits through the writer.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::ack::{self, Commit};
+use crate::batch::Batch;
+use crate::content::{Content, Everything};
+use crate::engine::Engine;
+use crate::error::{CommitError, ExportError, ImportError, OpenError, ReadError};
+use crate::export::{self, Exported};
+use crate::head::Head;
+use crate::open::{self, OpenOptions, Opened};
+use crate::record::{Record, decode, engine_key, table};
+use crate::writer::{MAX_WAITING, Message, Reserve, Shared, Writer};
+
+/// An open store. Clones are handles on the same one; it is closed, and its lock released, when the last is dropped.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What a store has done since it was opened, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Commits since the store was first made.
+    pub commits: u64,
+    /// Records in all tables.
+    pub records: u64,
+    /// Times the disk was asked to make a group durable, since the store was opened.
+    pub syncs: u64,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    messages: Option<Sender<Message>>,
+    writer: Option<JoinHandle<()>>,
+    export_dir: PathBuf,
+    last_export: Mutex<LastExport>,
+    // Dropped last: whoever gets the lock finds the engine closed.
+    _lock: File,
+}
+
+struct LastExport {
+    commits: u64,
+    at: Instant,
+}
+
+/// The parts of a store that was just opened, before its writer runs.
+pub(crate) struct Parts {
+    pub engine: Box<dyn Engine>,
+    pub content: Content,
+    pub head: Head,
+    pub dir: PathBuf,
+    pub export_dir: PathBuf,
+    /// Commits the newest export holds.
+    pub exported: u64,
+    pub lock: File,
+}
+
+impl Store {
+    /// Opens the store in the folder `dir`, making it if neither it nor a trace of it exists. Verifies everything it holds.
+    ///
+    /// A store that cannot be trusted is an error, or, if `options` allow it, is rebuilt from the newest state that can:
+    /// what is left of it, or the newest export. The damaged folder is kept beside it.
+    pub fn open(dir: &Path, options: &OpenOptions) -> Result<(Self, Opened), OpenError> {
+        let (parts, opened) = open::open(dir, options)?;
+        Ok((Self::start(parts, Reserve::default())?, opened))
+    }
+
+    /// Makes a new store in `dir`, which must not exist, from an export.
+    pub fn import(export: &Path, dir: &Path) -> Result<Exported, ImportError> {
+        open::import(export, dir)
+    }
+
+    pub(crate) fn start(parts: Parts, reserve: Reserve) -> Result<Self, OpenError> {
+        let Parts {
+            engine,
+            content,
+            head,
+            dir,
+            export_dir,
+            exported,
+            lock,
+        } = parts;
+        let shared = Arc::new(Shared {
+            engine,
+            gate: RwLock::new(()),
+            waiting: AtomicUsize::new(0),
+            commits: AtomicU64::new(content.commits),
+            records: AtomicU64::new(content.records),
+            syncs: AtomicU64::new(0),
+        });
+        let (messages, received) = mpsc::channel();
+        let writer = Writer {
+            shared: shared.clone(),
+            dir: dir.clone(),
+            head,
+            content,
+            reserve,
+            failed: None,
+        };
+        let writer = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(&received))
+            .map_err(|source| OpenError::Io {
+                what: "start the writer of",
+                path: dir,
+                source,
+            })?;
+        let last_export = LastExport {
+            commits: exported,
+            at: Instant::now(),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                messages: Some(messages),
+                writer: Some(writer),
+                export_dir,
+                last_export: Mutex::new(last_export),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Reads the record under `key`.
+    ///
+    /// Sees every acknowledged commit, and possibly one that is about to be.
+    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, ReadError> {
+        let found = self
+            .inner
+            .shared
+            .engine
+            .get(&engine_key(table::<R>(), key))
+            .map_err(ReadError::Engine)?;
+        found.map(|bytes| decode(key, &bytes)).transpose()
+    }
+
+    /// Reads every record whose key begins with `prefix`, in the order of keys.
+    ///
+    /// Sees whole batches only. All of it is held in memory; tables that may grow are read with [`Store::page`].
+    pub fn scan<R: Record>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, R)>, ReadError> {
+        self.read_range(prefix, None, usize::MAX)
+    }
+
+    /// Reads up to `limit` records whose keys begin with `prefix` and are greater than `after`, in the order of keys.
+    pub fn page<R: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, R)>, ReadError> {
+        self.read_range(prefix, after, limit)
+    }
+
+    /// Hands a batch to the writer, at once; the commit resolves when the batch is durable. Batches of one thread happen in
+    /// the order in which they were handed over.
+    pub fn commit(&self, batch: Batch) -> Commit {
+        let batch = match batch.checked() {
+            Ok(batch) => batch,
+            Err(mistake) => return Commit::settled(Err(mistake)),
+        };
+        let waiting = &self.inner.shared.waiting;
+        if waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return Commit::settled(Err(CommitError::Busy));
+        }
+        let (acknowledge, commit) = ack::pair();
+        // A writer that died drops the message, and with it the acknowledgement, which then says so.
+        let _ = self.messages().send(Message::Commit(batch, acknowledge));
+        commit
+    }
+
+    /// Commits a batch and blocks until it is durable. Not for async code; use [`Store::commit`].
+    pub fn commit_blocking(&self, batch: Batch) -> Result<(), CommitError> {
+        self.commit(batch).wait()
+    }
+
+    /// Writes an export of the last durable state, and removes exports beyond the newest three.
+    ///
+    /// Blocks for as long as reading everything takes; commits wait meanwhile.
+    pub fn export_now(&self) -> Result<Exported, ExportError> {
+        let (content, records) = self.everything()?;
+        let mut last = self.last_export();
+        let exported = export::write(&self.inner.export_dir, &content, &records)?;
+        *last = LastExport {
+            commits: content.commits,
+            at: Instant::now(),
+        };
+        Ok(exported)
+    }
+
+    /// Writes an export if there were commits since the last one, and either at least `commits` of them, or the last export
+    /// was written (or the store opened) at least `age` ago. Call it now and then, off any thread that must not block.
+    pub fn maybe_export(&self, commits: u64, age: Duration) -> Result<Option<Exported>, ExportError> {
+        let due = {
+            let last = self.last_export();
+            let new = self.statistics().commits.saturating_sub(last.commits);
+            new > 0 && (new >= commits || last.at.elapsed() >= age)
+        };
+        due.then(|| self.export_now()).transpose()
+    }
+
+    /// What the store has done and holds.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let shared = &self.inner.shared;
+        Statistics {
+            commits: shared.commits.load(Ordering::Acquire),
+            records: shared.records.load(Ordering::Relaxed),
+            syncs: shared.syncs.load(Ordering::Relaxed),
+        }
+    }
+
+    fn read_range<R: Record>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, R)>, ReadError> {
+        let table = table::<R>();
+        let full_prefix = engine_key(table, prefix);
+        let after = after.map(|after| engine_key(table, after));
+        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        {
+            let shared = &self.inner.shared;
+            let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+            shared
+                .engine
+                .scan(&full_prefix, after.as_deref(), &mut |key, value| {
+                    found.push((key[table.len() + 1..].to_vec(), value.to_vec()));
+                    if found.len() < limit {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                })
+                .map_err(ReadError::Engine)?;
+        }
+        // Decoded after the gate is open again: the writer does not wait for it.
+        found
+            .into_iter()
+            .map(|(key, value)| {
+                let record = decode(&key, &value)?;
+                Ok((key, record))
+            })
+            .collect()
+    }
+
+    fn everything(&self) -> Result<Everything, ExportError> {
+        let (reply, answer) = mpsc::channel();
+        self.messages()
+            .send(Message::Read(reply))
+            .map_err(|_| ExportError::Closed)?;
+        answer.recv().map_err(|_| ExportError::Closed)?
+    }
+
+    fn messages(&self) -> &Sender<Message> {
+        self.inner
+            .messages
+            .as_ref()
+            .expect("taken only when the last handle is dropped")
+    }
+
+    fn last_export(&self) -> std::sync::MutexGuard<'_, LastExport> {
+        self.inner
+            .last_export
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The writer ends when nobody can send to it any more, after it has served what waits.
+        drop(self.messages.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the store died");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Group `sandbox`: from the decision to start a program to the first byte it writes.
+//!
+//! The same small, statically linked program every time; the starts of all sides take turns. Ours is `percloud_sandbox::start`,
+//! complete and unpooled, called by a single-threaded process as a grain host is.
+
+mod others;
+pub mod ours;
+mod payload;
+
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::Plan;
+use crate::failure::{Attempt, Failure};
+use crate::figures::Series;
+use crate::summary::{Better, Entry};
+
+pub const NAMES: [&str; 3] = [
+    "sandbox_start_vs_bwrap",
+    "sandbox_start_vs_runc",
+    "sandbox_start_vs_fork_exec",
+];
+
+/// One start of one side: its time in milliseconds.
+type Start<'a> = Box<dyn FnMut() -> Result<f64, Failure> + 'a>;
+
+/// Runs what the plan wants of this group.
+pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    println!("Starting sandboxes …");
+    let folder = tempfile::Builder::new().prefix("percloud-sandboxes-").tempdir();
+    let folder = folder.attempt(|| "make a temporary folder".to_owned())?;
+    let payload = payload::build(folder.path())?;
+    let mut ours = ours::Starter::new(folder.path(), &payload, "auto")?;
+    let mut ungrouped = ours::Starter::new(folder.path(), &payload, "off")?;
+    let warnings = ours.warnings().join("; ");
+    let mut fork_exec = others::fork_exec(&payload);
+    let mut bwrap = others::bwrap(folder.path(), &payload)?;
+    let mut runc = others::runc(folder.path(), &payload)?;
+    let rounds = if plan.quick { 5 } else { 100 };
+    let wanted = |name| plan.wants(&[name]);
+    let bwrap = bwrap.as_mut().filter(|_| wanted(NAMES[0])).map(boxed);
+    let runc = runc.as_mut().filter(|_| wanted(NAMES[1])).map(boxed);
+    let mut sides = [
+        Side::new(Some(Box::new(|| ours.start()))),
+        Side::new(Some(Box::new(|| ungrouped.start()))),
+        Side::new(bwrap),
+        Side::new(runc),
+        Side::new(wanted(NAMES[2]).then_some(boxed(&mut fork_exec))),
+    ];
+    for round in 0..=rounds {
+        for (index, side) in sides.iter_mut().enumerate() {
+            let Some(start) = &mut side.start else { continue };
+            match start() {
+                // The first of each finds nothing in any cache.
+                Ok(took) if round > 0 => side.series.push(took),
+                Ok(_) => {}
+                Err(failure) if index < 2 => return Err(failure),
+                // Some peers do not run everywhere (runc wants its control groups): then there is nothing to compare with.
+                Err(failure) => {
+                    eprintln!("a peer is left out: {failure}");
+                    *side = Side::new(None);
+                }
+            }
+        }
+    }
+    let [own, ungrouped, bwrap, runc, fork_exec] = sides.map(|side| side.series);
+    let figure = |series: &Series, part| series.quantile(part).unwrap_or(f64::NAN);
+    let entry = |name: &str| Entry::alone(name, "ms", figure(&own, 0.5), Better::Lower);
+    let note = format!(
+        "p99 {:.2} ms; {:.2} ms without a control group; {rounds} rounds",
+        figure(&own, 0.99),
+        figure(&ungrouped, 0.5)
+    );
+    let against_bwrap = entry(NAMES[0]).against("bwrap --unshare-all", bwrap.median());
+    entries.push(against_bwrap.times_faster().with_note(note));
+    entries.push(entry(NAMES[1]).against("runc run", runc.median()).times_faster());
+    entries.push(
+        entry(NAMES[2])
+            .against("fork + exec", fork_exec.median())
+            .with_note(warnings),
+    );
+    Ok(())
+}
+
+/// One way of starting the program, and how long it took so far.
+struct Side<'a> {
+    start: Option<Start<'a>>,
+    series: Series,
+}
+
+impl<'a> Side<'a> {
+    fn new(start: Option<Start<'a>>) -> Self {
+        Self {
+            start,
+            series: Series::default(),
+        }
+    }
+}
+
+fn boxed(starter: &mut others::Starter) -> Start<'_> {
+    Box::new(|| timed(&mut starter()))
+}
+
+/// Starts a command, waits for its first byte, and lets it end outside the clock.
+fn timed(command: &mut Command) -> Result<f64, Failure> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let since = Instant::now();
+    let mut child = command
+        .spawn()
+        .attempt(|| format!("start {:?}", command.get_program()))?;
+    let mut byte = [0];
+    let read = child.stdout.take().expect("it is piped").read_exact(&mut byte);
+    let took = since.elapsed();
+    let output = child.wait_with_output().attempt(|| "wait for it".to_owned())?;
+    if read.is_err() || byte[0] != payload::BYTE || !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!(
+            "{command:?} ended with {}: {}",
+            output.status,
+            said.trim()
+        )));
+    }
+    Ok(took.as_secs_f64() * 1e3)
+}
+
+/// Makes the root of a sandbox: the program, and places to mount on.
+fn root(
+    folder: &std::path::Path,
+    name: &str,
+    payload: &std::path::Path,
+) -> Result<std::path::PathBuf, Failure> {
+    let root = folder.join(name);
+    let make = || {
+        for place in ["dev", "proc", "sys", "tmp", "var"] {
+            fs::create_dir_all(root.join(place))?;
+        }
+        fs::copy(payload, root.join("first-byte")).map(drop)
+    };
+    make().attempt(|| format!("make {}", root.display()))?;
+    Ok(root)
+}

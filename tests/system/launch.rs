@@ -1,0 +1,73 @@
+//! From a package to an app that answers.
+
+use percloud_tests::http::Request;
+use percloud_tests::{Server, built};
+
+#[test]
+fn a_native_app_answers_in_its_own_session() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    let visit = owner.open(&grain);
+    assert_ne!(visit.host, server.host());
+    let page = visit.get("/");
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert!(
+        page.text().to_lowercase().contains("guestbook"),
+        "{}",
+        page.text()
+    );
+    owner.await_state(&grain, "running");
+}
+
+#[test]
+fn each_visit_has_a_host_of_its_own_and_its_cookie_opens_no_other() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    let (first, second) = (owner.open(&grain), owner.open(&grain));
+    assert_ne!(first.host, second.host);
+    let stranger = Request::new("GET", "/")
+        .send(server.address(), &first.host)
+        .unwrap();
+    assert!(matches!(stranger.status, 401 | 403 | 404), "{}", stranger.status);
+    assert_eq!(first.get("/").status, 200);
+    assert_eq!(second.get("/").status, 200);
+}
+
+#[test]
+fn the_secret_of_a_visit_works_once() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    let opened = owner.try_open(&grain, "/").json();
+    let host = opened["host"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("http://")
+        .to_owned();
+    let enter = || {
+        let form = format!("secret={}", opened["secret"].as_str().unwrap());
+        let request = Request::new("POST", "/_percloud/enter").header("Origin", server.url());
+        request
+            .body("application/x-www-form-urlencoded", form)
+            .send(server.address(), &host)
+            .unwrap()
+    };
+    let first = enter();
+    assert_eq!(first.status, 303, "{}", first.text());
+    assert!(first.header("set-cookie").is_some());
+    let second = enter();
+    assert!((400..500).contains(&second.status), "{}", second.status);
+    assert!(second.header("set-cookie").is_none());
+}
+
+#[test]
+fn what_the_shell_may_set_does_not_reach_the_app() {
+    let (_server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    let visit = owner.open(&grain);
+    let page = visit.get("/");
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    assert!(
+        policy.contains("frame-ancestors"),
+        "an app may be framed by the shell only: `{policy}`"
+    );
+}

@@ -1,0 +1,12 @@
+//! A whole server, driven from outside over HTTP. Every promise that needs more than one process is shown here.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "tests start processes")]
+
+mod accounts;
+mod hostile_apps;
+mod hosts;
+mod install;
+mod launch;
+mod lifecycle;
+mod samples;
+mod survival;

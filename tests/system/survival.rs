@@ -1,0 +1,112 @@
+//! Kill anything, start again, and find the data.
+
+use percloud_tests::{Owner, Server, built, wait};
+
+use crate::lifecycle::sign;
+
+#[test]
+fn everything_killed_at_once_comes_back_with_its_data() {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    sign(&owner, &grain, "written before the end");
+    server.kill_everything();
+
+    server.run();
+    let owner = Owner::sign_in(&server);
+    let home = owner.get("/api/home");
+    assert_eq!(home["apps"][0]["title"], "Guestbook");
+    assert_eq!(home["grains"][0]["id"], grain.as_str());
+    assert!(
+        owner
+            .open(&grain)
+            .get("/")
+            .text()
+            .contains("written before the end")
+    );
+}
+
+#[test]
+fn with_the_broker_everything_ends() {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    assert_eq!(owner.open(&grain).get("/").status, 200);
+    let broker = server.broker();
+    assert!(
+        server.processes().len() >= 4,
+        "broker, edge, launcher, grain host and app: {:?}",
+        server.processes()
+    );
+    server.kill_and_expect_the_end(broker);
+    server.run();
+    assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+}
+
+#[test]
+fn a_clean_stop_leaves_no_process_and_no_socket() {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    assert_eq!(owner.open(&grain).get("/").status, 200);
+    assert!(server.stop(), "it exits with 0");
+    let run = server.folder().join("run");
+    let left: Vec<_> = std::fs::read_dir(&run)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    server.run();
+    assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+}
+
+#[test]
+fn any_single_process_may_die_and_the_server_goes_on() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    sign(&owner, &grain, "still here");
+    let broker = server.broker();
+    for process in server
+        .processes()
+        .into_iter()
+        .filter(|process| *process != broker)
+    {
+        // One death may have taken others with it.
+        if !process.is_running() {
+            continue;
+        }
+        process.kill();
+        wait::until("the server to answer again", || {
+            let answer = percloud_tests::http::Request::new("GET", "/api/settings")
+                .send(server.address(), server.host());
+            answer.ok().filter(|answer| answer.status == 200)
+        });
+        wait::until("the grain to open again", || {
+            let answer = owner_opens(&owner, &grain)?;
+            answer.contains("still here").then_some(())
+        });
+    }
+    assert!(broker.is_running());
+}
+
+#[test]
+fn a_damaged_store_is_reported_and_not_made_worse() {
+    let (mut server, _owner) = Server::owned();
+    assert!(server.stop());
+    let store = server.data().join("store");
+    assert!(store.is_dir(), "the store is in {}", store.display());
+    std::fs::rename(&store, server.data().join("store-aside")).unwrap();
+    std::fs::write(&store, "this is no store").unwrap();
+    let said = server.run_expecting_failure();
+    assert!(said.contains("store"), "{said}");
+    assert_eq!(std::fs::read_to_string(&store).unwrap(), "this is no store");
+    std::fs::remove_file(&store).unwrap();
+    std::fs::rename(server.data().join("store-aside"), &store).unwrap();
+    server.run();
+    Owner::sign_in(&server);
+}
+
+/// Opens the grain and reads its page, where any step may fail just now.
+fn owner_opens(owner: &Owner, grain: &str) -> Option<String> {
+    let page = owner
+        .attempt_visit(grain)?
+        .try_send(percloud_tests::http::Request::new("GET", "/"))
+        .ok()?;
+    (page.status == 200).then(|| page.text())
+}

@@ -1,0 +1,107 @@
+//! Finds a Chromium for the browser tests, or brings the distribution's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command;
+use crate::debian::{Archive, Base};
+use crate::failure::{Attempt, Failure};
+use crate::prerequisites;
+use crate::workspace::Workspace;
+
+/// The browser, and fonts for the pages it shows.
+const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
+/// A Chromium and the environment it must be started with.
+#[derive(Debug)]
+pub struct Chromium {
+    /// The program.
+    pub program: PathBuf,
+    /// Variables for a browser that is not installed but unpacked.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// Returns the machine's Chromium; installs it as root; unpacks it under `target/` as an ordinary user.
+pub fn provide(workspace: &Workspace) -> Result<Chromium, Failure> {
+    if let Some(program) = installed() {
+        return Ok(Chromium {
+            program,
+            environment: Vec::new(),
+        });
+    }
+    if prerequisites::is_root() {
+        println!("Installing {} from the distribution …", PACKAGES.join(" and "));
+        let apt = || {
+            let mut apt = Command::new("apt-get");
+            apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
+            apt
+        };
+        command::output(apt().arg("update"))?;
+        command::output(
+            apt()
+                .args(["install", "--yes", "--no-install-recommends"])
+                .args(PACKAGES),
+        )?;
+        return installed()
+            .map(|program| Chromium {
+                program,
+                environment: Vec::new(),
+            })
+            .ok_or_else(|| Failure::new("`apt-get install chromium` brought no chromium"));
+    }
+    let folder = workspace.target("debian/chromium");
+    if !folder.join("complete").is_file() {
+        println!(
+            "Unpacking {} from the distribution under {} …",
+            PACKAGES.join(" and "),
+            folder.display()
+        );
+        let unpacked = Archive::open(workspace)
+            .and_then(|archive| archive.unpack_with_dependencies(&PACKAGES, Base::Machine, &folder));
+        unpacked.map_err(|failure| {
+            Failure::new(format!(
+                "{failure}\n  Or, as root: `apt-get install {}`",
+                PACKAGES.join(" ")
+            ))
+        })?;
+        fs::write(folder.join("complete"), "").attempt(|| format!("cannot write in {}", folder.display()))?;
+    }
+    unpacked(&folder)
+}
+
+fn installed() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .find_map(|name| command::find(name))
+}
+
+fn unpacked(folder: &Path) -> Result<Chromium, Failure> {
+    let program = folder.join("usr/lib/chromium/chromium");
+    if !program.is_file() {
+        return Err(Failure::new(format!(
+            "{} was unpacked without {}",
+            folder.display(),
+            program.display()
+        )));
+    }
+    let libraries = [
+        "usr/lib/x86_64-linux-gnu",
+        "lib/x86_64-linux-gnu",
+        "usr/lib/chromium",
+    ];
+    let libraries = std::env::join_paths(libraries.map(|place| folder.join(place)))
+        .attempt(|| format!("cannot use the path {}", folder.display()))?;
+    let fonts = folder.join("fonts.conf");
+    let text = format!(
+        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig><dir>{0}/usr/share/fonts</dir>\
+         <dir>/usr/share/fonts</dir><cachedir>{0}/font-cache</cachedir></fontconfig>\n",
+        folder.display()
+    );
+    fs::write(&fonts, text).attempt(|| format!("cannot write {}", fonts.display()))?;
+    let environment = vec![
+        ("LD_LIBRARY_PATH", libraries.to_string_lossy().into_owned()),
+        ("FONTCONFIG_FILE", fonts.display().to_string()),
+    ];
+    Ok(Chromium { program, environment })
+}

@@ -1,0 +1,117 @@
+//! `cargo xtask test`: every suite, or those named, each ending with one line of counts.
+
+mod count;
+mod suites;
+
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::workspace::Workspace;
+use count::Count;
+
+/// A named group of tests.
+pub struct Suite {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// One line for the help text.
+    pub summary: &'static str,
+    run: fn(&Workspace) -> Result<Count, Failure>,
+}
+
+/// All suites, in the order in which they run: what fails fastest comes first.
+pub const SUITES: [Suite; 9] = [
+    Suite {
+        name: "architecture",
+        summary: "the crates and arrows of docs/architecture.md",
+        run: suites::architecture,
+    },
+    Suite {
+        name: "schemas",
+        summary: "committed generated code is what the schemas say",
+        run: suites::schemas,
+    },
+    Suite {
+        name: "unit",
+        summary: "the tests beside the code of every crate not below",
+        run: suites::unit,
+    },
+    Suite {
+        name: "store",
+        summary: "the durable store, with its crash harness",
+        run: suites::store,
+    },
+    Suite {
+        name: "sandbox",
+        summary: "namespaces, file system, seccomp, limits",
+        run: suites::sandbox,
+    },
+    Suite {
+        name: "ui",
+        summary: "the browser shell: types, tests, build",
+        run: suites::ui,
+    },
+    Suite {
+        name: "system",
+        summary: "a whole server, driven from outside",
+        run: suites::system,
+    },
+    Suite {
+        name: "browser",
+        summary: "the sample apps, used in Chromium",
+        run: suites::browser,
+    },
+    Suite {
+        name: "lint",
+        summary: "format, clippy, licences of dependencies",
+        run: suites::lint,
+    },
+];
+
+/// Runs the suites named, or all; fails when any test failed or a suite could not run.
+pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), Failure> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !SUITES.iter().any(|suite| suite.name == name.as_str()))
+    {
+        let known: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        return Err(Failure::new(format!(
+            "there is no suite `{unknown}`; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let mut bad = Vec::new();
+    let mut closing = Vec::new();
+    for suite in SUITES
+        .iter()
+        .filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
+    {
+        println!("\n== {}: {}", suite.name, suite.summary);
+        let start = Instant::now();
+        let count = (suite.run)(workspace).unwrap_or_else(|failure| {
+            eprintln!("error: {failure}");
+            Count::one_failure()
+        });
+        println!("({} took {} s)", suite.name, start.elapsed().as_secs());
+        // A suite that ran nothing has shown nothing.
+        let count = if count.passed == 0 && count.failed == 0 {
+            eprintln!("error: the suite {} ran no test", suite.name);
+            Count::one_failure()
+        } else {
+            count
+        };
+        println!("{}: {count}", suite.name);
+        closing.push(format!("{}: {count}", suite.name));
+        if count.failed > 0 {
+            bad.push(suite.name);
+        }
+    }
+    if closing.len() > 1 {
+        println!("\n== all suites");
+        closing.iter().for_each(|line| println!("{line}"));
+    }
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("tests failed in: {}", bad.join(", "))))
+    }
+}
