@@ -38,8 +38,9 @@ pub struct UnpackJob {
     pub into: PathBuf,
 }
 
-/// Address space of a worker, in bytes: an xz dictionary of the largest preset and what else it takes.
-const WORKER_MEMORY: u64 = 1 << 30;
+/// Address space of a worker, in bytes. The allocator reserves addresses by the gibibyte, long before it uses them; what a
+/// worker really needs is an xz dictionary, which the format's library bounds.
+const WORKER_MEMORY: u64 = 4 << 30;
 /// Processor time of a worker, in seconds; a gibibyte takes about a fifth of it.
 const WORKER_SECONDS: u64 = 300;
 /// Longest file a worker writes, in bytes: the format's own limit on a whole archive (sheet 1.1), and its table.

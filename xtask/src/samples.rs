@@ -57,6 +57,17 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     Err(Failure::new(failures.join("\nerror: ")))
 }
 
+fn stage_one(workspace: &Workspace, sample: &Sample) -> Result<(), Failure> {
+    let notes = pack::stage(workspace, sample)?;
+    println!(
+        "sample {}: staged in {}",
+        sample.name,
+        sample.work(workspace).join("root").display()
+    );
+    notes.iter().for_each(|note| println!("  note: {note}"));
+    Ok(())
+}
+
 /// Packs `samples` and says so for each; returns one sentence for each that could not be.
 pub fn pack_all(workspace: &Workspace, samples: &[Sample]) -> Vec<String> {
     let mut failures = Vec::new();

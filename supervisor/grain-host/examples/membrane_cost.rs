@@ -229,6 +229,11 @@ fn with_app(body: usize, test: impl FnOnce(StdStream, Pid) -> Cost) -> Cost {
     cost
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stand-in for the app needs no sandbox"
+)]
+#[expect(clippy::zombie_processes, reason = "the host reaps it")]
 fn with_host<Test: Future<Output = Cost>>(
     rpc: StdStream,
     app: Pid,

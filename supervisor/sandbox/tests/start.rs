@@ -137,8 +137,7 @@ fn two_hundred_starts_leave_nothing() {
         let mark = format!("mark={}", place.path("").display());
         let child = place.begin(starter, &["run-many", "200"], &place.spec(&["byte", &mark]));
         let pid = child.id();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "clean\n", "{starter:?}");
+        assert_eq!(child.output(), "clean\n", "{starter:?}");
         assert_eq!(processes_with(&mark), [0; 0]);
         assert_eq!(groups_of(pid), Vec::<std::path::PathBuf>::new());
     }
@@ -164,10 +163,9 @@ fn killed_host_takes_the_whole_family_along() {
         let place = Place::new();
         let mark = format!("mark={}", place.path("").display());
         let mut host = place.begin(starter, &["host"], &place.spec(&["family", &mark]));
-        read_ready(host.stdout.as_mut().unwrap());
-        assert!(processes_with(&mark).len() >= 9, "process 1, four children and four orphans");
-        host.kill().unwrap();
-        host.wait().unwrap();
+        read_ready(host.0.stdout.as_mut().unwrap());
+        eventually("process 1, four children and four orphans", || processes_with(&mark).len() == 9);
+        drop(host);
         eventually("every process of the app is gone", || processes_with(&mark).is_empty());
     }
 }

@@ -117,14 +117,13 @@ impl Ledger {
     }
 
     fn asked(&mut self, id: u32, words: Option<usize>, bounds: &Bounds) -> Result<(), Error> {
-        if self.answers.insert(id, words).is_some() {
+        if self.answers.contains_key(&id) {
             return Err(Error::failed(format!("question {id} was asked twice")));
         }
-        if self.answers.len() > bounds.calls.saturating_mul(UNFINISHED) {
-            return Err(Error::failed(
-                "too many answered calls were left unfinished".to_owned(),
-            ));
+        if self.answers.len() >= bounds.calls.saturating_mul(UNFINISHED) {
+            return Err(Error::failed("too many answered calls were left unfinished".to_owned()));
         }
+        self.answers.insert(id, words);
         if let Some(words) = words {
             self.unanswered += 1;
             self.words += words;

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -85,17 +85,40 @@ impl Place {
     }
 
     /// Starts the driver and hands it the specification.
-    pub fn begin(&self, starter: Starter, command: &[&str], spec: &SandboxSpec) -> Child {
+    pub fn begin(&self, starter: Starter, command: &[&str], spec: &SandboxSpec) -> Running {
         let mut child = self.driver(starter, command).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&serde_json::to_vec(spec).unwrap()).unwrap();
-        child
+        Running(child)
     }
 
     /// Runs the app of `spec` to its end.
     pub fn run(&self, starter: Starter, spec: &SandboxSpec) -> Run {
-        let output = self.begin(starter, &["run"], spec).wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        let output = self.begin(starter, &["run"], spec).output();
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+    }
+}
+
+/// A process that does not outlive the test, even one that fails.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for the end and returns what it wrote.
+    pub fn output(mut self) -> String {
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        self.0.wait().unwrap();
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
