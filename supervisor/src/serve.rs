@@ -4,7 +4,9 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use percloud_broker::Broker;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
@@ -31,14 +33,26 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         if let Some(secret) = server.setup.take() {
             println!("Set it up at {}/setup#{}", server.base.url(), secret.expose_hex());
         }
+        let broker = server.broker.clone();
         let outcome = tokio::select! {
             _ = interrupted.recv() => Ok(()),
             _ = terminated.recv() => Ok(()),
             failed = server.keep_alive() => failed,
+            () = maintain(&broker) => unreachable!("maintenance has no end"),
         };
         server.stop().await;
         outcome.map(|()| ExitCode::SUCCESS)
     })
+}
+
+/// Lets the broker do what is due, every minute.
+async fn maintain(broker: &Broker) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        minutes.tick().await;
+        broker.maintain().await;
+    }
 }
 
 /// Logs to standard error; `PERCLOUD_LOG` chooses what, as `tracing` filters do.

@@ -5,7 +5,8 @@ use argon2::Argon2;
 use percloud_core::account;
 use percloud_core::id::AccountId;
 use percloud_core::secret::Secret;
-use percloud_store::Batch;
+use percloud_core::time::Timestamp;
+use percloud_store::{Batch, MAX_BATCH_WRITES};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -132,6 +133,16 @@ impl Broker {
         let accounts = self.accounts.borrow();
         let account = accounts.get(&who.account).ok_or(Problem::SignedOut)?;
         Ok(json!({"name": account.name, "handle": account.handle}))
+    }
+
+    /// Forgets shell sessions that have ended by themselves.
+    pub(crate) async fn forget_expired_sessions(&self, now: Timestamp) -> Result<(), Problem> {
+        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
+        let sessions = self.store.scan::<ShellSession>(b"").map_err(error)?;
+        let expired = sessions.into_iter().filter(|(_, session)| session.expires <= now);
+        let mut batch = Batch::new();
+        expired.take(MAX_BATCH_WRITES).for_each(|(key, _)| batch.delete::<ShellSession>(&key));
+        if batch.is_empty() { Ok(()) } else { self.commit(batch).await }
     }
 
     async fn begin_session(&self, account: AccountId) -> Result<(Value, Secret), Problem> {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use percloud_core::host::SessionHost;
 use percloud_core::id::{AccountId, GrainId};
@@ -19,6 +20,11 @@ use crate::package::Staged;
 use crate::problem::Problem;
 use crate::record::Account;
 use crate::running::Slot;
+
+/// Commits after which the store's export is written anew.
+const EXPORT_AFTER_COMMITS: u64 = 1000;
+/// Time after which it is, when there was any commit.
+const EXPORT_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What a broker is told at its start; nothing here has a default.
 #[derive(Clone, Debug)]
@@ -60,6 +66,10 @@ pub struct Broker {
     pub(crate) throttle: RefCell<Throttle>,
     /// Bounds how many passwords are hashed at a time: each takes memory and a core.
     pub(crate) hashing: tokio::sync::Semaphore,
+    /// Held from reading a grain's record to its durable change, so that no change is lost to another.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held while packages come and go, so that none goes that a new grain counts on.
+    pub(crate) packaging: tokio::sync::Mutex<()>,
     pub(crate) staged: RefCell<HashMap<String, Staged>>,
     pub(crate) slots: RefCell<HashMap<GrainId, Rc<Slot>>>,
     pub(crate) pages: RefCell<HashMap<SessionHost, PageSession>>,
@@ -93,6 +103,8 @@ impl Broker {
             events: Events::default(),
             throttle: RefCell::default(),
             hashing: tokio::sync::Semaphore::new(1),
+            changing: tokio::sync::Mutex::default(),
+            packaging: tokio::sync::Mutex::default(),
             staged: RefCell::default(),
             slots: RefCell::default(),
             pages: RefCell::default(),
@@ -112,6 +124,22 @@ impl Broker {
         self.stop_all_grains().await;
         if let Err(error) = self.store.export_now() {
             tracing::warn!("cannot write the export of the store: {error}");
+        }
+    }
+
+    /// Does what is due from time to time: forgets what has expired, writes the store's export. Call it every minute.
+    pub async fn maintain(&self) {
+        let now = self.outside.now();
+        self.forget_expired_uploads(now);
+        self.forget_expired_pages(now);
+        if let Err(problem) = self.forget_expired_sessions(now).await {
+            tracing::warn!("cannot forget expired sessions: {problem}");
+        }
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.maybe_export(EXPORT_AFTER_COMMITS, EXPORT_AFTER)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!("cannot write the export of the store: {error}"),
+            Err(error) => tracing::warn!("cannot write the export of the store: {error}"),
         }
     }
 

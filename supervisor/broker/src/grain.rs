@@ -46,6 +46,7 @@ impl Broker {
     /// Makes a grain; its app first runs when it is opened.
     pub(crate) async fn create_grain(&self, who: &SignedIn, body: &str) -> Result<Value, Problem> {
         let request: Create = parse(body)?;
+        let _packaging = self.packaging.lock().await;
         let info = self.package_info(&request.package_id).await?;
         let app_id = info.app_id.to_string();
         let app: App = self.read(&app_key(&who.account, &app_id))?.ok_or(Problem::NotFound)?;
@@ -97,25 +98,30 @@ impl Broker {
     /// Changes what a grain is called and what its pages may do.
     pub(crate) async fn change_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
         let request: Change = parse(body)?;
-        let mut grain = self.own_grain(who, id)?;
-        if let Some(text) = request.title {
-            grain.title = title(&text).ok_or_else(|| Problem::BadRequest("a title cannot be empty".to_owned()))?;
+        let old_policy = self.own_grain(who, id)?.relaxed_policy;
+        let new_title = request.title.map(|text| title(&text));
+        if new_title == Some(None) {
+            return Err(Problem::BadRequest("a title cannot be empty".to_owned()));
         }
-        let policy_changed = request.relaxed_policy.is_some_and(|relaxed| relaxed != grain.relaxed_policy);
-        grain.relaxed_policy = request.relaxed_policy.unwrap_or(grain.relaxed_policy);
-        self.put_grain(id, &grain).await?;
-        if policy_changed {
+        self.update_grain(id, |grain| {
+            if let Some(Some(title)) = new_title {
+                grain.title = title;
+            }
+            grain.relaxed_policy = request.relaxed_policy.unwrap_or(grain.relaxed_policy);
+        })
+        .await?;
+        if request.relaxed_policy.is_some_and(|relaxed| relaxed != old_policy) {
             // Open pages hold the old policy: end them, the shell opens them anew.
             self.close_pages(|page| page.grain == *id).await;
         }
-        Ok(self.grain_view(id, &grain))
+        self.grain_now(who, id)
     }
 
     /// Moves a grain to the trash; it stops at once.
     pub(crate) async fn trash_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
-        let mut grain = self.own_grain(who, id)?;
-        grain.trashed.get_or_insert(self.outside.now());
-        self.put_grain(id, &grain).await?;
+        self.own_grain(who, id)?;
+        let now = self.outside.now();
+        self.update_grain(id, |grain| _ = grain.trashed.get_or_insert(now)).await?;
         self.close_pages(|page| page.grain == *id).await;
         self.stop_grain(id).await;
         self.tell_grain(id);
@@ -124,9 +130,8 @@ impl Broker {
 
     /// Takes a grain out of the trash.
     pub(crate) async fn restore_grain(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
-        let mut grain = self.own_grain(who, id)?;
-        grain.trashed = None;
-        self.put_grain(id, &grain).await?;
+        self.own_grain(who, id)?;
+        self.update_grain(id, |grain| grain.trashed = None).await?;
         self.grain_now(who, id)
     }
 
@@ -137,9 +142,15 @@ impl Broker {
             return Err(Problem::NotInTrash);
         }
         self.stop_grain(id).await;
-        let mut batch = Batch::new();
-        batch.delete::<Grain>(grain_key(id));
-        self.commit(batch).await?;
+        {
+            let _changing = self.changing.lock().await;
+            if self.own_grain(who, id)?.trashed.is_none() {
+                return Err(Problem::NotInTrash);
+            }
+            let mut batch = Batch::new();
+            batch.delete::<Grain>(grain_key(id));
+            self.commit(batch).await?;
+        }
         self.slots.borrow_mut().remove(id);
         self.events.tell(&grain.owner, &json!({"type": "grain-deleted", "id": id}));
         self.discard(&self.config.layout.grain(id), id.as_str());
@@ -160,9 +171,16 @@ impl Broker {
         Ok(self.grain_view(id, &self.own_grain(who, id)?))
     }
 
-    pub(crate) async fn put_grain(&self, id: &GrainId, grain: &Grain) -> Result<(), Problem> {
+    /// Changes a grain's record: read, changed and durable before anyone else may change it.
+    pub(crate) async fn update_grain(&self, id: &GrainId, change: impl FnOnce(&mut Grain)) -> Result<(), Problem> {
+        let _changing = self.changing.lock().await;
+        let mut grain: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
+        change(&mut grain);
         let mut batch = Batch::new();
-        batch.put(grain_key(id), grain);
+        if grain.trashed.is_some() {
+            batch.frees_space();
+        }
+        batch.put(grain_key(id), &grain);
         self.commit(batch).await?;
         self.tell_grain(id);
         Ok(())

@@ -7,7 +7,6 @@ use percloud_core::host::SessionHost;
 use percloud_core::id::{AccountId, GrainId};
 use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::time::Timestamp;
-use percloud_store::Batch;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -90,13 +89,7 @@ impl Broker {
         let (broker, id) = (self.clone(), id.clone());
         tokio::task::spawn_local(async move {
             let _ = broker.wake(&id).await;
-            // Read only now: starting changes the record.
-            if let Ok(Some(grain)) = broker.read::<Grain>(grain_key(&id)) {
-                let mut batch = Batch::new();
-                batch.put(grain_key(&id), &Grain { last_used: now, ..grain });
-                let _ = broker.commit(batch).await;
-                broker.tell_grain(&id);
-            }
+            let _ = broker.update_grain(&id, |grain| grain.last_used = now).await;
         });
         let (scheme, shell) = &self.config.base;
         Ok(json!({"host": format!("{scheme}://{host}.{shell}"), "secret": secret.expose_hex()}))
@@ -206,9 +199,14 @@ impl Broker {
         }
     }
 
+    /// Forgets pages nobody used for long.
+    pub(crate) fn forget_expired_pages(&self, now: Timestamp) {
+        self.pages.borrow_mut().retain(|_, page| now < page.expires);
+    }
+
     fn make_room(&self, account: &AccountId, now: Timestamp) {
+        self.forget_expired_pages(now);
         let mut pages = self.pages.borrow_mut();
-        pages.retain(|_, page| now < page.expires);
         let own = pages.iter().filter(|(_, page)| page.account == *account);
         if own.clone().count() >= PAGES {
             let oldest = own.min_by_key(|(_, page)| page.expires).map(|(host, _)| host.clone());

@@ -56,8 +56,8 @@ impl Broker {
     pub(crate) fn stage(&self, who: &SignedIn, upload: Staged) -> Result<Value, Problem> {
         let id = upload.info.package_id.to_string();
         let now = self.outside.now();
+        self.forget_expired_uploads(now);
         let mut staged = self.staged.borrow_mut();
-        staged.retain(|_, waiting| now < waiting.expires);
         let own = staged.iter().filter(|(_, waiting)| waiting.account == who.account);
         if own.clone().count() >= STAGED_LIMIT {
             let oldest = own.min_by_key(|(_, waiting)| waiting.expires).map(|(id, _)| id.clone());
@@ -67,6 +67,11 @@ impl Broker {
         staged.insert(id, upload);
         drop(staged);
         self.package_view(who, &info)
+    }
+
+    /// Forgets uploads nobody decided on.
+    pub(crate) fn forget_expired_uploads(&self, now: Timestamp) {
+        self.staged.borrow_mut().retain(|_, waiting| now < waiting.expires);
     }
 
     fn staged_info(&self, who: &SignedIn, id: &str) -> Option<Rc<PackageInfo>> {
@@ -117,6 +122,7 @@ impl Broker {
     /// Installs a staged package: its files become permanent, then the record that makes them count. Grains made
     /// with an older version of the app continue with this one.
     pub(crate) async fn install(self: &Rc<Self>, who: &SignedIn, id: &str) -> Result<Value, Problem> {
+        let _packaging = self.packaging.lock().await;
         let Some(info) = self.staged_info(who, id) else {
             // Installing what is installed already is not an error.
             let info = self.own_package(who, id).await?;
@@ -154,7 +160,7 @@ impl Broker {
             if grain.app_id == app_id && grain.package_id != id && self.may_continue(&grain, &info).await {
                 // Stopped first: nothing of the old version runs once the record says otherwise.
                 self.stop_grain(&grain_id).await;
-                self.put_grain(&grain_id, &Grain { package_id: id.to_owned(), ..grain }).await?;
+                self.update_grain(&grain_id, |grain| grain.package_id = id.to_owned()).await?;
             }
         }
         let view = self.app_view(who, &info)?;
@@ -174,6 +180,7 @@ impl Broker {
             self.staged.borrow_mut().remove(id);
             return Ok(());
         }
+        let _packaging = self.packaging.lock().await;
         let info = self.own_package(who, id).await?;
         let app_id = info.app_id.to_string();
         if self.grains_of(who)?.iter().any(|(_, grain)| grain.app_id == app_id) {

@@ -13,7 +13,6 @@ use capnp_rpc::RpcSystem;
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
-use percloud_store::Batch;
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
@@ -142,9 +141,7 @@ impl Broker {
         }
         *slot.running.borrow_mut() = Some(running.clone());
         if !grain.begun {
-            let mut batch = Batch::new();
-            batch.put(grain_key(id), &Grain { begun: true, ..grain });
-            self.commit(batch).await?;
+            self.update_grain(id, |grain| grain.begun = true).await?;
         }
         Ok(running)
     }
@@ -277,11 +274,7 @@ impl Broker {
         let Some(size) = slot.size.get() else { return };
         let (broker, id) = (self.clone(), id.clone());
         tokio::task::spawn_local(async move {
-            if let Ok(Some(grain)) = broker.read::<Grain>(grain_key(&id)) {
-                let mut batch = Batch::new();
-                batch.put(grain_key(&id), &Grain { size: Some(size), ..grain });
-                let _ = broker.commit(batch).await;
-            }
+            let _ = broker.update_grain(&id, |grain| grain.size = Some(size)).await;
         });
     }
 }

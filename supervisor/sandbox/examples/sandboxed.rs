@@ -186,6 +186,7 @@ fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
     }
     let paths = |key: &str| -> Vec<PathBuf> { serde_json::from_value(job["confined"][key].clone()).unwrap() };
     let (read, write) = (paths("read"), paths("write"));
+    let parent = rustix::process::getppid().unwrap();
     let limits = WorkerLimits {
         read: &read,
         write: &write,
@@ -216,15 +217,10 @@ fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
     say("socket", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
     say("unix socket", std::os::unix::net::UnixStream::pair().map(drop));
     say("thread", std::thread::Builder::new().spawn(|| ()).map(drop));
-    say("signal the launcher", signal_parent());
+    say("signal the launcher", rustix::process::test_kill_process(parent).map_err(Into::into));
     say("write too much", std::fs::write(first(&write).join("big"), vec![0; 2 << 20]));
     let spec = SandboxSpec { policy: Policy::Native, ..SandboxSpec::new("/", "/", vec!["/".to_owned()]) };
     let started = percloud_sandbox::start(&spec);
     say("sandbox", started.map(drop).map_err(|_| std::io::ErrorKind::PermissionDenied.into()));
     0
-}
-
-fn signal_parent() -> std::io::Result<()> {
-    let parent = rustix::process::getppid().ok_or(std::io::ErrorKind::NotFound)?;
-    Ok(rustix::process::test_kill_process(parent)?)
 }

@@ -1,27 +1,153 @@
-//! Placeholder until measured.
+//! What a start costs, side by side with what else starts programs.
+//!
+//! `start_cost [--json] [--rounds N] PROGRAM`: PROGRAM is a static binary that writes a byte and ends when called with
+//! the argument `byte` (the prober). Interleaves, N times: fork and exec; a complete sandbox of each kind; and, where
+//! installed, `bwrap --unshare-all` and `runc run` (a tenth of the rounds). Each is measured from the call to the first
+//! byte the program writes. Prints 10th percentile and median in microseconds.
+
+#![allow(clippy::disallowed_methods, reason = "measures starting programs")]
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use percloud_sandbox::{CgroupMode, Policy, SandboxSpec};
+use rustix::event::{PollFd, PollFlags, poll};
+
+struct Bench {
+    directory: PathBuf,
+    rounds: usize,
+}
+
+type Once = Box<dyn Fn(&Bench) -> Option<Duration>>;
+
 fn main() {
-    let package = std::env::args().nth(1).unwrap();
-    let var = std::env::args().nth(2).unwrap();
-    let argv: Vec<String> = std::env::args().skip(3).collect();
-    let mut spec = percloud_sandbox::SandboxSpec::new(package, var, argv);
-    spec.policy = percloud_sandbox::Policy::Sandstorm;
-    spec.loopback = true;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let rounds = arguments.iter().position(|argument| argument == "--rounds");
+    let rounds = rounds.and_then(|at| arguments[at + 1].parse().ok()).unwrap_or(200);
+    let program = arguments.last().expect("a program");
+    let directory = tempfile::Builder::new().prefix("percloud-start-cost").tempdir().unwrap();
+    let bench = Bench::new(directory.path(), rounds, Path::new(program));
     percloud_sandbox::prepare();
-    for _ in 0..5 {
-        let t = std::time::Instant::now();
-        match percloud_sandbox::start(&spec) {
-            Ok(app) => {
-                println!("{:?} {:?}", t.elapsed(), app.warnings);
-                let log = std::fs::File::from(app.log);
-                print!("{}", std::io::read_to_string(log).unwrap());
-                rustix::event::poll(&mut [rustix::event::PollFd::new(&app.pidfd, rustix::event::PollFlags::IN)], None).unwrap();
-                use std::os::fd::AsFd;
-                println!("{:?}", percloud_sandbox::reap(app.pidfd.as_fd()));
-                app.cgroup.map(|c| c.remove());
-            }
-            Err(e) => {
-                println!("{e}: {:?}", std::error::Error::source(&e).map(|e| e.to_string()));
+
+    let sandbox = |change: fn(&mut SandboxSpec)| -> Once {
+        Box::new(move |bench: &Bench| {
+            let mut spec = bench.spec();
+            change(&mut spec);
+            Some(bench.sandbox(&spec))
+        })
+    };
+    let subjects: Vec<(&str, usize, Once)> = vec![
+        ("fork+exec", 1, Box::new(|bench| Some(bench.fork_exec()))),
+        ("sandbox", 1, sandbox(|_| ())),
+        ("sandbox, allow list", 1, sandbox(|spec| spec.policy = Policy::Native)),
+        ("sandbox, loopback", 1, sandbox(|spec| spec.loopback = true)),
+        ("sandbox, no cgroup", 1, sandbox(|spec| spec.cgroup = CgroupMode::Off)),
+        ("bwrap --unshare-all", 1, Box::new(Bench::bwrap)),
+        ("runc run", 10, Box::new(Bench::runc)),
+    ];
+    let mut times: Vec<Vec<Duration>> = subjects.iter().map(|_| Vec::new()).collect();
+    for round in 0..bench.rounds {
+        for ((_, every, once), times) in subjects.iter().zip(&mut times) {
+            if round % every == 0 {
+                times.extend(once(&bench));
             }
         }
+    }
+    percloud_sandbox::cgroup::leave();
+    report(json, &subjects, &mut times);
+}
+
+fn report(json: bool, subjects: &[(&str, usize, Once)], times: &mut [Vec<Duration>]) {
+    let mut entries = Vec::new();
+    for ((name, ..), times) in subjects.iter().zip(times) {
+        times.sort();
+        let at = |percent: usize| times.get(times.len() * percent / 100).map(|time| time.as_micros() as u64);
+        if let (Some(p10), Some(p50)) = (at(10), at(50)) {
+            entries.push(serde_json::json!({"name": name, "unit": "us", "p10": p10, "p50": p50, "rounds": times.len()}));
+            if !json {
+                println!("{name:24} p10 {p10:>6} us   p50 {p50:>6} us   ({} rounds)", times.len());
+            }
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string(&entries).unwrap());
+    }
+}
+
+impl Bench {
+    fn new(directory: &Path, rounds: usize, program: &Path) -> Self {
+        let bench = Self { directory: directory.to_owned(), rounds };
+        for name in ["package/bin", "package/var", "package/tmp", "package/dev", "package/proc", "var"] {
+            std::fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        std::fs::copy(program, directory.join("package/bin/program")).unwrap();
+        bench
+    }
+
+    fn spec(&self) -> SandboxSpec {
+        let argv = vec!["/bin/program".to_owned(), "byte".to_owned()];
+        let mut spec = SandboxSpec::new(self.directory.join("package"), self.directory.join("var"), argv);
+        spec.policy = Policy::Sandstorm;
+        spec
+    }
+
+    fn sandbox(&self, spec: &SandboxSpec) -> Duration {
+        let begun = Instant::now();
+        let app = percloud_sandbox::start(spec).unwrap();
+        let mut log = std::fs::File::from(app.log);
+        log.read_exact(&mut [0]).unwrap();
+        let time = begun.elapsed();
+        poll(&mut [PollFd::new(&app.pidfd, PollFlags::IN)], None).unwrap();
+        percloud_sandbox::reap(app.pidfd.as_fd()).unwrap();
+        if let Some(group) = app.cgroup {
+            group.remove();
+        }
+        time
+    }
+
+    fn fork_exec(&self) -> Duration {
+        let mut command = Command::new(self.directory.join("package/bin/program"));
+        self.timed(command.arg("byte")).unwrap()
+    }
+
+    fn bwrap(&self) -> Option<Duration> {
+        let mut command = Command::new("bwrap");
+        command.args(["--unshare-all", "--ro-bind"]).arg(self.directory.join("package")).arg("/");
+        command.arg("--bind").arg(self.directory.join("var")).arg("/var");
+        self.timed(command.args(["/bin/program", "byte"]))
+    }
+
+    fn runc(&self) -> Option<Duration> {
+        let bundle = self.directory.join("bundle");
+        if !bundle.join("config.json").exists() {
+            std::fs::create_dir_all(&bundle).ok()?;
+            let made = Command::new("runc").arg("spec").current_dir(&bundle).status().ok()?;
+            if !made.success() {
+                return None;
+            }
+            let config = std::fs::read(bundle.join("config.json")).ok()?;
+            let mut config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+            config["process"]["terminal"] = false.into();
+            config["process"]["args"] = serde_json::json!(["/bin/program", "byte"]);
+            config["root"]["path"] = self.directory.join("package").display().to_string().into();
+            std::fs::create_dir_all(self.directory.join("package/sys")).ok()?;
+            std::fs::write(bundle.join("config.json"), config.to_string()).ok()?;
+        }
+        let name = format!("percloud-start-cost-{}", std::process::id());
+        self.timed(Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(name))
+    }
+
+    fn timed(&self, command: &mut Command) -> Option<Duration> {
+        let begun = Instant::now();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let first = child.stdout.take()?.read_exact(&mut [0]);
+        let time = begun.elapsed();
+        child.wait().ok()?;
+        first.ok().map(|()| time)
     }
 }

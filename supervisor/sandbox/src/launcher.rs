@@ -9,9 +9,6 @@
 
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

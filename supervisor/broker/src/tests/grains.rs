@@ -150,3 +150,41 @@ fn an_app_in_use_cannot_be_removed() {
         assert!(!world.broker.config.layout.package(super::PACKAGE).exists());
     });
 }
+
+#[test]
+fn trashing_a_grain_while_it_starts_is_not_undone_by_the_start() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let id = world.grain(&who).await;
+        let (woken, trashed) = futures::join!(world.broker.wake(&id), world.broker.trash_grain(&who, &id));
+        drop(woken);
+        trashed.unwrap();
+        let grain: Grain = world.broker.read(grain_key(&id)).unwrap().unwrap();
+        assert!(grain.trashed.is_some(), "the start's own note undid the trash");
+        assert!(world.broker.slot(&id).running().is_none(), "what is in the trash does not run");
+    });
+}
+
+#[test]
+fn changes_made_at_once_all_last() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let id = world.grain(&who).await;
+        let title = json!({"title": "Wedding"}).to_string();
+        let policy = json!({"relaxedPolicy": true}).to_string();
+        let (renamed, relaxed, woken) = futures::join!(
+            world.broker.change_grain(&who, &id, &title),
+            world.broker.change_grain(&who, &id, &policy),
+            world.broker.wake(&id),
+        );
+        renamed.and(relaxed).unwrap();
+        woken.unwrap();
+        let grain: Grain = world.broker.read(grain_key(&id)).unwrap().unwrap();
+        assert_eq!((grain.title.as_str(), grain.relaxed_policy, grain.begun), ("Wedding", true, true));
+        world.broker.stop_all_grains().await;
+    });
+}

@@ -121,7 +121,9 @@ impl Ledger {
             return Err(Error::failed(format!("question {id} was asked twice")));
         }
         if self.answers.len() >= bounds.calls.saturating_mul(UNFINISHED) {
-            return Err(Error::failed("too many answered calls were left unfinished".to_owned()));
+            return Err(Error::failed(
+                "too many answered calls were left unfinished".to_owned(),
+            ));
         }
         self.answers.insert(id, words);
         if let Some(words) = words {

@@ -1,1 +1,0 @@
-//! The launcher is tested whole, in `tests/launcher.rs`; here what has no process in it.

@@ -1,0 +1,300 @@
+//! The launcher as its client sees it: what it forks, what it survives, and that everything ends with it.
+
+#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use percloud_sandbox::launcher::{Client, Kind, LaunchError, MAX_MESSAGE, Started};
+use percloud_sandbox::process::spawn_role;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+use support::*;
+
+/// A launcher and the broker's end of its socket.
+struct Launcher {
+    process: Running,
+    socket: UnixStream,
+    client: Client,
+}
+
+impl Launcher {
+    fn start(place: &Place, starter: Starter) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = place.driver(starter, &["launcher", "0"]);
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stderr(Stdio::null());
+        let process = Running(command.spawn().unwrap());
+        let client = Client::new(ours.try_clone().unwrap().into());
+        Self { process, socket: ours, client }
+    }
+
+    fn work(&mut self, job: Value) -> (Started, std::io::PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let started = self.client.request(&Kind::Worker { job }, &[writer.as_fd()]).unwrap();
+        (started, reader)
+    }
+
+    fn grain(&mut self, spec: percloud_sandbox::SandboxSpec) -> (Started, std::io::PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let kind = Kind::Grain { sandbox: Box::new(spec), host: Value::Null };
+        let started = self.client.request(&kind, &[writer.as_fd()]).unwrap();
+        (started, reader)
+    }
+
+    /// What a worker wrote until it ended.
+    fn report(&mut self, job: Value) -> String {
+        let (started, mut reader) = self.work(job);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        ended(&started);
+        text
+    }
+
+    /// That it still works.
+    fn lives(&mut self) {
+        let (started, _reader) = self.work(json!({"exit": 0}));
+        ended(&started);
+    }
+}
+
+/// Waits for the end of a child the launcher reaps.
+fn ended(started: &Started) {
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&started.pidfd, PollFlags::IN)];
+    assert_eq!(poll(&mut polled, Some(&limit)).unwrap(), 1, "process {} goes on", started.pid);
+}
+
+fn mark(place: &Place) -> String {
+    format!("mark={}", place.path("").display())
+}
+
+#[test]
+fn a_grain_runs_and_ends_under_the_launcher() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let (started, mut output) = launcher.grain(place.spec(&["byte"]));
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "!\n", "{starter:?}");
+        ended(&started);
+    }
+}
+
+#[test]
+fn children_hold_nothing_of_the_launcher_and_of_other_requests() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let (_other, _pipe) = launcher.work(json!({"wait": true}));
+    let open = launcher.report(json!({"descriptors": true}));
+    let sockets = open.lines().filter(|line| line.contains("socket:")).count();
+    assert_eq!(sockets, 0, "the control socket is not theirs:\n{open}");
+    let pipes = open.lines().filter(|line| line.contains("pipe:") && !line.starts_with(['1', '2'])).count();
+    assert_eq!(pipes, 1, "only the pipe of the request:\n{open}");
+}
+
+#[test]
+fn the_launcher_survives_what_its_children_do() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    for job in [json!({"exit": 7}), json!({"panic": true})] {
+        let (started, _reader) = launcher.work(job);
+        ended(&started);
+        launcher.lives();
+    }
+    let mut spec = place.spec(&["byte"]);
+    spec.argv[0] = "/missing".to_owned();
+    let (started, mut output) = launcher.grain(spec);
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("error: cannot execute /missing"), "{text}");
+    ended(&started);
+    launcher.lives();
+}
+
+#[test]
+fn a_request_it_does_not_understand_is_answered() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    for garbage in ["", "null", "{\"gr", "{\"unknown\":{}}", "{\"worker\":{\"job\":1,\"more\":2}}"] {
+        launcher.socket.write_all(&(garbage.len() as u32).to_le_bytes()).unwrap();
+        launcher.socket.write_all(garbage.as_bytes()).unwrap();
+        let mut length = [0; 4];
+        launcher.socket.read_exact(&mut length).unwrap();
+        let mut reply = vec![0; u32::from_le_bytes(length) as usize];
+        launcher.socket.read_exact(&mut reply).unwrap();
+        let reply: Value = serde_json::from_slice(&reply).unwrap();
+        assert!(reply["failed"]["error"].as_str().unwrap().contains("not understood"), "{reply}");
+    }
+    launcher.lives();
+}
+
+#[test]
+fn a_message_that_is_none_ends_it_and_its_children() {
+    for garbage in [(MAX_MESSAGE as u32 + 1).to_le_bytes(), [0xff; 4]] {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, Starter::Us);
+        let (started, mut reader) = launcher.work(json!({"wait": true}));
+        read_ready(&mut reader);
+        launcher.socket.write_all(&garbage).unwrap();
+        ended(&started);
+        assert_eq!(launcher.process.0.wait().unwrap().code(), Some(1));
+        let gone = launcher.client.request(&Kind::Worker { job: Value::Null }, &[]);
+        assert!(matches!(gone, Err(LaunchError::Wire(_))), "{gone:?}");
+    }
+}
+
+#[test]
+fn too_much_is_refused_before_it_is_sent() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let long = Kind::Worker { job: Value::String("x".repeat(MAX_MESSAGE)) };
+    assert!(matches!(launcher.client.request(&long, &[]), Err(LaunchError::Wire(_))));
+    let fds = [launcher.socket.as_fd(); 17];
+    let many = launcher.client.request(&Kind::Worker { job: Value::Null }, &fds);
+    assert!(matches!(many, Err(LaunchError::Wire(_))));
+    launcher.lives();
+}
+
+#[test]
+fn a_large_request_arrives_whole() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let report = launcher.report(json!({"descriptors": true, "ballast": "x".repeat(MAX_MESSAGE - 100)}));
+    assert!(report.contains("pipe:"), "{report}");
+}
+
+#[test]
+fn everything_ends_when_the_broker_is_gone() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let Launcher { mut process, socket, mut client } = Launcher::start(&place, starter);
+        let (reader, writer) = std::io::pipe().unwrap();
+        let spec = place.spec(&["family", &mark(&place)]);
+        let kind = Kind::Grain { sandbox: Box::new(spec), host: Value::Null };
+        let host = client.request(&kind, &[writer.as_fd()]).unwrap();
+        let (waiting, job_writer) = std::io::pipe().unwrap();
+        let job = Kind::Worker { job: json!({"wait": true}) };
+        let worker = client.request(&job, &[job_writer.as_fd()]).unwrap();
+        read_ready(&mut { reader });
+        read_ready(&mut { waiting });
+        drop((socket, client));
+        assert_eq!(process.0.wait().unwrap().code(), Some(0));
+        ended(&host);
+        ended(&worker);
+        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+    }
+}
+
+#[test]
+fn everything_ends_when_the_launcher_is_killed() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let (host, mut output) = launcher.grain(place.spec(&["family", &mark(&place)]));
+        read_ready(&mut output);
+        let pid = launcher.process.id();
+        let Launcher { process, .. } = launcher;
+        drop(process);
+        ended(&host);
+        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+        // What it could not remove any more, the next one does.
+        eventually("its control groups are gone", || {
+            Launcher::start(&place, starter).lives();
+            groups_of(pid).is_empty()
+        });
+    }
+}
+
+#[test]
+fn a_killed_host_takes_its_app_and_its_group_along() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let (host, mut output) = launcher.grain(place.spec(&["family", &mark(&place)]));
+        read_ready(&mut output);
+        rustix::process::pidfd_send_signal(&host.pidfd, rustix::process::Signal::KILL).unwrap();
+        ended(&host);
+        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+        eventually("its control group is gone", || {
+            let bases = groups_of(launcher.process.id());
+            bases.iter().all(|base| std::fs::read_dir(base).unwrap().flatten().all(|e| !e.path().is_dir()))
+        });
+        launcher.lives();
+    }
+}
+
+#[test]
+fn a_confined_worker_reaches_its_files_and_nothing_else() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        std::fs::write(place.path("input"), b"bytes").unwrap();
+        let mut launcher = Launcher::start(&place, starter);
+        let job = json!({"confined": {"read": [place.path("input")], "write": [place.path("var")]}});
+        let report = launcher.report(job);
+        let denied = "permission denied";
+        let expected = [
+            ("read", "ok"),
+            ("change what is read", denied),
+            ("write", "ok"),
+            ("make directories", "ok"),
+            ("link", "ok"),
+            ("rename", "ok"),
+            ("read through the link", denied),
+            ("read /etc/passwd", denied),
+            ("read /proc", denied),
+            ("write /tmp", denied),
+            ("socket", denied),
+            ("unix socket", denied),
+            ("thread", denied),
+            ("signal the launcher", denied),
+        ];
+        for (line, (name, outcome)) in report.lines().zip(expected) {
+            assert_eq!(line, format!("{name}: {outcome}"), "{starter:?}:\n{report}");
+        }
+        // SIGXFSZ ends it where it writes more than its bound, so there is no line for that.
+        assert_eq!(report.lines().count(), expected.len(), "{starter:?}:\n{report}");
+        assert_eq!(std::fs::metadata(place.path("var/big")).unwrap().len(), 1 << 20);
+        launcher.lives();
+    }
+}
+
+#[test]
+fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
+    let place = Place::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let driver = place.path("driver");
+    let role = spawn_role(&driver, &["launcher".into(), "7".into()], &[], vec![(theirs.into(), 7)]).unwrap();
+    let mut client = Client::new(ours.into());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let job = Kind::Worker { job: json!({"descriptors": true}) };
+    let worker = client.request(&job, &[writer.as_fd()]).unwrap();
+    drop(writer);
+    ended(&worker);
+    let mut open = String::new();
+    reader.read_to_string(&mut open).unwrap();
+    assert!(!open.contains("socket:"), "nothing of this process is inherited:\n{open}");
+    drop(client);
+    assert_eq!(role.wait().unwrap(), percloud_sandbox::Exit::Code(0));
+
+    // The thread that starts it is what it dies with.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let role = std::thread::spawn(move || {
+        let role = spawn_role(&driver, &["launcher".into(), "3".into()], &[], vec![(theirs.into(), 3)]).unwrap();
+        let mut client = Client::new(ours.try_clone().unwrap().into());
+        client.request(&Kind::Worker { job: json!({"exit": 0}) }, &[]).unwrap();
+        (role, ours)
+    });
+    let (role, _open) = role.join().unwrap();
+    assert_eq!(role.wait().unwrap(), percloud_sandbox::Exit::Signal(9));
+}
+
+#[test]
+fn a_role_that_cannot_run_is_named() {
+    let error = spawn_role("/missing/program".as_ref(), &[], &[], Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot execute /missing/program");
+}
