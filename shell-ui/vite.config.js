@@ -24,6 +24,7 @@ export default defineConfig({
         // Compiled templates are built node by node (src/solid/dom.ts), never by `innerHTML`: Trusted Types forbid it.
         moduleName: "percloud-dom",
         omitQuotes: false,
+        omitAttributeSpacing: false,
         omitLastClosingTag: false,
         omitNestedClosingTags: false,
       },

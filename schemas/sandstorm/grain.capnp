@@ -29,10 +29,10 @@ interface SandstormApi @0xd2654fcf2a7002cb(AppObjectId) {
   # `AppObjectId` is the app's own type for naming the objects it can save; to the platform it is opaque.
 
   deprecatedPublish @0 () -> ();
-  # Retired before any platform implemented it. Answers unimplemented.
+  # Retired; keeps its number. Answers unimplemented.
 
   deprecatedRegisterAction @1 () -> ();
-  # Retired before any platform implemented it. Answers unimplemented.
+  # Retired; keeps its number. Answers unimplemented.
 
   shareCap @2 (cap :Capability, displayInfo :PowerboxDisplayInfo) -> (sharedCap :Capability, link :SharingLink);
   # Wraps a capability for giving away, so that what was given shows up in the grain's sharing and can be
@@ -51,7 +51,7 @@ interface SandstormApi @0xd2654fcf2a7002cb(AppObjectId) {
 
   drop @5 (token :Data) -> ();
   # Forgets a token, for good. Succeeds silently for tokens that are unknown or belong to another grain,
-  # and leaves those as they are. Capabilities already restored live on.
+  # and leaves those as they are. In shipped Sandstorm, capabilities already restored live on.
 
   deleted @6 (ref :AppObjectId) -> ();
   # Tells the platform that an object it holds saved references to is gone, so that it may
@@ -116,7 +116,7 @@ struct ScheduledJob @0xa34f0cfe24c69d74 {
 
     run @0 () -> (cancelFutureRuns :Bool = false);
     # Does the job. The grain is kept awake until the call returns. "Disconnected" is tried again, five
-    # times at most; any other error is noted for the owner and counts as a run.
+    # times at most; any other error is noted for the owner to see.
     # With `cancelFutureRuns` a periodic job ends here.
   }
 }
@@ -247,13 +247,13 @@ interface SessionContext @0xbf3e401d5a63f336 {
 
   claimRequest @7 (requestToken :Text, requiredPermissions :List(Bool)) -> (cap :Capability);
   # Trades the token which the page got from its powerbox request for the capability picked. Works in
-  # the session that asked and in no other, whoever else learns the token; it lapses within minutes.
+  # the session that asked and in no other, whoever else learns the token; it lapses after ten minutes.
   # The capability works while this person keeps `requiredPermissions` on this grain, and access to it at all.
   # It is persistent: an app which needs it beyond this session calls `SandstormApi.save`.
 
   activity @8 (event :ActivityEvent) -> ();
-  # Reports that the person did something. They need not be listed in `event.users`: they are the actor,
-  # and are not told of it themselves.
+  # Reports that the person did something. The platform knows who acted, so `event.users` lists the
+  # others whom it concerns.
 }
 
 struct PermissionDef @0xf144a5e58889dafb {
@@ -305,7 +305,7 @@ interface ViewSharingLink @0xa4f82f764dc3fee8 extends(SharingLink) {
   # A share of a view.
 
   getRoleAssignment @0 () -> (var :Assignable(RoleAssignment));
-  # What the recipient may do; writing it changes their access at once.
+  # What the recipient may do; writing it changes their access.
 
   struct RoleAssignment @0xf020f2be35e8e2b5 {
     # Never more than the sharer has: along a chain of shares, permissions intersect.

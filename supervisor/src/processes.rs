@@ -63,6 +63,8 @@ pub struct Server {
 impl Server {
     /// Starts launcher, broker and edge, in this order.
     pub fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        // Before anything is started: groups for apps need a parent without processes.
+        percloud_sandbox::cgroup::delegate();
         let (client, launcher_process) = start_launcher()?;
         let launcher = LauncherHandle::new(client, settings.idle);
 

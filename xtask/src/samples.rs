@@ -38,9 +38,7 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
             if samples.iter().any(|sample| !sample.binaries.is_empty()) {
                 build::grain_programs()?;
             }
-            return samples
-                .iter()
-                .try_for_each(|sample| pack::stage(workspace, sample).map(drop));
+            return samples.iter().try_for_each(|sample| stage_one(workspace, sample));
         }
         other => {
             return Err(Failure::new(format!(

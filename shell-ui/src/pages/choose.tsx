@@ -33,7 +33,7 @@ export function ChoosePage(): JSX.Element {
         class="k-hidden"
         accept=".spk"
         tabindex="-1"
-        aria-label={s.install.choose}
+        aria-hidden="true"
         onChange={(event) => {
           take(event.currentTarget.files);
           event.currentTarget.value = "";

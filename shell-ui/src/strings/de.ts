@@ -237,7 +237,7 @@ export const de: Strings = {
     emptyText: "Was Sie in den Papierkorb legen, wartet hier, falls Sie es sich anders überlegen.",
     since: "Hierher gelegt {when}",
     restore: "Zurückholen",
-    restoreThis: "{title} zurückholen",
+    restoreThis: "Zurückholen: {title}",
     delete: "Endgültig löschen",
     deleteThis: "{title} endgültig löschen",
     deleteTitle: "{title} endgültig löschen?",

@@ -240,7 +240,7 @@ export const en = {
     emptyText: "What you move to the trash waits here, in case you change your mind.",
     since: "Moved here {when}",
     restore: "Put back",
-    restoreThis: "Put {title} back",
+    restoreThis: "Put back {title}",
     delete: "Delete for ever",
     deleteThis: "Delete {title} for ever",
     deleteTitle: "Delete {title} for ever?",

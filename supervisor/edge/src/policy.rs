@@ -90,7 +90,7 @@ impl Policy {
              img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data: blob:; \
              frame-src 'self' data: blob: {shell}; child-src 'self' data: blob:; worker-src 'none'; \
              manifest-src 'self'; connect-src 'self' {socket} data: blob:; form-action 'self'; base-uri 'self'; \
-             frame-ancestors {shell} 'self'; webrtc 'block'"
+             frame-ancestors {shell} 'self'"
         );
         HeaderValue::try_from(text).expect("host names and constants are visible ASCII")
     }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::app::Sessions;
 use crate::config::Limits;
 use crate::link::{Bounds, Gauge, Link};
-use crate::membrane::Membrane;
+use crate::membrane::WeakMembrane;
 
 /// How long a connection may last on which nobody has been let in.
 const HESITATION: Duration = Duration::from_secs(10);
@@ -67,13 +67,13 @@ async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
 /// One connection to the door, and what was opened on it.
 struct Visit {
     sessions: Rc<Sessions>,
-    membranes: RefCell<Vec<Membrane>>,
+    membranes: RefCell<Vec<WeakMembrane>>,
     entered: Cell<bool>,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        for membrane in self.membranes.take() {
+        for membrane in self.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
             membrane.revoke("the visitor left");
         }
     }
@@ -90,7 +90,11 @@ impl grain_door::Server for Visit {
         let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
         self.entered.set(true);
         let (session, membrane) = self.sessions.open(admission, params.get_params()?).await?;
-        self.membranes.borrow_mut().push(membrane);
+        {
+            let mut membranes = self.membranes.borrow_mut();
+            membranes.retain(|known| known.upgrade().is_some());
+            membranes.push(membrane.downgrade());
+        }
         results.get().set_session(session);
         Ok(())
     }

@@ -171,6 +171,7 @@ impl Host {
             exit = self.process.wait() => (unasked(exit), true),
             ended = &mut self.app_link => (unasked(self.after_app_link(ended).await), true),
             _ended = &mut self.broker_link => (unasked("the broker is gone"), false),
+            ended = &mut self.door => (unasked(door_text(ended)), true),
             Ok(ended) = &mut self.end => (ended, true),
             () = nobody_uses(&self.realm, self.idle) => {
                 (Ended { reason: "nobody used the grain for a while".to_owned(), asked: true }, true)
@@ -236,6 +237,13 @@ fn adopt(socket: OwnedFd) -> std::io::Result<UnixStream> {
     let socket = std::os::unix::net::UnixStream::from(socket);
     socket.set_nonblocking(true)?;
     UnixStream::from_std(socket)
+}
+
+fn door_text(ended: Result<std::io::Result<()>, JoinError>) -> String {
+    match ended {
+        Ok(Err(error)) => format!("the grain's door cannot be kept open: {error}"),
+        Ok(Ok(())) | Err(_) => "the grain's door closed".to_owned(),
+    }
 }
 
 fn unasked(reason: impl ToString) -> Ended {
