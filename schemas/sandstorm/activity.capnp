@@ -6,9 +6,9 @@ using Identity = import "identity.capnp".Identity;
 using LocalizedText = import "util.capnp".LocalizedText;
 
 struct ActivityEvent @0xa7c0b6eaa98c6c4b {
-  # Something that happened in a grain. Reported through `SessionContext.activity` when a person did it, and
-  # through `SandstormApi.backgroundActivity` when nobody did. Marks the grain unread for others, and
-  # notifies those concerned.
+  # Something that happened in a grain. Reported through `SessionContext.activity` when a person did
+  # it, and through `SandstormApi.backgroundActivity` when nobody did. Marks the grain unread for
+  # others, and notifies those concerned.
 
   path @0 :Text;
   # Where in the grain to look: opened by whoever follows the news. No leading slash.
@@ -107,6 +107,6 @@ interface OngoingNotification @0xfe851ddbb88940cd {
   # Implemented by whoever is busy, held by the platform while it shows that.
 
   cancel @0 () -> ();
-  # The person wants it to end. The notification is gone already, and a grain's wake lock with it; the
-  # app should stop what it was doing.
+  # The person wants it to end. The notification is gone already, and a grain's wake lock with it;
+  # the app should stop what it was doing.
 }

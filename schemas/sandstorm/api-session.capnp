@@ -6,8 +6,8 @@ using WebSession = import "web-session.capnp".WebSession;
 
 interface ApiSession @0xc879e379c625cdc7 extends(WebSession) {
   # An HTTP API of a grain, or of something outside that a person connected. Held by the platform on
-  # behalf of whoever has a web key, or by another grain that obtained it in the powerbox; in the second
-  # case it can be persistent. Its holder can send any request below the API's root and none
+  # behalf of whoever has a web key, or by another grain that obtained it in the powerbox; in the
+  # second case it can be persistent. Its holder can send any request below the API's root and none
   # above, with the permissions it was given out with. Cookies are carried neither way.
 
   struct Params @0xfee82d8d4c4ff597 {
@@ -28,8 +28,8 @@ interface ApiSession @0xc879e379c625cdc7 extends(WebSession) {
     # registration with.
 
     authentication @2 :Text;
-    # How requests are authenticated towards the API, when a particular way is needed. The credentials
-    # stay with the platform; the app never sees them.
+    # How requests are authenticated towards the API, when a particular way is needed. The
+    # credentials stay with the platform; the app never sees them.
 
     struct OAuthScope @0xbb95f31093b1fd88 {
       name @0 :Text;

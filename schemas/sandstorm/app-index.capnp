@@ -1,6 +1,6 @@
 @0xe16c039c931f2a8a;
-# The documents of an app index. They are served as JSON, with these field names and with ids as text; what an
-# index keeps for itself is here as well.
+# The documents of an app index. They are served as JSON, with these field names and with ids as
+# text; what an index keeps for itself is here as well.
 
 using AppId = import "package.capnp".AppId;
 using Category = import "package.capnp".Category;
@@ -9,8 +9,8 @@ using PackageId = import "package.capnp".PackageId;
 using UiView = import "grain.capnp".UiView;
 
 struct AppIndexForMarket @0xa43da085c301f238 {
-  # `/apps/index.json`: all there is, one entry for each app. Servers look daily for what is newer than
-  # they have.
+  # `/apps/index.json`: all there is, one entry for each app. Servers look daily for what is newer
+  # than they have.
 
   apps @0 :List(App);
 
@@ -50,7 +50,8 @@ struct AppIndexForMarket @0xa43da085c301f238 {
     # `Manifest.appVersion`
 
     struct Identity @0xee5a5f9c4f34b435 {
-      # A person by their accounts elsewhere, as Keybase had verified them; null where there is none.
+      # A person by their accounts elsewhere, as Keybase had verified them; null where there is
+      # none.
 
       name @0 :Text;
       keybaseUsername @1 :Text;
@@ -119,7 +120,8 @@ struct CategoryTable @0xb23bf849bde97f32 {
 }
 
 const approvePermission @0xc4e59ec61872ca27 :UInt32 = 0;
-# Position, in the view of the grain that runs an index, of the permission to publish what was handed in.
+# Position, in the view of the grain that runs an index, of the permission to publish what was
+# handed in.
 
 const reviewPermission @0xe061b2335a08980e :UInt32 = 1;
 # The same for looking at what was handed in.

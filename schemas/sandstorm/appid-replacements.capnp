@@ -2,8 +2,8 @@
 # App keys that gave way to others. Part of every platform, so that an app stays the same app.
 
 struct AppIdReplacement @0x888dcc6878baa07a {
-  # One key instead of another. What is signed with the replacement counts as the original app; to pack for the
-  # original, sign with the replacement. Replacements are followed until none applies.
+  # One key instead of another. What is signed with the replacement counts as the original app; to
+  # pack for the original, sign with the replacement. Replacements are followed until none applies.
 
   original @0 :Text;
   # An app id: what the app is known by, for ever.
@@ -17,7 +17,8 @@ struct AppIdReplacement @0x888dcc6878baa07a {
 }
 
 const appIdReplacementList @0xe6cb9296adfd17e0 :List(AppIdReplacement) = [
-  # The first is an example for documents. The others are, in order: Paperwork, draw.io, Wekan, WordPress.
+  # The first is an example for documents. The others are, in order: Paperwork, draw.io, Wekan,
+  # WordPress.
   (original = "vjvekechd398fn1t1kn1dgdnmaekqq9jkjv3zsgzymc4z913ref0",
    replacement = "wq95qmutckc0yfmecv0ky96cqxgp156up8sv81yxvmery58q87jh",
    revokeExceptPackageIds = ["b5bb9d8014a0f9b1d61e21e796d78dcc"]),

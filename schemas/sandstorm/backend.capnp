@@ -1,6 +1,7 @@
 @0xdcbc0d702b1b47a5;
-# How Sandstorm's three server processes, which are backend, shell and gateway, divide their work. Apps never see it.
-# Percloud divides it otherwise (`percloud/`); these serve as reference and for tools.
+# How Sandstorm's three server processes, which are backend, shell and gateway, divide their work.
+# Apps never see it. Percloud divides it otherwise (`percloud/`); these serve as reference and for
+# tools.
 
 using ApiSession = import "api-session.capnp".ApiSession;
 using ByteStream = import "util.capnp".ByteStream;
@@ -16,8 +17,8 @@ interface Backend @0xc1b0e9713ac1ad4f {
 
   startGrain @0 (ownerId :Text, grainId :Text, packageId :Text, command :Manifest.Command, isNew :Bool,
                  devMode :Bool = false, mountProc :Bool = false) -> (supervisor :Supervisor);
-  # Starts a grain's supervisor, or finds it running. `isNew` makes its directory, which must not exist; otherwise it
-  # must. `mountProc` gives it a `/proc`, in `devMode` only.
+  # Starts a grain's supervisor, or finds it running. `isNew` makes its directory, which must not
+  # exist; otherwise it must. `mountProc` gives it a `/proc`, in `devMode` only.
 
   getGrain @1 (ownerId :Text, grainId :Text) -> (supervisor :Supervisor);
   # A running grain; fails if it is not running.
@@ -34,8 +35,8 @@ interface Backend @0xc1b0e9713ac1ad4f {
   deletePackage @5 (packageId :Text) -> ();
 
   backupGrain @6 (backupId :Text, ownerId :Text, grainId :Text, info :GrainInfo) -> ();
-  # Packs a grain into a backup, with `info` as metadata. The grain is frozen meanwhile, and one that is not running
-  # cannot be started.
+  # Packs a grain into a backup, with `info` as metadata. The grain is frozen meanwhile, and one
+  # that is not running cannot be started.
 
   restoreGrain @7 (backupId :Text, ownerId :Text, grainId :Text) -> (info :GrainInfo);
   # Unpacks a backup into a new grain.
@@ -70,9 +71,9 @@ interface GatewayRouter @0xc3a9d72077d3a1da {
 
   openUiSession @0 (sessionCookie :Text, params :WebSession.Params)
       -> (session :WebSession, loadingIndicator :Handle, parentOrigin :Text);
-  # The session a cookie stands for. Waits up to a minute for one that is not known yet, since a page may load
-  # before its session is registered. `loadingIndicator` is held until the page has loaded; `parentOrigin` is who
-  # may frame it.
+  # The session a cookie stands for. Waits up to a minute for one that is not known yet, since a
+  # page may load before its session is registered. `loadingIndicator` is held until the page has
+  # loaded; `parentOrigin` is who may frame it.
 
   openApiSession @1 (apiToken :Text, params :ApiSession.Params) -> (session :ApiSession);
   # The session a web key stands for.
@@ -129,8 +130,8 @@ interface GatewayRouter @0xc3a9d72077d3a1da {
 }
 
 interface ShellCli @0xdd2b1e18de9ed1b8 {
-  # What the command line asks the shell, by the Unix socket at `socketPath`. Whoever can open that administers
-  # the server.
+  # What the command line asks the shell, by the Unix socket at `socketPath`. Whoever can open that
+  # administers the server.
 
   createAcmeAccount @0 (directory :Text, email :Text, agreeToTerms :Bool) -> ();
   # Registers with a certificate authority (RFC 8555).

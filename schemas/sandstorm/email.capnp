@@ -35,8 +35,8 @@ struct EmailMessage @0xcff459e769562d2f {
   # In nanoseconds since the Unix epoch.
 
   from @1 :EmailAddress;
-  # When sending: null lets the port fill in its own address, and addresses the port does not
-  # own are refused.
+  # When sending: null lets the port fill in its own address, and addresses the port does not own
+  # are refused.
 
   to @2 :List(EmailAddress);
   cc @3 :List(EmailAddress);
@@ -70,8 +70,8 @@ interface EmailSendPort @0xec831dbf4cc9bcca {
   # comes with. Its holder can send, and neither read nor learn what became of it.
 
   send @0 (email :EmailMessage) -> ();
-  # Returns when the message is accepted, which is not yet delivered. Fails beyond the port's limits on
-  # recipients and rate, and for a sender it does not own.
+  # Returns when the message is accepted, which is not yet delivered. Fails beyond the port's limits
+  # on recipients and rate, and for a sender it does not own.
 
   hintAddress @1 (address :EmailAddress) -> ();
   # Tells the sender's side under which address this port can be reached by others. Unimplemented in
@@ -89,8 +89,8 @@ interface EmailSendPort @0xec831dbf4cc9bcca {
 }
 
 interface VerifiedEmail @0xf88bf102464dfa5a {
-  # Proof that a person receives mail at an address. Persistent. Obtained by an app in the powerbox, and
-  # worth something only to an `EmailVerifier`: by itself it names nothing, and it cannot send.
+  # Proof that a person receives mail at an address. Persistent. Obtained by an app in the powerbox,
+  # and worth something only to an `EmailVerifier`: by itself it names nothing, and it cannot send.
 
   struct PowerboxTag @0x97469291ac5bb892 {
     # Asks a person to prove one of their addresses.
@@ -119,15 +119,15 @@ interface VerifiedEmailSendPort @0xa3cc885445aed8e9 extends(VerifiedEmail, Email
 }
 
 interface EmailVerifier @0xd458f7ca9d1ba9ff {
-  # Checks proofs. Persistent. Obtained by an app in the powerbox; different verifiers have different ids and
-  # services that they trust, and one cannot check another's proofs.
+  # Checks proofs. Persistent. Obtained by an app in the powerbox; different verifiers have
+  # different ids and services that they trust, and one cannot check another's proofs.
 
   getId @0 () -> (id :Data);
   # To be put in `VerifiedEmail.PowerboxTag`. May be shown to the world.
 
   verifyEmail @1 (tabId :Data, verification :VerifiedEmail) -> (address :Text);
-  # The address, if the proof was made for this verifier and in the tab that `tabId` names; both bind the
-  # proof so that it cannot be replayed elsewhere. Fails otherwise.
+  # The address, if the proof was made for this verifier and in the tab that `tabId` names; both
+  # bind the proof so that it cannot be replayed elsewhere. Fails otherwise.
 }
 
 interface EmailAgent @0x8b6f158d70cbc773 {

@@ -17,8 +17,8 @@ interface Identity @0xc084987aa951dd18 {
     # Asks for a person from the user's contacts. Choosing one also lets that person into the grain.
 
     permissions @0 :List(Bool);
-    # What they will be allowed there, one bit for each of `ViewInfo.permissions`.
-    # A shorter list means false for the rest.
+    # What they will be allowed there, one bit for each of `ViewInfo.permissions`. A shorter list
+    # means false for the rest.
   }
 }
 
@@ -62,18 +62,18 @@ struct UserInfo @0x94b9d1efb35d11d3 {
   pronouns @5 :Profile.Pronouns;
 
   deprecatedPermissionsBlob @1 :Data;
-  # `permissions` as packed bits, least significant first, for apps older than the list.
-  # Still filled in, never read by the platform.
+  # `permissions` as packed bits, least significant first, for apps older than the list. Still
+  # filled in, never read by the platform.
 
   permissions @3 :List(Bool);
-  # One bit for each of `ViewInfo.permissions`, in that order. The owner has all of them; where the app
-  # defines none, the list is empty for everybody. The app must enforce these: the platform
+  # One bit for each of `ViewInfo.permissions`, in that order. The owner has all of them; where the
+  # app defines none, the list is empty for everybody. The app must enforce these: the platform
   # opens and closes sessions, it does not look into requests. A change ends the session.
 
   identityId @2 :Data;
-  # 32 bytes that stand for this person in this grain, or null for the anonymous. Another grain
-  # sees other bytes, so ids cannot be joined across grains. Stable over sessions, renames and
-  # restored backups. The http bridge shows apps the first 16 bytes in hex.
+  # 32 bytes that stand for this person in this grain, or null for the anonymous. Another grain sees
+  # other bytes, so ids cannot be joined across grains. Stable over sessions, renames and restored
+  # backups. The http bridge shows apps the first 16 bytes in hex.
 
   identity @7 :Identity;
   # The same person as a capability; null for the anonymous.

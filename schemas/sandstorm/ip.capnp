@@ -1,14 +1,14 @@
 @0xf44732d435305f86;
-# The internet, as a capability. A grain has none of it until an administrator gives it some: its own network
-# name space holds only the loopback.
+# The internet, as a capability. A grain has none of it until an administrator gives it some: its
+# own network name space holds only the loopback.
 
 using ByteStream = import "util.capnp".ByteStream;
 using Handle = import "util.capnp".Handle;
 using SystemPersistent = import "supervisor.capnp".SystemPersistent;
 
 interface IpNetwork @0xa982576b7a2a2040 {
-  # Outgoing traffic to anywhere. Implemented by the platform, granted in the powerbox by administrators only.
-  # Persistent. It cannot listen; that takes an `IpInterface`.
+  # Outgoing traffic to anywhere. Implemented by the platform, granted in the powerbox by
+  # administrators only. Persistent. It cannot listen; that takes an `IpInterface`.
 
   getRemoteHost @0 (address :IpAddress) -> (host :IpRemoteHost);
   # The right to reach one machine, for giving away instead of the whole network.
@@ -33,8 +33,8 @@ interface IpNetwork @0xa982576b7a2a2040 {
 }
 
 struct IpAddress @0xeeb98f9937d32c0b {
-  # An IPv6 address as two halves. IPv4 is written as an IPv4-mapped address (RFC 4291 section 2.5.5.2):
-  # `upper64` = 0, `lower64` = 0x0000ffff00000000 | address.
+  # An IPv6 address as two halves. IPv4 is written as an IPv4-mapped address (RFC 4291 section
+  # 2.5.5.2): `upper64` = 0, `lower64` = 0x0000ffff00000000 | address.
 
   lower64 @0 :UInt64;
   # The last eight bytes, the first of them in the highest place.
@@ -44,11 +44,12 @@ struct IpAddress @0xeeb98f9937d32c0b {
 }
 
 interface IpInterface @0xe32c506ee93ed6fa {
-  # Incoming traffic. Implemented by the platform, granted in the powerbox by administrators only. Persistent.
-  # It cannot connect to anything.
+  # Incoming traffic. Implemented by the platform, granted in the powerbox by administrators only.
+  # Persistent. It cannot connect to anything.
 
   listenTcp @0 (portNum :UInt16, port :TcpPort) -> (handle :Handle);
-  # Has connections to this port passed to `port` until the handle is dropped. Fails if the port is taken.
+  # Has connections to this port passed to `port` until the handle is dropped. Fails if the port is
+  # taken.
 
   listenUdp @1 (portNum :UInt16, port :UdpPort) -> (handle :Handle);
   # The same for datagrams.
@@ -68,8 +69,8 @@ interface TcpPort @0xeab20e1af07806b4 {
   # Something that accepts connections: a port far away, or the app's own for listening.
 
   connect @0 (downstream :ByteStream) -> (upstream :ByteStream);
-  # One connection. What the other side sends is written to `downstream`, and what is written to `upstream`
-  # goes to the other side. `done` ends a direction; dropping both ends the connection.
+  # One connection. What the other side sends is written to `downstream`, and what is written to
+  # `upstream` goes to the other side. `done` ends a direction; dropping both ends the connection.
 }
 
 interface UdpPort @0xc6212e1217d001ce {

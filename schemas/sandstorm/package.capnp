@@ -1,9 +1,9 @@
 @0xdf9bc20172856a3a;
 # What a package is: the file, the manifest in it, and the definition it is packed from.
 #
-# A package file is `magicNumber`, then one xz stream of two Cap'n Proto messages in unpacked stream framing,
-# back to back: a `Signature` and an `Archive`. At most 1 GiB follow the signature. All of it is hostile
-# until the signature holds, and its contents remain so afterwards.
+# A package file is `magicNumber`, then one xz stream of two Cap'n Proto messages in unpacked stream
+# framing, back to back: a `Signature` and an `Archive`. At most 1 GiB follow the signature. All of
+# it is hostile until the signature holds, and its contents remain so afterwards.
 
 using ApiSession = import "api-session.capnp".ApiSession;
 using KeyValue = import "util.capnp".KeyValue;
@@ -16,7 +16,8 @@ using UiView = import "grain.capnp".UiView;
 # What an author writes
 
 struct PackageDefinition @0x9f149fa71489be0b {
-  # How to pack an app: the constant `pkgdef` of a file `sandstorm-pkgdef.capnp`. Never part of a package.
+  # How to pack an app: the constant `pkgdef` of a file `sandstorm-pkgdef.capnp`. Never part of a
+  # package.
 
   id @0 :Text;
   # The app id, 52 characters. The key for it has to be on the keyring.
@@ -28,9 +29,9 @@ struct PackageDefinition @0x9f149fa71489be0b {
   # Where on the packing machine files come from.
 
   fileList @3 :Text;
-  # Path of a text file, relative to the definition, that names what to pack: a path in the package on each
-  # line, without a leading slash; empty lines and those with `#` in front do not count. A directory
-  # listed is packed without its contents. A file listed and not found is an error.
+  # Path of a text file, relative to the definition, that names what to pack: a path in the package
+  # on each line, without a leading slash; empty lines and those with `#` in front do not count. A
+  # directory listed is packed without its contents. A file listed and not found is an error.
 
   alwaysInclude @4 :List(Text);
   # Paths in the package to pack besides, directories with all that is in them; "." is everything.
@@ -40,13 +41,14 @@ struct PackageDefinition @0x9f149fa71489be0b {
 }
 
 struct Manifest @0x855f296a69e6e1ca {
-  # What an app is called and how it is started. Root of the message in `sandstorm-manifest`, which must be a
-  # regular file at the top of the package.
+  # What an app is called and how it is started. Root of the message in `sandstorm-manifest`, which
+  # must be a regular file at the top of the package.
 
   appTitle @7 :LocalizedText;
 
   appVersion @4 :UInt32;
-  # Orders the versions of an app, and nothing else does. A grain moves to a package with a higher one.
+  # Orders the versions of an app, and nothing else does. A grain moves to a package with a higher
+  # one.
 
   minUpgradableAppVersion @5 :UInt32;
   # The oldest version whose grains this one can take over. Shipped Sandstorm does not read it.
@@ -56,8 +58,8 @@ struct Manifest @0x855f296a69e6e1ca {
 
   minApiVersion @0 :UInt32;
   maxApiVersion @1 :UInt32;
-  # The platform API the app works with. Only 0 was ever defined: packing refuses more, and a minimum above
-  # the maximum. Servers ignore both.
+  # The platform API the app works with. Only 0 was ever defined: packing refuses more, and a
+  # minimum above the maximum. Servers ignore both.
 
   metadata @8 :Metadata;
 
@@ -137,8 +139,8 @@ struct BridgeConfig @0xdd8c82383168c096 {
   # The bridge's answer to `UiView.getViewInfo`.
 
   apiPath @1 :Text;
-  # Put before the path of every API request, with nothing between; so it must end in a slash. Empty: the app
-  # has no API.
+  # Put before the path of every API request, with nothing between; so it must end in a slash.
+  # Empty: the app has no API.
 
   saveIdentityCaps @2 :Bool;
   # Save the identity of everyone who comes, for `SandstormHttpBridge.getSavedIdentity`.
@@ -175,9 +177,9 @@ struct Metadata @0xe0c5892a5448f4ee {
   # author's word, but for the parts the signatures cover.
 
   icons :group {
-    # For those missing: `grain` and `market` use `appGrid`, `marketBig` uses `market`, and without any,
-    # a pattern is made from the app id. Sizes are in pixels, with limits in bytes: an SVG may have four
-    # times as many, and a PNG for dense screens twice as many.
+    # For those missing: `grain` and `market` use `appGrid`, `marketBig` uses `market`, and without
+    # any, a pattern is made from the app id. Sizes are in pixels, with limits in bytes: an SVG may
+    # have four times as many, and a PNG for dense screens twice as many.
 
     appGrid @0 :Icon;
     # 128×128, 64 kB.
@@ -225,9 +227,10 @@ struct Metadata @0xe0c5892a5448f4ee {
     contactEmail @11 :Text;
 
     pgpSignature @12 :Data;
-    # An OpenPGP message, signed inline and binary (what `gpg --sign` makes; a detached signature will not
-    # do), whose text, trimmed, is "I am the author of the Sandstorm.io app with the following ID: " and
-    # the app id: the canonical one, where keys were replaced. Needs `pgpKeyring`.
+    # An OpenPGP message, signed inline and binary (what `gpg --sign` makes; a detached signature
+    # will not do), whose text, trimmed, is "I am the author of the Sandstorm.io app with the
+    # following ID: " and the app id: the canonical one, where keys were replaced. Needs
+    # `pgpKeyring`.
   }
 
   pgpKeyring @13 :Data;
@@ -316,9 +319,10 @@ enum OpenSourceLicense @0xd86e43f42c8b0f74 {
 # What a package is known by
 
 struct AppId @0x880c6c7782a33310 {
-  # The Ed25519 public key an app is signed with: 32 bytes in order, so that `id0` holds the first eight of them
-  # little-endian. As text, 52 characters of base32 over `0123456789acdefghjkmnpqrstuvwxyz`, highest bits first.
-  # A replaced key stands for the original one.
+  # The Ed25519 public key an app is signed with: 32 bytes in order, so that `id0` holds the first
+  # eight of them little-endian. As text, 52 characters of base32 over
+  # `0123456789acdefghjkmnpqrstuvwxyz`, highest bits first. A replaced key stands for the original
+  # one.
 
   id0 @0 :UInt64;
   id1 @1 :UInt64;
@@ -327,8 +331,8 @@ struct AppId @0x880c6c7782a33310 {
 }
 
 struct PackageId @0xe2e344d346ffda6b {
-  # The first 16 bytes of the SHA-256 of the package file, compressed as it is, laid out like `AppId`. As text, 32
-  # digits of lower-case hex.
+  # The first 16 bytes of the SHA-256 of the package file, compressed as it is, laid out like
+  # `AppId`. As text, 32 digits of lower-case hex.
 
   id0 @0 :UInt64;
   id1 @1 :UInt64;
@@ -381,7 +385,8 @@ enum Category @0x938e7e53b106e1c0 {
 # What the files hold
 
 struct KeyFile @0xe47ce2b3aab90f74 {
-  # A key on a keyring. A keyring is any number of these messages one after another, in unpacked stream framing.
+  # A key on a keyring. A keyring is any number of these messages one after another, in unpacked
+  # stream framing.
 
   publicKey @0 :Data;
   # 32 bytes: the app id.
@@ -400,13 +405,14 @@ struct Signature @0xeca8b9277cb36488 {
   # 32 bytes: who signed.
 
   signature @1 :Data;
-  # 128 bytes: an Ed25519 signature of 64, then the 64 it signs, which are the SHA-512 of all that follows this
-  # message, the archive's segment table included. Both the signature and the hash have to be checked.
+  # 128 bytes: an Ed25519 signature of 64, then the 64 it signs, which are the SHA-512 of all that
+  # follows this message, the archive's segment table included. Both the signature and the hash have
+  # to be checked.
 }
 
 struct Archive @0xf153ba7dee1c9118 {
-  # Second message of a package: the tree that becomes the grain's root directory. Directories nest deeper than the
-  # usual limit for pointers; reading takes one of 128.
+  # Second message of a package: the tree that becomes the grain's root directory. Directories nest
+  # deeper than the usual limit for pointers; reading takes one of 128.
 
   files @0 :List(File);
   # What is at the top.
@@ -415,8 +421,8 @@ struct Archive @0xf153ba7dee1c9118 {
     # There are no owners, no modes but one bit, no hard links and no devices.
 
     name @0 :Text;
-    # Not empty, not "." or "..", with no slash and no NUL, and no second time in the same directory. Anything
-    # else fails the whole package.
+    # Not empty, not "." or "..", with no slash and no NUL, and no second time in the same
+    # directory. Anything else fails the whole package.
 
     lastModificationTimeNs @5 :Int64;
     # In nanoseconds since the Unix epoch, of either sign. Set as the time of access too.
@@ -430,7 +436,8 @@ struct Archive @0xf153ba7dee1c9118 {
       executable @2 :Data;
 
       symlink @3 :Text;
-      # The target, kept as it is: it means something inside the sandbox only, and unpacking never follows it.
+      # The target, kept as it is: it means something inside the sandbox only, and unpacking never
+      # follows it.
 
       directory @4 :List(File);
     }

@@ -5,7 +5,8 @@ using LocalizedText = import "util.capnp".LocalizedText;
 using SystemPersistent = import "supervisor.capnp".SystemPersistent;
 
 interface PaymentSource @0xf9692c357124ed70 {
-  # Somebody's means of paying. Holding it is worth nothing without a `PaymentAcceptor` of the same provider.
+  # Somebody's means of paying. Holding it is worth nothing without a `PaymentAcceptor` of the same
+  # provider.
 
   getTitle @0 () -> (title :LocalizedText);
   # What its owner knows it by. No number or other secret.

@@ -1,5 +1,6 @@
 @0xf6c200ab14cd53e4;
-# How one grain asks for a capability and another says it can provide one, without naming each other.
+# How one grain asks for a capability and another says it can provide one, without naming each
+# other.
 #
 # The app asks, the platform shows the person what would fit, the person picks. Nothing is granted
 # until then, and the asking app does not learn what was not picked.
@@ -9,8 +10,8 @@ using LocalizedText = import "util.capnp".LocalizedText;
 struct PowerboxDescriptor @0xedcf0fa3bfc71c58 {
   # Describes a capability: all tags hold of it. A list of descriptors means any of them.
   #
-  # A query matches an offer when every tag id of the query occurs in the offer with a matching value.
-  # A query without tags matches everything.
+  # A query matches an offer when every tag id of the query occurs in the offer with a matching
+  # value. A query without tags matches everything.
 
   tags @0 :List(Tag);
 
@@ -20,14 +21,15 @@ struct PowerboxDescriptor @0xedcf0fa3bfc71c58 {
 
   struct Tag @0xbe3d16a8df03c418 {
     id @0 :UInt64;
-    # Type id of the interface the capability must implement, or another 64-bit id both sides agreed on.
+    # Type id of the interface the capability must implement, or another 64-bit id both sides agreed
+    # on.
 
     value @1 :AnyPointer;
-    # Details, of the type that goes with `id`: by custom the struct `PowerboxTag` nested in the interface.
-    # Null on either side matches anything. Otherwise kinds must agree; structs match if their data
-    # sections are the same (the shorter padded with zeros) and their pointers match in turn; lists
-    # must be equal, except that lists of structs are sets: each element asked for must match
-    # one that is offered. Capabilities have no place in here.
+    # Details, of the type that goes with `id`: by custom the struct `PowerboxTag` nested in the
+    # interface. Null on either side matches anything. Otherwise kinds must agree; structs match if
+    # their data sections are the same (the shorter padded with zeros) and their pointers match in
+    # turn; lists must be equal, except that lists of structs are sets: each element asked for must
+    # match one that is offered. Capabilities have no place in here.
   }
 
   enum MatchQuality @0xbb1afa45d25ce8de {

@@ -1,5 +1,6 @@
 @0xf963cc483d8f9e3a;
-# What the http bridge keeps for itself. Object ids outlive versions of the bridge, so this is for ever too.
+# What the http bridge keeps for itself. Object ids outlive versions of the bridge, so this is for
+# ever too.
 
 using ApiSession = import "api-session.capnp".ApiSession;
 using AppPersistent = import "grain.capnp".AppPersistent;
@@ -17,7 +18,8 @@ struct BridgeObjectId @0xde7c54260c265bb4 {
   }
 
   struct HttpApi @0x903896a2654fb12b {
-    # All that decides what requests may do, copied so that a new configuration changes no old grant.
+    # All that decides what requests may do, copied so that a new configuration changes no old
+    # grant.
 
     name @0 :Text;
     path @1 :Text;

@@ -1,6 +1,6 @@
 @0xac137d236832bb1e;
-# What the http bridge offers to the web app beside it, over the socket `/tmp/sandstorm-api`.
-# It never leaves the grain.
+# What the http bridge offers to the web app beside it, over the socket `/tmp/sandstorm-api`. It
+# never leaves the grain.
 
 using Identity = import "identity.capnp".Identity;
 using PowerboxDescriptor = import "powerbox.capnp".PowerboxDescriptor;
@@ -9,10 +9,11 @@ using SessionContext = import "grain.capnp".SessionContext;
 using UiView = import "grain.capnp".UiView;
 
 interface SandstormHttpBridge @0xad678f0d09bdd98a {
-  # Bootstrap of that socket, for any process of the grain and any number of connections. Not persistent.
+  # Bootstrap of that socket, for any process of the grain and any number of connections. Not
+  # persistent.
   #
-  # `id` is what requests carry in `X-Sandstorm-Session-Id`: a decimal number, counted from 0 in each
-  # process, so that a restart uses the same ones again. An unknown id is an error.
+  # `id` is what requests carry in `X-Sandstorm-Session-Id`: a decimal number, counted from 0 in
+  # each process, so that a restart uses the same ones again. An unknown id is an error.
 
   getSandstormApi @0 () -> (api :SandstormApi);
   # The grain's own platform API.
@@ -21,8 +22,8 @@ interface SandstormHttpBridge @0xad678f0d09bdd98a {
   # The context of a session, as long as that lives. Can be cast to `HackSessionContext`.
 
   getSavedIdentity @2 (identityId :Text) -> (identity :Identity);
-  # The person with this id, as `X-Sandstorm-User-Id` spells it (32 hex digits), signed in or not. Needs
-  # `BridgeConfig.saveIdentityCaps`, and that they were here before.
+  # The person with this id, as `X-Sandstorm-User-Id` spells it (32 hex digits), signed in or not.
+  # Needs `BridgeConfig.saveIdentityCaps`, and that they were here before.
 
   saveIdentity @3 (identity :Identity) -> ();
   # Keeps an identity that came another way, such as the powerbox, for `getSavedIdentity`.
@@ -35,14 +36,16 @@ interface SandstormHttpBridge @0xad678f0d09bdd98a {
 }
 
 interface AppHooks @0xcb12390f1429f70f(AppObjectId) {
-  # What a bridged app can do itself instead of leaving it to the bridge. Exported by the app as bootstrap on
-  # its first connection to the socket, if `BridgeConfig.expectAppHooks` is set. Held by the bridge alone.
+  # What a bridged app can do itself instead of leaving it to the bridge. Exported by the app as
+  # bootstrap on its first connection to the socket, if `BridgeConfig.expectAppHooks` is set. Held
+  # by the bridge alone.
 
   getViewInfo @0 () -> UiView.ViewInfo;
   # Answers in place of `BridgeConfig.viewInfo`; that is used when this is unimplemented.
 
   restore @1 (objectId :AppObjectId) -> (cap :Capability);
-  # As `MainView.restore`, for the objects the app saves. The ids of the bridge's own do not get here.
+  # As `MainView.restore`, for the objects the app saves. The ids of the bridge's own do not get
+  # here.
 
   drop @2 (objectId :AppObjectId) -> ();
   # As `MainView.drop`.

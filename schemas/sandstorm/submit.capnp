@@ -52,7 +52,8 @@ struct SubmissionRequest @0xeb3312cf8f466edc {
       newState @2 :SubmissionState;
 
       sequenceNumber @4 :UInt64;
-      # Rises from request to request, so that none can be replayed. `spk` uses seconds since the Unix epoch.
+      # Rises from request to request, so that none can be replayed. `spk` uses seconds since the
+      # Unix epoch.
     }
   }
 }

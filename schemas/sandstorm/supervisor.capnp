@@ -1,8 +1,9 @@
 @0xc7205d6d32c7b040;
 # How Sandstorm's own processes speak about a grain, and in what form it keeps references.
 #
-# Apps never hold what is defined here. Percloud's processes have interfaces of their own (`percloud/`);
-# these serve data and tools that come from Sandstorm, and fix the meaning of saving and revoking.
+# Apps never hold what is defined here. Percloud's processes have interfaces of their own
+# (`percloud/`); these serve data and tools that come from Sandstorm, and fix the meaning of saving
+# and revoking.
 
 using ActivityEvent = import "activity.capnp".ActivityEvent;
 using ByteStream = import "util.capnp".ByteStream;
@@ -16,16 +17,17 @@ using ScheduledJob = import "grain.capnp".ScheduledJob;
 using UiView = import "grain.capnp".UiView;
 
 interface Supervisor @0x9951c12163385530 {
-  # A grain from outside: bootstrap of its supervisor towards the shell. Holding it is holding the grain. Not
-  # persistent. Of these methods only `getMainView`, `restore` and `drop` start the app when it does not
-  # run; files, logs and keeping alive must not.
+  # A grain from outside: bootstrap of its supervisor towards the shell. Holding it is holding the
+  # grain. Not persistent. Of these methods only `getMainView`, `restore` and `drop` start the app
+  # when it does not run; files, logs and keeping alive must not.
 
   getMainView @0 () -> (view :UiView);
   # The app's main view, inside the membrane: `MainView`'s own methods do not pass.
 
   keepAlive @1 (core :SandstormCore) -> ();
-  # Puts off the end of an idle grain. The supervisor looks every 90 seconds whether anything happened, so
-  # one call is good for 90 to 180. `core` replaces the connection to the shell if that had broken.
+  # Puts off the end of an idle grain. The supervisor looks every 90 seconds whether anything
+  # happened, so one call is good for 90 to 180. `core` replaces the connection to the shell if that
+  # had broken.
 
   shutdown @2 () -> ();
   # Kills the app at once, without a warning. Never returns: "disconnected" is success.
@@ -38,22 +40,24 @@ interface Supervisor @0x9951c12163385530 {
 
   restore @5 (ref :SupervisorObjectId, obsolete :List(MembraneRequirement), parentToken :Data)
       -> (cap :Capability);
-  # A saved object of this grain. The caller has checked the token; `parentToken` is that token, under which
-  # further saves become its children. `obsolete` once carried requirements, and is not read: the
-  # caller applies them by `SystemPersistent.addRequirements`.
+  # A saved object of this grain. The caller has checked the token; `parentToken` is that token,
+  # under which further saves become its children. `obsolete` once carried requirements, and is not
+  # read: the caller applies them by `SystemPersistent.addRequirements`.
 
   drop @6 (ref :SupervisorObjectId) -> ();
   # The reference is gone. Ends a wake lock's; fails for an app's own objects in shipped Sandstorm.
 
   watchLog @7 (backlogAmount :UInt64, stream :ByteStream) -> (handle :Handle);
-  # Replays up to `backlogAmount` bytes of the grain's log, then follows it until the handle is dropped.
+  # Replays up to `backlogAmount` bytes of the grain's log, then follows it until the handle is
+  # dropped.
 
   syncStorage @8 () -> ();
   # Returns when all the grain wrote so far is on disk.
 
   getWwwFileHack @9 (path :Text, stream :ByteStream) -> (status :WwwFileStatus);
-  # Writes a file below `/var/www` into `stream`, for static publishing. Paths that are not canonical, and links
-  # that lead out, are `notFound`. Nothing is written for the other two answers.
+  # Writes a file below `/var/www` into `stream`, for static publishing. Paths that are not
+  # canonical, and links that lead out, are `notFound`. Nothing is written for the other two
+  # answers.
 
   enum WwwFileStatus @0x85ccf31fc4aff09c {
     file @0;
@@ -63,15 +67,16 @@ interface Supervisor @0x9951c12163385530 {
 }
 
 interface SandstormCore @0x9ba45778a294b60c {
-  # The shell from a grain's point of view. Held by its supervisor; one for each grain, so that the shell knows
-  # who calls. Most of `SandstormApi` ends here. Never given to an app.
+  # The shell from a grain's point of view. Held by its supervisor; one for each grain, so that the
+  # shell knows who calls. Most of `SandstormApi` ends here. Never given to an app.
 
   restore @0 (token :Data) -> (cap :Capability);
   # As `SandstormApi.restore`: only tokens which this grain owns.
 
   makeToken @1 (ref :SupervisorObjectId, owner :ApiTokenOwner, requirements :List(MembraneRequirement))
       -> (token :Data);
-  # A token for an object of this grain, for `owner` to restore as long as all of `requirements` hold.
+  # A token for an object of this grain, for `owner` to restore as long as all of `requirements`
+  # hold.
 
   getOwnerNotificationTarget @2 () -> (owner :NotificationTarget);
   # Where the grain's owner is notified.
@@ -93,8 +98,8 @@ interface SandstormCore @0x9ba45778a294b60c {
   # As `SandstormApi.backgroundActivity`.
 
   reportGrainSize @8 (bytes :UInt64) -> ();
-  # How much the grain takes up on disk: blocks of all its files and logs, those with several names divided by
-  # their number. Sent when it has changed, every 500 ms at most.
+  # How much the grain takes up on disk: blocks of all its files and logs, those with several names
+  # divided by their number. Sent when it has changed, every 500 ms at most.
 
   getIdentityId @9 (identity :Identity) -> (id :Data);
   # As `SandstormApi.getIdentityId`.
@@ -104,15 +109,16 @@ interface SandstormCore @0x9ba45778a294b60c {
 }
 
 struct MembraneRequirement @0x918db9a721f13886 {
-  # A fact on which a reference depends. When it ceases to be true, the reference is dead. References collect
-  # the facts of all hands they passed through.
+  # A fact on which a reference depends. When it ceases to be true, the reference is dead.
+  # References collect the facts of all hands they passed through.
 
   union {
     tokenValid @0 :Text;
     # The token with this id is not revoked, nor is any of its parents.
 
     permissionsHeld :group {
-      # Somebody has all of `permissions` on a grain and can open it, the latter even if the list is empty.
+      # Somebody has all of `permissions` on a grain and can open it, the latter even if the list is
+      # empty.
 
       grainId @2 :Text;
 
@@ -139,13 +145,13 @@ struct MembraneRequirement @0x918db9a721f13886 {
 
 interface SystemPersistent @0xc38cedd77cbed5b4 extends(Persistent(Data, ApiTokenOwner)) {
   # What the platform can do with every persistent capability. The inherited `save` seals for an
-  # `ApiTokenOwner`, which may not be null. Apps cannot call any of it: the membrane answers with an error
-  # that points to `SandstormApi.save`.
+  # `ApiTokenOwner`, which may not be null. Apps cannot call any of it: the membrane answers with an
+  # error that points to `SandstormApi.save`.
 
   addRequirements @0 (requirements :List(MembraneRequirement), observer :RevocationObserver)
       -> (cap :SystemPersistent);
-  # The same capability under more conditions; what is saved from it inherits them. This is how authority that
-  # passes through a grain comes to depend on how the grain got it.
+  # The same capability under more conditions; what is saved from it inherits them. This is how
+  # authority that passes through a grain comes to depend on how the grain got it.
 
   interface RevocationObserver @0xcdda9d1436d7d206 {
     # Held by the capability that depends on something; implemented by whoever watches that.
@@ -164,7 +170,8 @@ interface PersistentOngoingNotification @0xdbbdcec8587dd355 extends(SystemPersis
 }
 
 struct DenormalizedGrainMetadata @0xbdd9bea5585df6c5 {
-  # What a list of shared grains shows, copied into the share so that no grain or package need be asked.
+  # What a list of shared grains shows, copied into the share so that no grain or package need be
+  # asked.
 
   appTitle @0 :LocalizedText;
 
@@ -263,7 +270,8 @@ struct SupervisorObjectId @0x8e74650737dbb840(AppObjectId) {
 
   union {
     appRef @0 :AppObjectId;
-    # An object of the app, as it named it in `AppPersistent.save`. Kept unread, whatever struct it is.
+    # An object of the app, as it named it in `AppPersistent.save`. Kept unread, whatever struct it
+    # is.
 
     wakeLockNotification @1 :UInt32;
     # The notification of a wake lock, counted in the supervisor's process.

@@ -38,16 +38,16 @@ interface ByteStream @0xcd57387729cfe35f {
   # `done` means that the data broke off. Not persistent.
 
   write @0 (data :Data) -> stream;
-  # The next bytes, in order. Chunk boundaries mean nothing. The pause before a call returns is
-  # the receiver's flow control; after a failure further writes are lost.
+  # The next bytes, in order. Chunk boundaries mean nothing. The pause before a call returns is the
+  # receiver's flow control; after a failure further writes are lost.
 
   done @1 () -> ();
   # Nothing more will be written, and all of it was sent.
 
   expectSize @2 (size :UInt64) -> ();
-  # Announces how many bytes are still to come. Optional, and useful only ahead of the first `write`:
-  # that is when a receiver can still turn it into `Content-Length`. A wrong number is the sender's
-  # fault, and the receiver may cut or refuse.
+  # Announces how many bytes are still to come. Optional, and useful only ahead of the first
+  # `write`: that is when a receiver can still turn it into `Content-Length`. A wrong number is the
+  # sender's fault, and the receiver may cut or refuse.
 }
 
 interface Blob @0xe53527a75d90198f {
@@ -58,8 +58,8 @@ interface Blob @0xe53527a75d90198f {
   # In bytes.
 
   writeTo @1 (stream :ByteStream, startAtOffset :UInt64 = 0) -> (handle :Handle);
-  # Sends everything from the given byte on into `stream`, then calls its `done`.
-  # Dropping the handle earlier stops the sending.
+  # Sends everything from the given byte on into `stream`, then calls its `done`. Dropping the
+  # handle earlier stops the sending.
 
   getSlice @2 (offset :UInt64, size :UInt32) -> (data :Data);
   # Up to `size` bytes from `offset`; fewer when the blob ends before.
@@ -97,7 +97,8 @@ interface Assignable @0xeaf255b498229199(T) {
 
 interface StaticAsset @0xfabb5e621fa9a23f {
   # A picture or other file that never changes and that anybody with its address may load.
-  # Implemented by the platform. Apps hold it for icons and portraits of grains and people they know.
+  # Implemented by the platform. Apps hold it for icons and portraits of grains and people they
+  # know.
 
   getUrl @0 () -> (protocol :Protocol, hostPath :Text);
   # Where a browser finds the file: protocol, "://", `hostPath`. The address is public, cacheable

@@ -1,21 +1,21 @@
 @0xd5d3e63bd0a552b6;
-# Publishing a web site through a capability. Shipped Sandstorm has no provider for it: grains there publish
-# the files in `/var/www`, see `HackSessionContext.getPublicId`.
+# Publishing a web site through a capability. Shipped Sandstorm has no provider for it: grains there
+# publish the files in `/var/www`, see `HackSessionContext.getPublicId`.
 
 using Assignable = import "util.capnp".Assignable;
 using Blob = import "util.capnp".Blob;
 using ByteStream = import "util.capnp".ByteStream;
 
 interface WebSite @0xdddcca47803e2377 {
-  # A place on the web, as the right to fill it. Its holder decides what everyone sees there and below, and
-  # nothing above or beside it.
+  # A place on the web, as the right to fill it. Its holder decides what everyone sees there and
+  # below, and nothing above or beside it.
 
   getUrl @0 () -> (path :Text);
   # Where it is.
 
   getEntities @1 (path :Text) -> (entities :Assignable(List(Entity)));
-  # What is served at `path`, to read and replace; several entities are alternatives to choose from by
-  # type, language and encoding.
+  # What is served at `path`, to read and replace; several entities are alternatives to choose from
+  # by type, language and encoding.
 
   getNotFoundEntities @2 () -> (entities :Assignable(List(Entity)));
   # What is served where nothing else is.

@@ -1,8 +1,8 @@
 @0xa8cb0f2f1a756b32;
 # HTTP, as a grain sees it: one method for each kind of request, and only those headers that have a
 # place here. What has no place does not pass, in either direction: `Range`, `Referer`, `Origin`,
-# `Authorization` and the like never reach an app, and an app's caching, framing and content
-# policy headers never reach a browser.
+# `Authorization` and the like never reach an app, and an app's caching, framing and content policy
+# headers never reach a browser.
 
 using ByteStream = import "util.capnp".ByteStream;
 using Handle = import "util.capnp".Handle;
@@ -26,13 +26,14 @@ const httpStatusAnnotationId @0x9ea7265092c11606 :UInt64 = 12630356203439622279;
 # The id of `httpStatus`, for looking it up.
 
 interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
-  # One person's browser at one grain. Implemented by the app, held by the platform for as long as pages
-  # of the session are open. Not persistent. Requests arrive for the person the session was made
-  # for; nothing in a request can make it another's.
+  # One person's browser at one grain. Implemented by the app, held by the platform for as long as
+  # pages of the session are open. Not persistent. Requests arrive for the person the session was
+  # made for; nothing in a request can make it another's.
   #
-  # In all methods `path` has no leading slash, includes the query, and is percent-encoded as received; dot
-  # segments are not resolved. The empty path is the root. `destination` is alike, without the origin.
-  # A method an app does not implement answers "unimplemented", or "failed" from old apps.
+  # In all methods `path` has no leading slash, includes the query, and is percent-encoded as
+  # received; dot segments are not resolved. The empty path is the root. `destination` is alike,
+  # without the origin. A method an app does not implement answers "unimplemented", or "failed" from
+  # old apps.
 
   get @0 (path :Text, context :Context, ignoreBody :Bool) -> Response;
   # GET, or HEAD with `ignoreBody`: the body may be left out, and is thrown away if it is there.
@@ -44,8 +45,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
   openWebSocket @2 (path :Text, context :Context, protocol :List(Text), clientStream :WebSocketStream)
       -> (protocol :List(Text), serverStream :WebSocketStream);
   # Opens a WebSocket. `protocol` is what `Sec-WebSocket-Protocol` offers, then what the app chose.
-  # Both streams carry raw frames (RFC 6455 section 5), masked from the client as on the
-  # wire. No extension is negotiated. To refuse, the app throws. Dropping a stream closes its direction.
+  # Both streams carry raw frames (RFC 6455 section 5), masked from the client as on the wire. No
+  # extension is negotiated. To refuse, the app throws. Dropping a stream closes its direction.
 
   put @3 (path :Text, content :PutContent, context :Context) -> Response;
   # PUT with the whole body; otherwise as `post`.
@@ -54,8 +55,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
 
   postStreaming @5 (path :Text, mimeType :Text, context :Context, encoding :Text)
       -> (stream :RequestStream);
-  # POST whose body follows through `stream`. Tried first for bodies of 64 KiB and more and
-  # for those of unknown length; if it is unimplemented, or failed as "not implemented", `post` comes.
+  # POST whose body follows through `stream`. Tried first for bodies of 64 KiB and more and for
+  # those of unknown length; if it is unimplemented, or failed as "not implemented", `post` comes.
 
   putStreaming @6 (path :Text, mimeType :Text, context :Context, encoding :Text)
       -> (stream :RequestStream);
@@ -70,8 +71,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
   # The body is never streamed. The same holds for `report` and `patch`.
 
   copy @10 (path :Text, destination :Text, noOverwrite :Bool, shallow :Bool, context :Context) -> Response;
-  # `noOverwrite` is `Overwrite: F`; `shallow` is `Depth: 0`, infinity without it. The destination is on the
-  # same host.
+  # `noOverwrite` is `Overwrite: F`; `shallow` is `Depth: 0`, infinity without it. The destination
+  # is on the same host.
 
   move @11 (path :Text, destination :Text, noOverwrite :Bool, context :Context) -> Response;
 
@@ -94,15 +95,15 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
     # What holds for the whole session; `sessionParams` of `UiView.newSession`.
 
     basePath @0 :Text;
-    # Scheme and host of the session, without a slash at the end: `https://ui-….example.com`. Apps build
-    # absolute addresses on it. Different for every session, so no place to keep bookmarks to.
+    # Scheme and host of the session, without a slash at the end: `https://ui-….example.com`. Apps
+    # build absolute addresses on it. Different for every session, so no place to keep bookmarks to.
 
     userAgent @1 :Text;
     # The browser's word; `UnknownAgent/0.0` if it said nothing.
 
     acceptableLanguages @2 :List(Text);
-    # The parts of `Accept-Language` in their order, quality values included; "en-US", "en" if there were
-    # none.
+    # The parts of `Accept-Language` in their order, quality values included; "en-US", "en" if there
+    # were none.
   }
 
   struct Context @0xf5cae52becabc767 {
@@ -113,8 +114,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
     # session's host, which no other session shares.
 
     responseStream @1 :ByteStream;
-    # Where the body goes if the response says `stream`; without that, it must not be called. Never null: a
-    # promise which resolves once it is clear, or breaks.
+    # Where the body goes if the response says `stream`; without that, it must not be called. Never
+    # null: a promise which resolves once it is clear, or breaks.
 
     accept @2 :List(AcceptedType);
     # Empty: anything.
@@ -148,11 +149,15 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
       value @1 :Text;
     }
 
-    const headerWhitelist @0xbaace870544663eb :List(Text) = ["x-sandstorm-app-*", "oc-total-length",
-      "oc-chunk-size", "x-oc-mtime", "oc-fileid", "oc-chunked", "oc-checksum", "oc-chunk-offset", "oc-lazyops",
-      "x-hgarg-*", "x-phabricator-*", "x-requested-with", "x-csrftoken", "x-csrf-token"];
-    # Request headers passed on as they are. Compared without regard to case; a star at the
-    # end stands for any ending. New ones are for apps to name `x-sandstorm-app-…`.
+    const headerWhitelist @0xbaace870544663eb :List(Text) = [
+      "x-sandstorm-app-*",
+      "oc-total-length", "oc-chunk-size", "x-oc-mtime", "oc-fileid", "oc-chunked", "oc-checksum",
+      "oc-chunk-offset", "oc-lazyops",
+      "x-hgarg-*", "x-phabricator-*",
+      "x-requested-with", "x-csrftoken", "x-csrf-token"
+    ];
+    # Request headers passed on as they are. Compared without regard to case; a star at the end
+    # stands for any ending. New ones are for apps to name `x-sandstorm-app-…`.
   }
 
   struct PostContent @0xb7d82eac416ab63e {
@@ -186,11 +191,12 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
   }
 
   struct Cookie @0xa87d65bed9b60243 {
-    # A cookie to set on the session's own host. Domain and SameSite cannot be chosen; Secure is added by the
-    # platform whenever it speaks HTTPS.
+    # A cookie to set on the session's own host. Domain and SameSite cannot be chosen; Secure is
+    # added by the platform whenever it speaks HTTPS.
 
     name @0 :Text;
-    # Without `;`, `,` and `=`. A cookie with characters that are not allowed is left out, with no error.
+    # Without `;`, `,` and `=`. A cookie with characters that are not allowed is left out, with no
+    # error.
 
     value @1 :Text;
     # Without `;` and `,`. The same for `path`.
@@ -230,8 +236,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
   }
 
   struct Response @0x8193ac6cb5429c83 {
-    # What the app answers. The platform adds its own security headers and leaves a missing content type
-    # missing, except on errors.
+    # What the app answers. The platform adds its own security headers and leaves a missing content
+    # type missing, except on errors.
 
     setCookies @0 :List(Cookie);
     # Not sent by API endpoints.
@@ -244,8 +250,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
 
     union {
       redirect :group {
-        # Status 301 if permanent and switching to GET, 308 if permanent only, 303 if switching only, 307 if
-        # neither.
+        # Status 301 if permanent and switching to GET, 308 if permanent only, 303 if switching
+        # only, 307 if neither.
 
         isPermanent @1 :Bool;
         switchToGet @12 :Bool;
@@ -275,8 +281,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
           # All of it.
 
           stream @6 :Handle;
-          # It is being written to `Context.responseStream`. The platform holds the handle while
-          # it wants more, pinging it every 60 seconds, and drops it when the browser has gone away.
+          # It is being written to `Context.responseStream`. The platform holds the handle while it
+          # wants more, pinging it every 60 seconds, and drops it when the browser has gone away.
         }
 
         disposition :union {
@@ -316,8 +322,8 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
       }
 
       preconditionFailed :group {
-        # The request's `eTagPrecondition` does not hold. Status 304 if it was about `If-None-Match`, 412
-        # otherwise.
+        # The request's `eTagPrecondition` does not hold. Status 304 if it was about
+        # `If-None-Match`, 412 otherwise.
 
         matchingETag @18 :ETag;
         # The tag that matched when none should have.
@@ -374,18 +380,20 @@ interface WebSession @0xa50711a14d35a8ce extends(UiSession) {
   }
 
   interface RequestStream @0x99ffc2f3f69a6a9f extends(ByteStream) {
-    # The body of a request in progress. Held by the platform, implemented by the app. Dropping it before
-    # `done` means the browser gave up.
+    # The body of a request in progress. Held by the platform, implemented by the app. Dropping it
+    # before `done` means the browser gave up.
 
     getResponse @0 () -> Response;
-    # Called once, as a rule before any byte is written. The app may answer before the body has ended.
+    # Called once, as a rule before any byte is written. The app may answer before the body has
+    # ended.
   }
 
   interface WebSocketStream @0xf001fc1d5e574a07 {
     # One direction of a WebSocket. Held by the sender; not persistent.
 
     sendBytes @0 (message :Data) -> stream;
-    # The next bytes of the frame stream. Despite the name, a call need not be a message, nor a frame.
+    # The next bytes of the frame stream. Despite the name, a call need not be a message, nor a
+    # frame.
   }
 
   struct CachePolicy @0xb37b21e300864885 {

@@ -369,7 +369,7 @@ pub mod hack_session_context {
                 ::capnp::word(143, 155, 21, 33, 83, 31, 76, 225),
                 ::capnp::word(3, 0, 7, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(136, 4, 0, 0, 249, 4, 0, 0),
+                ::capnp::word(38, 10, 0, 0, 198, 10, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 130, 1, 0, 0),
                 ::capnp::word(41, 0, 0, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
