@@ -12,6 +12,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percloud_link::{Bounds, Link};
 use percloud_schemas::front_capnp::front;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
 use crate::socket::Socket;
-use crate::{Assets, BaseUrl, grain, route};
+use crate::{Assets, BaseUrl, route};
 
 /// Why the edge ended.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +134,8 @@ fn worker(
         broker.set_nonblocking(true).map_err(EdgeError::Start)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(EdgeError::Start)?;
         let broker = tokio::net::UnixStream::from_std(broker).map_err(EdgeError::Start)?;
-        let mut system = grain::door::network(broker, Side::Client, limits.window);
-        let front: front::Client = system.bootstrap(Side::Server);
+        let mut link = Link::new(broker, Side::Client, Bounds::default(), None);
+        let front: front::Client = link.bootstrap();
         let edge = Rc::new(Edge {
             policy: Policy::new(&base),
             sessions: Sessions::default(),
@@ -148,7 +149,7 @@ fn worker(
             tokio::task::spawn_local(accept(edge, listener, connections.clone(), stopped.clone()));
         let mut told = stopped;
         tokio::select! {
-            _ = system => {}
+            _ = link.run() => {}
             _ = told.wait_for(|stopped| *stopped) => {}
         }
         stop.send_replace(true);

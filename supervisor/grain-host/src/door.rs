@@ -35,7 +35,7 @@ pub(crate) async fn keep(
         tokio::select! {
             accepted = listener.accept(), if connections.len() < limits.door_connections => match accepted {
                 Ok((stream, _)) => {
-                    let bounds = Bounds::new(&limits, Rc::clone(&gauge), None);
+                    let bounds = crate::link::bounds(&limits, Rc::clone(&gauge), None);
                     connections.spawn_local(serve(stream, Rc::clone(&sessions), bounds));
                 }
                 Err(_) => tokio::time::sleep(RECOVERY).await,

@@ -17,7 +17,7 @@ use crate::app::{App, Process, Sessions, kill};
 use crate::broker::GrainHost;
 use crate::config::{Config, Ended};
 use crate::door;
-use crate::link::{Bounds, Gauge, Link};
+use crate::link::{Gauge, Link};
 use crate::log::{Log, Reader};
 use crate::membrane::Realm;
 use crate::platform;
@@ -115,7 +115,7 @@ impl Host {
             move || to_app.bytes() > most
         });
 
-        let bounds = Bounds::new(&limits, to_app, Some(Rc::clone(&to_door)));
+        let bounds = crate::link::bounds(&limits, to_app, Some(Rc::clone(&to_door)));
         let mut link = Link::new(
             adopt(app.rpc)?,
             VatSide::Server,
@@ -139,7 +139,7 @@ impl Host {
             refused: app.refused,
             end: RefCell::new(Some(ender)),
         });
-        let bounds = Bounds::new(&limits, Rc::default(), None);
+        let bounds = crate::link::bounds(&limits, Rc::default(), None);
         let mut link = Link::new(adopt(broker)?, VatSide::Client, bounds, Some(face.client));
         let keeper = link.bootstrap();
         let broker_link = spawn_local(link.run());

@@ -6,19 +6,17 @@ use std::rc::Rc;
 
 use capnp::capability::FromClientHook;
 use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::{RpcSystem, twoparty};
-use futures::io::{BufReader, BufWriter};
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use percloud_core::host::SessionHost;
 use percloud_core::secret::Secret;
+use percloud_link::{Bounds, Link};
 use percloud_schemas::front_capnp::{front, grain_access};
 use percloud_schemas::host_capnp::grain_door;
 use percloud_schemas::web_session_capnp::web_session;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::net::UnixStream;
-use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::edge::Edge;
 use crate::respond::Refusal;
@@ -57,19 +55,6 @@ impl Drop for Connection {
     }
 }
 
-/// Wires a socket to Cap'n Proto; `window` is how many bytes of one outgoing stream may be unacknowledged.
-pub(crate) fn network(socket: UnixStream, side: Side, window: usize) -> RpcSystem<Side> {
-    let (reader, writer) = socket.into_split();
-    let mut network = twoparty::VatNetwork::new(
-        BufReader::new(reader.compat()),
-        BufWriter::new(writer.compat_write()),
-        side,
-        capnp::message::ReaderOptions::default(),
-    );
-    network.set_window_size(window);
-    RpcSystem::new(Box::new(network), None)
-}
-
 /// What came through the door.
 pub(super) struct Entered {
     pub web: web_session::Client,
@@ -100,12 +85,13 @@ pub(super) async fn enter(
         .as_fd()
         .try_clone_to_owned()
         .map_err(|error| failed(&error))?;
-    let mut system = network(socket, Side::Client, edge.limits.window);
-    let door: grain_door::Client = system.bootstrap(Side::Server);
+    // A grain host that was taken over by its app is bounded like any stranger.
+    let mut link = Link::new(socket, Side::Client, Bounds::default(), None);
+    let door: grain_door::Client = link.bootstrap();
     let gone = Rc::new(Cell::new(false));
     let told = gone.clone();
     tokio::task::spawn_local(async move {
-        let _ = system.await;
+        let _ = link.run().await;
         told.set(true);
     });
     let connection = Connection { gone, socket: kept };

@@ -18,7 +18,7 @@ use percloud_schemas::util_capnp::handle;
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use super::{Bounds, Gauge, Link};
+use super::{Gauge, Link};
 use crate::config::Limits;
 
 /// Long enough for anything here on a busy machine; only a failing test waits for it.
@@ -71,7 +71,7 @@ fn with_link<Test: Future<Output = ()>>(limits: &Limits, test: impl FnOnce(Rig) 
         stream.set_nonblocking(true).unwrap();
         let slow = Rc::new(Slow::default());
         let offered: handle::Client = capnp_rpc::new_client_from_rc(Rc::clone(&slow));
-        let bounds = Bounds::new(limits, Rc::new(Gauge::default()), None);
+        let bounds = crate::link::bounds(limits, Rc::new(Gauge::default()), None);
         let stream = UnixStream::from_std(stream).unwrap();
         let link = spawn_local(Link::new(stream, VatSide::Server, bounds, Some(offered.client)).run());
         tokio::time::timeout(PATIENCE, test(Rig { peer, slow, link }))
@@ -322,14 +322,14 @@ fn words_wait_for_those_they_are_meant_for() {
             queued_bytes: 8,
             ..Limits::default()
         };
-        let crowd = Bounds::new(&limits, Rc::clone(&destination), None);
+        let crowd = crate::link::bounds(&limits, Rc::clone(&destination), None);
         let mut crowded = Link::new(near, VatSide::Client, crowd, None);
         let _question: handle::Client = crowded.bootstrap();
         assert!(destination.bytes() > 8);
 
         let (mut peer, stream) = StdStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let bounds = Bounds::new(&limits, Rc::default(), Some(Rc::clone(&destination)));
+        let bounds = crate::link::bounds(&limits, Rc::default(), Some(Rc::clone(&destination)));
         let slow = Rc::new(Slow::default());
         let offered: handle::Client = capnp_rpc::new_client_from_rc(Rc::clone(&slow));
         let stream = UnixStream::from_std(stream).unwrap();

@@ -170,7 +170,7 @@ fn with_rig<Test: Future<Output = ()>>(test: impl FnOnce(Rig) -> Test) {
 }
 
 fn bounds() -> Bounds {
-    Bounds::new(&Limits::default(), Rc::default(), None)
+    crate::link::bounds(&Limits::default(), Rc::default(), None)
 }
 
 /// The other end of a connection, on capnp-rpc's own network.

@@ -15,7 +15,7 @@ use percloud_schemas::util_capnp::handle;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::super::{Bounds, Link};
+use super::super::Link;
 use super::bytes;
 use crate::config::Limits;
 use crate::membrane::{Realm, Side};
@@ -251,7 +251,7 @@ fn converse(seed: u64) -> bool {
         let echo: Api = capnp_rpc::new_client(Echo::default());
         let realm = Realm::default();
         let offered = realm.membrane().carry(echo, Side::Outside);
-        let bounds = Bounds::new(&Limits::default(), Rc::default(), None);
+        let bounds = crate::link::bounds(&Limits::default(), Rc::default(), None);
         let stream = UnixStream::from_std(stream).unwrap();
         let mut link = Link::new(stream, VatSide::Server, bounds, Some(offered.client));
         let theirs: Api = realm.membrane().carry(link.bootstrap(), Side::Inside);

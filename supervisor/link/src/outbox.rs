@@ -14,13 +14,15 @@ const SLICES: usize = 64;
 
 /// Counts bytes that wait to be sent, over one connection or several.
 #[derive(Default)]
-pub(crate) struct Gauge {
+pub struct Gauge {
     bytes: Cell<usize>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Gauge {
-    pub(crate) fn bytes(&self) -> usize {
+    /// How many wait now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.bytes.get()
     }
 

@@ -1,0 +1,362 @@
+//! One connection to a peer that is not trusted: its bytes, its messages, and how much it may have under way.
+//!
+//! capnp-rpc's own two-party network neither bounds what a peer may make us hold nor joins messages on their way
+//! out. This one does both, by standing where the RPC system asks for a network:
+//!
+//! - a message's length is checked before memory is taken for it;
+//! - no more is read while too many words of calls are unanswered, or too many bytes wait to be sent (back-pressure,
+//!   sheet 3.1: 1 Mi words);
+//! - a peer that hands over too many capabilities, or leads promises through too many promises, is cut off;
+//! - messages that are ready leave in one system call.
+
+#![forbid(unsafe_code)]
+
+mod inbox;
+mod ledger;
+mod outbox;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use capnp::Error;
+use capnp::capability::{FromClientHook, Promise};
+use capnp::message::{Builder, HeapAllocator, Reader};
+use capnp::serialize::OwnedSegments;
+use capnp_rpc::RpcSystem;
+use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
+use tokio::net::UnixStream;
+
+use inbox::Inbox;
+use ledger::Ledger;
+pub use outbox::Gauge;
+use outbox::Outbox;
+
+/// First words of a message of ours: capnp-rpc would take four times as many for every call, and too few for small
+/// messages, which then need a second piece of memory.
+const FIRST_WORDS: std::ops::RangeInclusive<u32> = 32..=256;
+
+/// What one peer may make us hold.
+#[derive(Clone)]
+pub struct Bounds {
+    /// Longest message, in words of 8 bytes.
+    pub message_words: usize,
+    /// Words of calls that may be unanswered before no more are read.
+    pub call_words: usize,
+    /// Calls that may be unanswered before no more are read.
+    pub calls: usize,
+    /// Capabilities it may have handed over and not got back. More end the connection.
+    pub capabilities: usize,
+    /// Nothing is read while more bytes than this wait to be sent to this peer, or on `pressure`.
+    pub queued_bytes: usize,
+    /// Counts the bytes waiting to be sent to this peer.
+    pub gauge: Rc<Gauge>,
+    /// Where this peer's words go: bytes waiting there stop us from reading more of them.
+    pub pressure: Option<Rc<Gauge>>,
+}
+
+impl Default for Bounds {
+    /// What suits a peer that may be hostile and has no business being large: the sheet's figures (3.1) where it has any.
+    fn default() -> Self {
+        Self {
+            message_words: 8 << 20,
+            call_words: 1 << 20,
+            calls: 4096,
+            capabilities: 16 << 10,
+            queued_bytes: 32 << 20,
+            gauge: Rc::default(),
+            pressure: None,
+        }
+    }
+}
+
+/// A connection and the RPC system on it. Nothing happens until it is run.
+pub struct Link {
+    wire: Rc<Wire>,
+    system: RpcSystem<VatSide>,
+    peer: VatSide,
+}
+
+impl Link {
+    /// Sets up a connection on which we are `side`, and offer `bootstrap` if anything.
+    pub fn new(
+        stream: UnixStream,
+        side: VatSide,
+        bounds: Bounds,
+        bootstrap: Option<capnp::capability::Client>,
+    ) -> Self {
+        let peer = match side {
+            VatSide::Client => VatSide::Server,
+            VatSide::Server => VatSide::Client,
+        };
+        let wire = Rc::new(Wire {
+            stream,
+            inbox: RefCell::new(Inbox::default()),
+            outbox: Outbox::new(Rc::clone(&bounds.gauge)),
+            ledger: RefCell::new(Ledger::default()),
+            reader: RefCell::new(None),
+            failure: RefCell::new(None),
+            bounds,
+        });
+        let network = Network {
+            wire: Rc::clone(&wire),
+            accepted: false,
+            peer,
+        };
+        Self {
+            system: RpcSystem::new(Box::new(network), bootstrap),
+            wire,
+            peer,
+        }
+    }
+
+    /// What the peer offers. A promise: calls may be made at once.
+    #[must_use]
+    pub fn bootstrap<C: FromClientHook>(&mut self) -> C {
+        self.system.bootstrap(self.peer)
+    }
+
+    /// Serves the connection until it ends. Says how the peer broke the rules, if that is why.
+    ///
+    /// Dropping the future closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// What the peer did wrong, when it was cut off for it.
+    pub async fn run(self) -> Result<(), Error> {
+        let Self { wire, system, .. } = self;
+        let _closed_at_last = HangUp(Rc::clone(&wire));
+        // Failures were noted by the wire; those of the system itself only repeat them.
+        let _repeated = system.await;
+        match wire.failure.take() {
+            Some(error) if error.kind != capnp::ErrorKind::Disconnected => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Ends the connection for the peer. Calls that are never answered hold on to it on our side: in capnp-rpc they refer
+/// to the connection they came by, which refers to them.
+struct HangUp(Rc<Wire>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        self.0.outbox.abandon();
+        // It fails only when the peer has closed the connection already.
+        let _closed = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Both);
+    }
+}
+
+/// The two ends of a connection, shared by everything that speaks on it.
+struct Wire {
+    stream: UnixStream,
+    inbox: RefCell<Inbox>,
+    outbox: Outbox,
+    ledger: RefCell<Ledger>,
+    /// Waits for a message, or for leave to read one.
+    reader: RefCell<Option<Waker>>,
+    /// Why the connection ended.
+    failure: RefCell<Option<Error>>,
+    bounds: Bounds,
+}
+
+impl Wire {
+    fn poll_receive(&self, context: &mut Context<'_>) -> Poll<Result<Option<Incoming>, Error>> {
+        if self.outbox.is_dead() {
+            return Poll::Ready(Err(Error::disconnected(
+                "the peer takes no more messages".to_owned(),
+            )));
+        }
+        if self.is_paused(context) {
+            return Poll::Pending;
+        }
+        let received = self
+            .inbox
+            .borrow_mut()
+            .poll_message(&self.stream, self.bounds.message_words, context);
+        match std::task::ready!(received)? {
+            None => Poll::Ready(Ok(None)),
+            Some(message) => Poll::Ready(self.admit(message).map(Some)),
+        }
+    }
+
+    /// A message that has been read already, if there is one and it may be handed on.
+    fn buffered(&self) -> Option<Result<Incoming, Error>> {
+        let bounds = &self.bounds;
+        if self.ledger.borrow().is_full(bounds)
+            || self.outbox.bytes() > bounds.queued_bytes
+            || bounds
+                .pressure
+                .as_ref()
+                .is_some_and(|gauge| gauge.bytes() > bounds.queued_bytes)
+        {
+            return None;
+        }
+        let message = self
+            .inbox
+            .borrow_mut()
+            .buffered(bounds.message_words)
+            .transpose()?;
+        Some(message.and_then(|message| self.admit(message)))
+    }
+
+    fn admit(&self, message: Reader<OwnedSegments>) -> Result<Incoming, Error> {
+        self.ledger.borrow_mut().received(&message, &self.bounds)?;
+        Ok(Incoming(message))
+    }
+
+    /// Whether reading has to wait; if so, arranges to be woken.
+    fn is_paused(&self, context: &mut Context<'_>) -> bool {
+        let bounds = &self.bounds;
+        let paused = self.ledger.borrow().is_full(bounds) || self.outbox.bytes() > bounds.queued_bytes;
+        self.reader.borrow_mut().replace(context.waker().clone());
+        if paused {
+            return true;
+        }
+        bounds
+            .pressure
+            .as_ref()
+            .is_some_and(|gauge| gauge.poll_below(bounds.queued_bytes, context).is_pending())
+    }
+
+    fn wake_reader(&self) {
+        let reader = self.reader.borrow_mut().take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn send(&self, message: Builder<HeapAllocator>) -> Rc<Builder<HeapAllocator>> {
+        if self.ledger.borrow_mut().sent(&message) {
+            self.wake_reader();
+        }
+        let message = Rc::new(message);
+        self.outbox.push(Rc::clone(&message));
+        message
+    }
+
+    /// Sends until the connection is shut down. After a failed write the reader ends the connection.
+    fn poll_send(&self, context: &mut Context<'_>) -> Poll<()> {
+        let was_above = self.outbox.bytes() > self.bounds.queued_bytes;
+        let was_dead = self.outbox.is_dead();
+        let done = self.outbox.poll_send(&self.stream, context);
+        let relieved = was_above && self.outbox.bytes() <= self.bounds.queued_bytes;
+        if relieved || self.outbox.is_dead() != was_dead {
+            self.wake_reader();
+        }
+        done
+    }
+}
+
+struct Network {
+    wire: Rc<Wire>,
+    accepted: bool,
+    peer: VatSide,
+}
+
+impl capnp_rpc::VatNetwork<VatSide> for Network {
+    fn connect(&mut self, vat: VatSide) -> Option<Box<dyn capnp_rpc::Connection<VatSide>>> {
+        (vat == self.peer).then(|| self.connection())
+    }
+
+    fn accept(&mut self) -> Promise<Box<dyn capnp_rpc::Connection<VatSide>>, Error> {
+        if std::mem::replace(&mut self.accepted, true) {
+            Promise::from_future(std::future::pending())
+        } else {
+            Promise::ok(self.connection())
+        }
+    }
+
+    fn drive_until_shutdown(&mut self) -> Promise<(), Error> {
+        let wire = Rc::clone(&self.wire);
+        Promise::from_future(poll_fn(move |context| wire.poll_send(context).map(Ok)))
+    }
+}
+
+impl Network {
+    fn connection(&self) -> Box<dyn capnp_rpc::Connection<VatSide>> {
+        Box::new(Connection {
+            wire: Rc::clone(&self.wire),
+            peer: self.peer,
+        })
+    }
+}
+
+struct Connection {
+    wire: Rc<Wire>,
+    peer: VatSide,
+}
+
+impl capnp_rpc::Connection<VatSide> for Connection {
+    fn get_peer_vat_id(&self) -> VatSide {
+        self.peer
+    }
+
+    fn new_outgoing_message(&mut self, words: u32) -> Box<dyn capnp_rpc::OutgoingMessage> {
+        let allocator =
+            HeapAllocator::new().first_segment_words(words.clamp(*FIRST_WORDS.start(), *FIRST_WORDS.end()));
+        Box::new(Outgoing {
+            message: Builder::new(allocator),
+            wire: Rc::clone(&self.wire),
+        })
+    }
+
+    fn receive_incoming_message(&mut self) -> Promise<Option<Box<dyn capnp_rpc::IncomingMessage>>, Error> {
+        fn boxed(message: Incoming) -> Box<dyn capnp_rpc::IncomingMessage> {
+            Box::new(message)
+        }
+        if let Some(message) = self.wire.buffered() {
+            return message.map(|message| Some(boxed(message))).into();
+        }
+        let wire = Rc::clone(&self.wire);
+        Promise::from_future(async move {
+            let message = poll_fn(|context| wire.poll_receive(context)).await?;
+            Ok(message.map(boxed))
+        })
+    }
+
+    fn shutdown(&mut self, result: capnp::Result<()>) -> Promise<(), Error> {
+        if let Err(error) = result {
+            self.wire.failure.borrow_mut().get_or_insert(error);
+        }
+        self.wire.outbox.close();
+        Promise::ok(())
+    }
+}
+
+struct Incoming(Reader<OwnedSegments>);
+
+impl capnp_rpc::IncomingMessage for Incoming {
+    fn get_body(&self) -> capnp::Result<capnp::any_pointer::Reader<'_>> {
+        self.0.get_root()
+    }
+}
+
+struct Outgoing {
+    message: Builder<HeapAllocator>,
+    wire: Rc<Wire>,
+}
+
+impl capnp_rpc::OutgoingMessage for Outgoing {
+    fn get_body(&mut self) -> capnp::Result<capnp::any_pointer::Builder<'_>> {
+        self.message.get_root()
+    }
+
+    fn get_body_as_reader(&self) -> capnp::Result<capnp::any_pointer::Reader<'_>> {
+        self.message.get_root_as_reader()
+    }
+
+    fn send(self: Box<Self>) -> (Promise<(), Error>, Rc<Builder<HeapAllocator>>) {
+        let Self { message, wire } = *self;
+        (Promise::ok(()), wire.send(message))
+    }
+
+    fn take(self: Box<Self>) -> Builder<HeapAllocator> {
+        self.message
+    }
+
+    fn size_in_words(&self) -> usize {
+        self.message.size_in_words()
+    }
+}
