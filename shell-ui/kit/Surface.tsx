@@ -30,6 +30,7 @@ export function Notice(props: { kind?: "info" | "warning" | "problem"; children:
 /** A page or list with nothing on it: what it is for, and the next step. */
 export function EmptyState(props: {
   picture: JSX.Element;
+  kind?: "problem";
   title: string;
   /** The page's own heading, or one below it. */
   level?: 1 | 2;
@@ -37,7 +38,9 @@ export function EmptyState(props: {
 }): JSX.Element {
   return (
     <div class="k-empty">
-      <div class="k-empty-picture">{props.picture}</div>
+      <div class="k-empty-picture" classList={{ "k-empty-problem": props.kind === "problem" }}>
+        {props.picture}
+      </div>
       <Show when={props.level === 1} fallback={<h2>{props.title}</h2>}>
         <h1 tabindex="-1">{props.title}</h1>
       </Show>

@@ -40,7 +40,6 @@ export const FileIcon = icon("M5 2.5h6.5L15.5 6.5v11H5zM11.5 2.5v4h4");
 export const InfoIcon = icon("M10 17.5a7.5 7.5 0 1 0 0-15 7.5 7.5 0 0 0 0 15zM10 9.5v4M10 6.6v.1");
 export const ListIcon = icon("M4 5.5h12M4 10h12M4 14.5h8");
 export const LockIcon = icon("M5 9h10v7.5H5zM7 9V6.5a3 3 0 0 1 6 0V9");
-export const MoreIcon = icon("M10 4.5v.1M10 10v.1M10 15.5v.1");
 export const PencilIcon = icon("m4 16 .8-3.5L13 4.3l2.7 2.7-8.2 8.2zM11.5 5.8l2.7 2.7");
 export const PlusIcon = icon("M10 4v12M4 10h12");
 export const ReloadIcon = icon("M16 10a6 6 0 1 1-1.8-4.3L16 7.5M16 3.5v4h-4");
@@ -52,6 +51,14 @@ export const TrashIcon = icon("M3.5 5.5h13M8 5.5V3.5h4v2M5.5 5.5l.7 11h7.6l.7-11
 export const UploadIcon = icon("M10 13V3.5M6 7l4-4 4 4M3.5 12.5v4h13v-4");
 export const UserIcon = icon("M10 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3.5 17c.6-3 3.2-4.5 6.5-4.5s5.9 1.5 6.5 4.5");
 export const OfflineIcon = icon("m3 3 14 14M6.3 8.2A4 4 0 0 0 6 16h8.5M8.5 5.3A5 5 0 0 1 14.9 9a3.5 3.5 0 0 1 2.3 5.8");
+
+export function MoreIcon(props: Props): JSX.Element {
+  return (
+    <svg width={props.size ?? 20} height={props.size ?? 20} viewBox="0 0 20 20" fill="currentColor" aria-hidden="true">
+      <path d="M10 6a1.6 1.6 0 1 0 0-3.2A1.6 1.6 0 0 0 10 6zm0 5.6a1.6 1.6 0 1 0 0-3.2 1.6 1.6 0 0 0 0 3.2zm0 5.6a1.6 1.6 0 1 0 0-3.2 1.6 1.6 0 0 0 0 3.2z" />
+    </svg>
+  );
+}
 
 /** The mark of Percloud itself. */
 export function CloudMark(props: Props): JSX.Element {

@@ -1,8 +1,8 @@
 // Serves the built shell with the headers of the real server, over the mock: `node mock/serve.mjs [port]`.
 
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:http";
-import { extname, join, normalize } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { pageHeaders } from "./policy.mjs";
@@ -17,26 +17,34 @@ const KINDS = {
   ".webmanifest": "application/manifest+json",
 };
 
+/** Every file of the build by its path, read once: a build that goes on meanwhile changes nothing here. */
+function readBuild() {
+  const files = new Map();
+  for (const entry of readdirSync(DIST, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath ?? entry.path, entry.name);
+    if (entry.isFile()) files.set(path.slice(DIST.length), readFileSync(path));
+  }
+  return files;
+}
+
 /** Starts on a loopback port (0: any); resolves to the mock, the address and what stops it. */
 export function serve({ port = 0, pace } = {}) {
   const mock = createMock({ pace });
+  const files = readBuild();
   const server = createServer((request, response) => {
     mock.handle(request, response, () => {
       const { pathname } = new URL(request.url, "http://shell");
       const hashed = pathname.startsWith("/assets/");
-      let path = join(DIST, normalize(pathname));
-      if (pathname === "/" || !statSync(path, { throwIfNoEntry: false })?.isFile()) {
-        if (hashed) return response.writeHead(404).end();
-        path = join(DIST, "index.html");
-      }
-      const coding = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") && statSync(`${path}.br`, { throwIfNoEntry: false }) ? "br" : undefined;
+      if (hashed && !files.has(pathname)) return response.writeHead(404).end();
+      const path = files.has(pathname) ? pathname : "/index.html";
+      const brotli = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") ? files.get(`${path}.br`) : undefined;
       response.writeHead(200, {
         ...pageHeaders("http", request.headers.host),
         "Content-Type": KINDS[extname(path)] ?? "application/octet-stream",
         "Cache-Control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
-        ...(coding && { "Content-Encoding": coding }),
+        ...(brotli && { "Content-Encoding": "br" }),
       });
-      response.end(readFileSync(coding ? `${path}.br` : path));
+      response.end(brotli ?? files.get(path));
     });
   });
   return new Promise((resolve) => {

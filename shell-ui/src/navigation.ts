@@ -28,6 +28,17 @@ export function settle(to: string): void {
   history.replaceState(history.state, "", to);
 }
 
+/** Puts the focus where the page begins, so that it is read out, unless the page has put it somewhere better. */
+export function focusPage(): void {
+  queueMicrotask(() => {
+    const main = document.querySelector("main");
+    const has = document.activeElement;
+    if (has?.matches("input, textarea") && main?.contains(has)) return;
+    const field = main?.querySelector<HTMLElement>("[autofocus]");
+    (field ?? document.querySelector<HTMLElement>("h1[tabindex]") ?? main)?.focus({ preventScroll: true });
+  });
+}
+
 function arrived() {
   setPath(location.pathname);
   setVisit((count) => count + 1);

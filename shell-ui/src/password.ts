@@ -18,7 +18,7 @@ export function strengthOf(password: string, own: string[]): Strength {
     if (word.length >= 3) rest = rest.replaceAll(word, "");
   }
   const distinct = new Set(rest).size;
-  if (rest.length < 4 || distinct <= 2 || steps(rest) > rest.length * 0.6) return "obvious";
+  if (rest.length < 4 || distinct <= 2 || steps(lower) > length * 0.6) return "obvious";
   const kinds = [/\p{Ll}/u, /\p{Lu}/u, /\p{N}/u, /[^\p{L}\p{N}]/u].filter((kind) => kind.test(password)).length;
   // Length counts most; what is repeated, in sequence or well known counts little.
   const worth = Math.min(rest.length, distinct * 1.5) - steps(rest) * 0.8 + kinds * 1.2;

@@ -47,13 +47,22 @@ export const INSIDE_LIMIT = 2048;
 
 /** The path inside an app from the fragment of an address; `/` for everything that is not one. */
 export function insideFrom(fragment: string): string {
-  const path = fragment.startsWith("#") ? fragment.slice(1) : fragment;
-  return isInside(path) ? path : "/";
+  return readInside(fragment.startsWith("#") ? fragment.slice(1) : fragment) ?? "/";
 }
 
-/** Whether an app may call this the place where it is: one leading slash, no control characters, bounded. */
-export function isInside(path: unknown): path is string {
-  return typeof path === "string" && path.length <= INSIDE_LIMIT && /^\/(?![/\\])[^\u0000-\u0020\u007f\\]*$/.test(path);
+/** A place in an app as an address would hold it, or `undefined` if an app may not call this the place where it is. */
+export function readInside(path: unknown): string | undefined {
+  if (typeof path !== "string" || path.length > INSIDE_LIMIT || !path.startsWith("/")) return undefined;
+  let url: URL;
+  try {
+    url = new URL(path, "http://inside");
+  } catch {
+    return undefined;
+  }
+  const inside = url.pathname + url.search + url.hash;
+  // What begins with two slashes would be another host; it can come about by taking out `..`, too.
+  const stays = url.origin === "http://inside" && url.username === "" && !inside.startsWith("//");
+  return stays && inside.length <= INSIDE_LIMIT ? inside : undefined;
 }
 
 /** Where to go after signing in: a page of the shell, never another site. */

@@ -21,20 +21,22 @@ import {
 import { tell } from "./acts.tsx";
 import { DropZone } from "./dropping.tsx";
 import { plain } from "./format.ts";
-import { go, route, visit } from "./navigation.ts";
-import { AppPage } from "./pages/app.tsx";
-import { ChoosePage } from "./pages/choose.tsx";
+import { fetchAhead, later } from "./later.tsx";
+import { focusPage, go, route, visit } from "./navigation.ts";
 import { GrainPage } from "./pages/grain.tsx";
 import { HomePage } from "./pages/home.tsx";
-import { InstallPage } from "./pages/install.tsx";
-import { LogPage } from "./pages/log.tsx";
-import { SetupPage } from "./pages/setup.tsx";
 import { SignInPage } from "./pages/sign-in.tsx";
-import { TrashPage } from "./pages/trash.tsx";
 import { Connection, Late, NotFound } from "./parts.tsx";
 import { isOwnPath, paths } from "./routes.ts";
 import { known, signOut, start } from "./state.ts";
 import { Phrase, explain, s } from "./strings/index.tsx";
+
+const AppPage = later(async () => (await import("./pages/app.tsx")).AppPage);
+const ChoosePage = later(async () => (await import("./pages/choose.tsx")).ChoosePage);
+const InstallPage = later(async () => (await import("./pages/install.tsx")).InstallPage);
+const LogPage = later(async () => (await import("./pages/log.tsx")).LogPage);
+const SetupPage = later(async () => (await import("./pages/setup.tsx")).SetupPage);
+const TrashPage = later(async () => (await import("./pages/trash.tsx")).TrashPage);
 
 export function Shell(): JSX.Element {
   return (
@@ -82,17 +84,18 @@ function Pages(): JSX.Element {
     }
   });
 
-  // After a navigation the focus is where the new page begins, so that it is read out.
+  // Once what the person wants to see is there, the rest may follow.
+  createEffect(() => {
+    if (known.grains) fetchAhead();
+  });
+
+  // After a navigation the focus is where the new page begins.
   createEffect(
     on(
       visit,
       () => {
         scrollTo(0, 0);
-        queueMicrotask(() => {
-          const main = document.querySelector("main");
-          if (main?.contains(document.activeElement) && document.activeElement?.matches("input")) return;
-          (document.querySelector<HTMLElement>("h1[tabindex]") ?? main)?.focus({ preventScroll: true });
-        });
+        focusPage();
       },
       { defer: true },
     ),

@@ -56,6 +56,7 @@ export async function start(): Promise<void> {
   set({ readiness: "loading", problem: undefined });
   try {
     const settings = await api.settings();
+    if (settings.signedIn) void refresh();
     const me = settings.signedIn ? await api.me() : undefined;
     batch(() => set({ settings, me, readiness: "ready" }));
     if (me) attend();
@@ -68,6 +69,7 @@ export async function start(): Promise<void> {
 export function welcome(me: Me): void {
   set("settings", (settings) => settings && { ...settings, setUp: true, signedIn: true });
   set({ me });
+  void refresh();
   attend();
 }
 
@@ -121,12 +123,12 @@ export async function attempt<T>(call: Promise<T>): Promise<T> {
 
 function attend() {
   stopListening?.();
-  void refresh();
   stopListening = listen({
     event: hear,
     up(again) {
       set({ connection: "up" });
-      if (again) void refresh().then(() => setReturns((times) => times + 1));
+      // The first time too: something may have changed between the first answer and now.
+      void refresh().then(() => again && setReturns((times) => times + 1));
     },
     down() {
       if (known.connection === "down") return;

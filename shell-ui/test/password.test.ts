@@ -14,7 +14,8 @@ test("passwords are judged as a guesser would", () => {
     ["1234567890", "obvious"],
     ["mondaymonday", "weak"],
     ["correct horse battery", "strong"],
-    ["g7!kQ2zz#pLw", "good"],
+    ["g7!kQ2zz#pLw", "strong"],
+    ["moped lamp", "good"],
   ];
   for (const [password, strength] of cases) assert.equal(strengthOf(password, ["Ada Lovelace", "ada"]), strength, password);
 });

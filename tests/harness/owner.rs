@@ -15,6 +15,9 @@ pub const HANDLE: &str = "ada";
 /// Its password.
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// How much of a log the server shows unless it is asked for more, in bytes.
+const BACKLOG: usize = 64 << 10;
+
 /// A signed-in owner.
 #[derive(Debug, Clone)]
 pub struct Owner {
@@ -208,8 +211,10 @@ impl Owner {
             .patience(Duration::from_millis(300))
             .expect("a time limit can be set");
         let mut log = Vec::new();
-        // The log never ends; what is there comes at once.
-        while let Ok(Some(piece)) = exchange.piece() {
+        // The log never ends; what is there comes at once, and more of it than was asked for is news.
+        while log.len() < BACKLOG
+            && let Ok(Some(piece)) = exchange.piece()
+        {
             log.extend_from_slice(&piece);
         }
         String::from_utf8_lossy(&log).into_owned()

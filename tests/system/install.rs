@@ -74,12 +74,7 @@ fn bad_packages_are_refused_with_a_reason_and_leave_nothing() {
         );
     }
     assert_eq!(owner.get("/api/home")["apps"].as_array().map(Vec::len), Some(0));
-    wait::until("the staging folder to be empty", || {
-        let staging = fs::read_dir(server.data().join("staging"));
-        staging
-            .map_or(true, |mut entries| entries.next().is_none())
-            .then_some(())
-    });
+    nothing_is_staged(&server);
     assert_eq!(stored(&server), before, "no package was kept");
     owner.install(&built::sample("guestbook"));
 }
@@ -116,12 +111,7 @@ fn an_upload_broken_off_leaves_nothing() {
     let good = fs::read(built::sample("guestbook")).unwrap();
     let before = stored(&server);
     broken_upload(&server, &owner, &good[..good.len() / 2], good.len());
-    wait::until("the staging folder to be empty", || {
-        let staging = fs::read_dir(server.data().join("staging"));
-        staging
-            .map_or(true, |mut entries| entries.next().is_none())
-            .then_some(())
-    });
+    nothing_is_staged(&server);
     assert_eq!(stored(&server), before);
     owner.install(&built::sample("guestbook"));
 }
@@ -131,8 +121,7 @@ fn an_upload_can_be_forgotten_and_an_app_in_use_cannot_be_removed() {
     let (server, owner) = Server::owned();
     let bytes = fs::read(built::sample("guestbook")).unwrap();
     let id = text(&owner.upload(&bytes).json()["packageId"]);
-    let before = stored(&server);
-    assert!(!before.is_empty(), "the package is there");
+    assert!(!staged(&server).is_empty(), "the package waits in staging");
     owner.expect("DELETE", &format!("/api/packages/{id}"), None);
     assert_eq!(
         owner
@@ -140,9 +129,8 @@ fn an_upload_can_be_forgotten_and_an_app_in_use_cannot_be_removed() {
             .status,
         404
     );
-    wait::until("the package's files to go", || {
-        stored(&server).is_empty().then_some(())
-    });
+    nothing_is_staged(&server);
+    assert!(stored(&server).is_empty());
 
     let grain = owner.grain_of(&built::sample("guestbook"));
     let refused = owner.change("DELETE", &format!("/api/packages/{id}"), None);
@@ -166,12 +154,31 @@ fn broken_upload(server: &Server, owner: &Owner, part: &[u8], length: usize) {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(part).unwrap();
+    wait::until("the upload to begin", || {
+        (!staged(server).is_empty()).then_some(())
+    });
     drop(stream);
 }
 
-/// The packages on disk, by name.
+/// Waits until nothing is on its way any more.
+fn nothing_is_staged(server: &Server) {
+    wait::until("the staging folder to be empty", || {
+        staged(server).is_empty().then_some(())
+    });
+}
+
+/// What is on its way, by name.
+fn staged(server: &Server) -> Vec<String> {
+    names(&server.data().join("staging"))
+}
+
+/// The packages that are kept, by name.
 fn stored(server: &Server) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(server.data().join("packages")) else {
+    names(&server.data().join("packages"))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
     let mut names: Vec<String> = entries

@@ -3,7 +3,10 @@
 import type { ServerEvent } from "./types.ts";
 
 /** Longest pause between attempts, in milliseconds. */
-const LONGEST_PAUSE = 20_000;
+const LONGEST_PAUSE = 10_000;
+
+/** Out of sight for this long, a connection is renewed, in milliseconds. */
+const SLEEP = 30_000;
 
 export interface EventSink {
   event(event: ServerEvent): void;
@@ -40,21 +43,30 @@ export function listen(sink: EventSink): () => void {
     source?.close();
     const opened = new EventSource("/api/events");
     source = opened;
+    // The server answers only once it listens for this client, so nothing after this is missed.
+    opened.onopen = () => {
+      attempt = 0;
+      sink.up(before);
+      before = true;
+    };
     opened.onmessage = (message: MessageEvent<string>) => {
       const event = parseEvent(message.data);
-      if (event?.type === "hello") {
-        attempt = 0;
-        sink.up(before);
-        before = true;
-      }
       if (event) sink.event(event);
     };
     opened.onerror = lost;
   }
 
-  // A phone that wakes up or finds a network again need not wait for the pause to end.
+  // A phone that wakes up or finds a network again need not wait for the pause to end; and a connection that slept
+  // with it may be dead without knowing.
+  let asleepSince = Infinity;
   const hurry = () => {
-    if (!source && !ended && document.visibilityState === "visible") connect();
+    if (document.visibilityState === "hidden") {
+      asleepSince = Date.now();
+      return;
+    }
+    const slept = Date.now() - asleepSince > SLEEP;
+    asleepSince = Infinity;
+    if (!ended && (!source || slept)) connect();
   };
   addEventListener("online", hurry);
   document.addEventListener("visibilitychange", hurry);

@@ -1,7 +1,7 @@
 // What an app's page may say to the shell (Sandstorm's window messages). Hostile input: everything is checked, and
 // what is not understood is ignored.
 
-import { isInside } from "../routes.ts";
+import { readInside } from "../routes.ts";
 
 export type FromApp = { kind: "path"; path: string } | { kind: "title"; title: string };
 
@@ -13,8 +13,8 @@ export function readMessage(data: unknown): FromApp | undefined {
   if (typeof data !== "object" || data === null) return undefined;
   const { setPath, setTitle } = data as Record<string, unknown>;
   if (setPath !== undefined) {
-    const path = setPath === "" ? "/" : setPath;
-    return isInside(path) ? { kind: "path", path } : undefined;
+    const path = setPath === "" ? "/" : readInside(setPath);
+    return path === undefined ? undefined : { kind: "path", path };
   }
   if (typeof setTitle === "string") return { kind: "title", title: setTitle.slice(0, TITLE_LIMIT) };
   return undefined;

@@ -112,7 +112,7 @@ function About(props: { app: App }): JSX.Element {
       <div class="decide">
         <ButtonLink href={paths.choose}>{s.app.update}</ButtonLink>
         <div class="decide-last">
-          <Button kind="quiet" class="quiet-danger" disabledBecause={inUse()} onClick={() => setAsking(true)}>
+          <Button wide class="quiet-danger" disabledBecause={inUse()} onClick={() => setAsking(true)}>
             {s.app.uninstall}
           </Button>
         </div>

@@ -156,6 +156,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
             <>
               <Picture of={now()} size="small" />
               <TitleField id={id} title={now().title} editing={editing()} setEditing={setEditing} />
+              <Show when={!inTrash()}>
               <Menu label={say(s.thing.menu, { title: title() })}>
                 <MenuItem icon={<PencilIcon />} onSelect={() => queueMicrotask(() => setEditing(true))}>
                   {s.thing.rename}
@@ -186,6 +187,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
                   </p>
                 </MenuNote>
               </Menu>
+              </Show>
               <SettingsDialog
                 grain={now()}
                 open={configuring()}
@@ -226,7 +228,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
             </EmptyState>
           </Match>
           <Match when={failed()}>
-            <EmptyState picture={<AlertIcon size={32} />} title={say(s.thing.problemTitle, { title: title() })}>
+            <EmptyState kind="problem" picture={<AlertIcon size={32} />} title={say(s.thing.problemTitle, { title: title() })}>
               <div role="alert">
                 <p class="k-soft">{s.thing.problemText}</p>
                 <Show when={plain(grain()?.problem, 300)}>
@@ -248,6 +250,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
           <Match when={trouble()}>
             {(problem) => (
               <EmptyState
+                kind="problem"
                 picture={problem().code === "offline" ? <OfflineIcon size={32} /> : <AlertIcon size={32} />}
                 title={say(s.thing.cannotOpen, { title: title() || s.product })}
               >

@@ -64,10 +64,9 @@ export function HomePage(): JSX.Element {
         </Match>
         <Match when={true}>
           <div class="home">
-            <aside class="home-apps">
-              <NewThings apps={apps()} />
-            </aside>
+            <NewThings apps={apps()} />
             <Things />
+            <Apps apps={apps()} />
           </div>
         </Match>
       </Switch>
@@ -82,12 +81,12 @@ function Loading(): JSX.Element {
         {s.home.loading}
       </p>
       <div class="home">
-        <div class="home-apps">
+        <div class="home-new">
           <div class="new-list">
             <For each={[1, 2, 3]}>{() => <Skeleton class="skeleton-new" />}</For>
           </div>
         </div>
-        <div class="list">
+        <div class="list things">
           <For each={[1, 2, 3, 4]}>
             {() => (
               <div class="row">
@@ -113,8 +112,7 @@ function NewThings(props: { apps: App[] }): JSX.Element {
     void createThing(app.packageId, index).finally(() => setCreating(undefined));
   };
   return (
-    <>
-      <section aria-labelledby="start-new">
+      <section class="home-new" aria-labelledby="start-new">
         <h2 id="start-new" class="eyebrow">
           {s.home.startNew}
         </h2>
@@ -130,7 +128,7 @@ function NewThings(props: { apps: App[] }): JSX.Element {
                       title={plain(action.description, 200) || plain(app.title)}
                       onClick={() => create(app, action.index)}
                     >
-                      <Picture of={app} size="small" />
+                      <Picture of={app} />
                       <span class="new-name">
                         <Phrase of={s.home.newThing} with={{ noun: plain(action.noun, 60) }} />
                       </span>
@@ -150,23 +148,28 @@ function NewThings(props: { apps: App[] }): JSX.Element {
           </li>
         </ul>
       </section>
-      <section class="home-app-list" aria-labelledby="your-apps">
-        <h2 id="your-apps" class="eyebrow">
-          {s.home.apps}
-        </h2>
-        <ul class="app-links">
-          <For each={props.apps}>
-            {(app) => (
-              <li>
-                <a href={paths.app(app.appId)}>
-                  <Foreign text={app.title} limit={60} />
-                </a>
-              </li>
-            )}
-          </For>
-        </ul>
-      </section>
-    </>
+  );
+}
+
+function Apps(props: { apps: App[] }): JSX.Element {
+  return (
+    <section class="home-apps" aria-labelledby="your-apps">
+      <h2 id="your-apps" class="eyebrow">
+        {s.home.apps}
+      </h2>
+      <ul class="app-links">
+        <For each={props.apps}>
+          {(app) => (
+            <li>
+              <a href={paths.app(app.appId)}>
+                <Picture of={app} size="small" />
+                <Foreign text={app.title} limit={60} />
+              </a>
+            </li>
+          )}
+        </For>
+      </ul>
+    </section>
   );
 }
 
@@ -253,18 +256,25 @@ export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Ele
           <Foreign text={props.grain.title} />
         </a>
         <p class="row-about">
-          <State grain={props.grain} />
-          <span>
-            <Foreign text={props.grain.appTitle} limit={60} />
-            {" · "}
-            <Show when={props.grain.lastUsed} fallback={s.home.neverUsed}>
-              {(time) => (
-                <time datetime={new Date(time()).toISOString()} title={exact(time())}>
-                  {when(time())}
-                </time>
-              )}
-            </Show>
-          </span>
+          <Show
+            when={stateWords(props.grain)}
+            fallback={
+              <>
+                <Foreign text={props.grain.appTitle} limit={60} /> · <LastUsed grain={props.grain} />
+              </>
+            }
+          >
+            {(words) => (
+              <>
+                <span class="state" data-state={props.grain.state}>
+                  <i aria-hidden="true" />
+                  {words()}
+                </span>
+                {" · "}
+                <Foreign text={props.grain.appTitle} limit={60} />
+              </>
+            )}
+          </Show>
         </p>
       </div>
       <Menu label={say(s.home.moreFor, { title: plain(props.grain.title) })}>
@@ -282,16 +292,17 @@ export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Ele
   );
 }
 
-function State(props: { grain: Grain }): JSX.Element {
-  const words = () =>
-    ({ running: s.home.running, starting: s.home.starting, failed: s.home.failed, asleep: undefined })[props.grain.state];
+function stateWords(grain: Grain): string | undefined {
+  return { running: s.home.running, starting: s.home.starting, failed: s.home.failed, asleep: undefined }[grain.state];
+}
+
+function LastUsed(props: { grain: Grain }): JSX.Element {
   return (
-    <Show when={words()}>
-      {(text) => (
-        <span class="state" data-state={props.grain.state}>
-          <i aria-hidden="true" />
-          {text()}
-        </span>
+    <Show when={props.grain.lastUsed} fallback={s.home.neverUsed}>
+      {(time) => (
+        <time datetime={new Date(time()).toISOString()} title={exact(time())}>
+          {when(time())}
+        </time>
       )}
     </Show>
   );

@@ -1,14 +1,14 @@
 // What an app says of itself, before anything of it runs, and the decision.
 
-import { For, type JSX, Match, Show, Switch, createResource, createSignal } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createSignal } from "solid-js";
 
 import { Button, ButtonLink, Checkbox, LockIcon, Notice, Skeleton, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { api } from "../api/client.ts";
-import { asProblem } from "../api/problem.ts";
+import { type Problem, asProblem } from "../api/problem.ts";
 import type { Author, License, Package } from "../api/types.ts";
 import { plain, plainText, webAddress } from "../format.ts";
-import { go } from "../navigation.ts";
+import { focusPage, go } from "../navigation.ts";
 import { Picture, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
 import { appById, attempt, putApp } from "../state.ts";
@@ -16,21 +16,28 @@ import { Foreign, Phrase, s, say, size } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
 
 export function InstallPage(props: { packageId: string }): JSX.Element {
-  const [found, { refetch }] = createResource(
-    () => props.packageId,
-    (id) => attempt(api.package(id)),
-  );
-  const problem = () => (found.error === undefined ? undefined : asProblem(found.error));
-  usePageTitle(() => (found.state === "ready" ? found()?.title : s.install.title));
+  const [found, setFound] = createSignal<Package>();
+  const [problem, setProblem] = createSignal<Problem>();
+  usePageTitle(() => found()?.title ?? s.install.title);
+  const load = async () => {
+    setProblem(undefined);
+    try {
+      setFound(await attempt(api.package(props.packageId)));
+    } catch (thrown) {
+      setProblem(asProblem(thrown));
+    }
+    focusPage();
+  };
+  void load();
   return (
     <main class="page page-narrow" id="content" tabindex="-1">
       <Switch>
-        <Match when={found.state === "ready" && found()}>{(pack) => <Decision pack={pack()} />}</Match>
+        <Match when={found()}>{(pack) => <Decision pack={pack()} />}</Match>
         <Match when={problem()}>
           {(what) => (
             <>
               <h1 tabindex="-1">{s.install.title}</h1>
-              <Show when={what().code === "not-found"} fallback={<Trouble problem={what()} retry={() => void refetch()} />}>
+              <Show when={what().code === "not-found"} fallback={<Trouble problem={what()} retry={() => void load()} />}>
                 <p>{s.install.gone}</p>
               </Show>
               <ButtonLink kind="primary" href={paths.choose}>

@@ -1,6 +1,6 @@
 import { For, type JSX, Match, Show, Switch, createSignal } from "solid-js";
 
-import { Button, EmptyState, IconButton, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
+import { Button, EmptyState, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
 import { ConfirmDialog, deleteForEver, restore, tell } from "../acts.tsx";
 import { api } from "../api/client.ts";
 import type { Grain } from "../api/types.ts";
@@ -60,16 +60,14 @@ export function TrashPage(): JSX.Element {
           <ul class="list">
             <For each={trashed()}>
               {(grain) => (
-                <li class="row">
+                <li class="row row-wide">
                   <Picture of={grain} />
                   <div class="row-words">
                     <p class="row-name">
                       <Foreign text={grain.title} />
                     </p>
                     <p class="row-about">
-                      <span>
-                        <Foreign text={grain.appTitle} limit={60} /> · {say(s.trash.since, { when: when(grain.trashed ?? 0) })}
-                      </span>
+                      <Foreign text={grain.appTitle} limit={60} /> · {say(s.trash.since, { when: when(grain.trashed ?? 0) })}
                     </p>
                   </div>
                   <div class="row-actions">
@@ -79,13 +77,14 @@ export function TrashPage(): JSX.Element {
                     >
                       {s.trash.restore}
                     </Button>
-                    <IconButton
-                      label={say(s.trash.deleteThis, { title: plain(grain.title) })}
+                    <Button
+                      kind="quiet"
                       class="quiet-danger"
+                      aria-label={say(s.trash.deleteThis, { title: plain(grain.title) })}
                       onClick={() => setAsking(grain)}
                     >
-                      <TrashIcon />
-                    </IconButton>
+                      {s.trash.delete}
+                    </Button>
                   </div>
                 </li>
               )}
@@ -110,7 +109,7 @@ export function TrashPage(): JSX.Element {
       <ConfirmDialog
         open={askingAll()}
         question={count(s.trash.emptyAsk, trashed().length)}
-        text={s.trash.deleteText}
+        text={trashed().length === 1 ? s.trash.deleteText : s.trash.emptyWarning}
         yes={s.trash.delete}
         no={s.trash.keepAll}
         onYes={emptyAll}

@@ -66,6 +66,10 @@ pub struct Broker {
     pub(crate) throttle: RefCell<Throttle>,
     /// Bounds how many passwords are hashed at a time: each takes memory and a core.
     pub(crate) hashing: tokio::sync::Semaphore,
+    /// How many wait for their turn at that.
+    pub(crate) waiting_to_hash: std::cell::Cell<usize>,
+    /// Marked whenever a shell session ends: whoever acts for one looks again.
+    pub(crate) sign_outs: tokio::sync::watch::Sender<()>,
     /// Held from reading a grain's record to its durable change, so that no change is lost to another.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while packages come and go, so that none goes that a new grain counts on.
@@ -81,8 +85,13 @@ impl Broker {
     pub fn start(config: Config, outside: Outside) -> Result<(Rc<Self>, Option<Secret>), StartError> {
         let mut config = config;
         config.layout.prepare().map_err(StartError::Layout)?;
-        let options = OpenOptions { export_dir: config.layout.export(), recover: true };
+        let options = OpenOptions {
+            export_dir: config.layout.export(),
+            recover: true,
+        };
         let (store, opened) = Store::open(&config.layout.store(), &options).map_err(StartError::Store)?;
+        // The store's lock says that no other server uses these folders.
+        config.layout.sweep().map_err(StartError::Layout)?;
         if let Some(warning) = opened.warning() {
             tracing::warn!("{warning}");
             config.warnings.push(("store-rebuilt".to_owned(), warning));
@@ -103,6 +112,8 @@ impl Broker {
             events: Events::default(),
             throttle: RefCell::default(),
             hashing: tokio::sync::Semaphore::new(1),
+            waiting_to_hash: Default::default(),
+            sign_outs: Default::default(),
             changing: tokio::sync::Mutex::default(),
             packaging: tokio::sync::Mutex::default(),
             staged: RefCell::default(),
@@ -128,15 +139,17 @@ impl Broker {
     }
 
     /// Does what is due from time to time: forgets what has expired, writes the store's export. Call it every minute.
-    pub async fn maintain(&self) {
+    pub async fn maintain(self: &Rc<Self>) {
         let now = self.outside.now();
         self.forget_expired_uploads(now);
-        self.forget_expired_pages(now);
+        self.close_pages(|page| page.has_expired(now)).await;
         if let Err(problem) = self.forget_expired_sessions(now).await {
             tracing::warn!("cannot forget expired sessions: {problem}");
         }
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.maybe_export(EXPORT_AFTER_COMMITS, EXPORT_AFTER)).await {
+        match tokio::task::spawn_blocking(move || store.maybe_export(EXPORT_AFTER_COMMITS, EXPORT_AFTER))
+            .await
+        {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!("cannot write the export of the store: {error}"),
             Err(error) => tracing::warn!("cannot write the export of the store: {error}"),
@@ -145,11 +158,16 @@ impl Broker {
 
     /// Reads one record.
     pub(crate) fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>, Problem> {
-        self.store.get(key).map_err(|error| Problem::internal("read the store", &error))
+        self.store
+            .get(key)
+            .map_err(|error| Problem::internal("read the store", &error))
     }
 
     /// Makes a batch durable.
     pub(crate) async fn commit(&self, batch: Batch) -> Result<(), Problem> {
-        self.store.commit(batch).await.map_err(|error| Problem::internal("write the store", &error))
+        self.store
+            .commit(batch)
+            .await
+            .map_err(|error| Problem::internal("write the store", &error))
     }
 }

@@ -25,6 +25,25 @@ fn answer(mut reply: reply::Builder<'_>, status: u16, outcome: Result<Value, Pro
     reply.set_json(json.to_string());
 }
 
+/// Runs a use case to its end, even when whoever asked is gone by then: a closed tab must not leave half a change.
+pub(crate) async fn finished<T: 'static>(
+    work: impl Future<Output = Result<T, Problem>> + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_local(work).await;
+    done.unwrap_or_else(|error| Err(Problem::internal("finish a use case", &error)))
+}
+
+/// Runs a use case for a person, if they are still signed in.
+async fn act(
+    broker: &Rc<Broker>,
+    who: &SignedIn,
+    work: impl AsyncFnOnce(&Rc<Broker>, &SignedIn) -> Result<Value, Problem> + 'static,
+) -> Result<Value, Problem> {
+    broker.check(who)?;
+    let (broker, who) = (broker.clone(), who.clone());
+    finished(async move { work(&broker, &who).await }).await
+}
+
 fn done(outcome: Result<(), Problem>) -> Result<Value, Problem> {
     outcome.map(|()| json!({}))
 }
@@ -42,15 +61,24 @@ struct Front {
 }
 
 impl front::Server for Front {
-    async fn settings(self: Rc<Self>, _: front::SettingsParams, mut results: front::SettingsResults) -> Result<(), Error> {
+    async fn settings(
+        self: Rc<Self>,
+        _: front::SettingsParams,
+        mut results: front::SettingsResults,
+    ) -> Result<(), Error> {
         answer(results.get().init_reply(), 200, Ok(self.broker.settings()));
         Ok(())
     }
 
-    async fn set_up(self: Rc<Self>, params: front::SetUpParams, mut results: front::SetUpResults) -> Result<(), Error> {
+    async fn set_up(
+        self: Rc<Self>,
+        params: front::SetUpParams,
+        mut results: front::SetUpResults,
+    ) -> Result<(), Error> {
         let params = params.get()?;
         let address = params.get_client()?.get_address()?.to_string()?;
-        let outcome = self.broker.set_up(params.get_json()?.to_str()?, &address).await;
+        let (broker, json) = (self.broker.clone(), params.get_json()?.to_string()?);
+        let outcome = finished(async move { broker.set_up(&json, &address).await }).await;
         if let Ok((_, cookie)) = &outcome {
             results.get().set_cookie(cookie.expose());
         }
@@ -58,7 +86,11 @@ impl front::Server for Front {
         Ok(())
     }
 
-    async fn sign_in(self: Rc<Self>, params: front::SignInParams, mut results: front::SignInResults) -> Result<(), Error> {
+    async fn sign_in(
+        self: Rc<Self>,
+        params: front::SignInParams,
+        mut results: front::SignInResults,
+    ) -> Result<(), Error> {
         let params = params.get()?;
         let address = params.get_client()?.get_address()?.to_string()?;
         let outcome = self.broker.sign_in(params.get_json()?.to_str()?, &address).await;
@@ -69,17 +101,31 @@ impl front::Server for Front {
         Ok(())
     }
 
-    async fn resume(self: Rc<Self>, params: front::ResumeParams, mut results: front::ResumeResults) -> Result<(), Error> {
+    async fn resume(
+        self: Rc<Self>,
+        params: front::ResumeParams,
+        mut results: front::ResumeResults,
+    ) -> Result<(), Error> {
         if let Some(who) = self.broker.resume(params.get()?.get_cookie()?) {
-            let session = UserSession { broker: self.broker.clone(), who };
+            let session = UserSession {
+                broker: self.broker.clone(),
+                who,
+            };
             results.get().set_session(new_client(session));
         }
         Ok(())
     }
 
-    async fn enter(self: Rc<Self>, params: front::EnterParams, mut results: front::EnterResults) -> Result<(), Error> {
+    async fn enter(
+        self: Rc<Self>,
+        params: front::EnterParams,
+        mut results: front::EnterResults,
+    ) -> Result<(), Error> {
         let params = params.get()?;
-        if let Some((cookie, path)) = self.broker.enter(params.get_host_id()?.to_str()?, params.get_secret()?) {
+        if let Some((cookie, path)) = self
+            .broker
+            .enter(params.get_host_id()?.to_str()?, params.get_secret()?)
+        {
             let mut results = results.get();
             results.set_cookie(cookie.expose());
             results.set_path(&path);
@@ -94,11 +140,16 @@ impl front::Server for Front {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let host = params.get_host_id()?.to_str()?;
-        let Some(outcome) = self.broker.page_session(host, params.get_cookie()?).await else { return Ok(()) };
+        let Some(outcome) = self.broker.page_session(host, params.get_cookie()?).await else {
+            return Ok(());
+        };
         let mut access = results.get().init_access();
         match outcome {
             Ok(opened) => {
-                let door = opened.door.to_str().ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".into()))?;
+                let door = opened
+                    .door
+                    .to_str()
+                    .ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".into()))?;
                 access.set_socket_path(door);
                 access.set_nonce(opened.nonce.expose());
                 access.set_relaxed_policy(opened.relaxed_policy);
@@ -121,7 +172,8 @@ impl user_session::Server for UserSession {
         _: user_session::WhoamiParams,
         mut results: user_session::WhoamiResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.whoami(&self.who));
+        let outcome = act(&self.broker, &self.who, async |broker, who| broker.whoami(who)).await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -130,7 +182,11 @@ impl user_session::Server for UserSession {
         _: user_session::SignOutParams,
         mut results: user_session::SignOutResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 204, done(self.broker.sign_out(&self.who).await));
+        let outcome = act(&self.broker, &self.who, async |broker, who| {
+            done(broker.sign_out(who).await)
+        })
+        .await;
+        answer(results.get().init_reply(), 204, outcome);
         Ok(())
     }
 
@@ -139,7 +195,11 @@ impl user_session::Server for UserSession {
         _: user_session::HomeParams,
         mut results: user_session::HomeResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.home(&self.who).await);
+        let outcome = act(&self.broker, &self.who, async |broker, who| {
+            broker.home(who).await
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -149,9 +209,15 @@ impl user_session::Server for UserSession {
         mut results: user_session::UploadResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        match Upload::begin(&self.broker, &self.who, params.get_size(), params.get_upload_id()?.to_str()?) {
+        let name = params.get_upload_id()?.to_str()?;
+        let checked = self.broker.check(&self.who);
+        match checked.and_then(|()| Upload::begin(&self.broker, &self.who, params.get_size(), name)) {
             Ok(upload) => {
-                results.get().set_upload(new_client(UploadServer { upload, failed: RefCell::default() }));
+                let upload = Rc::new(upload);
+                results.get().set_upload(new_client(UploadServer {
+                    upload,
+                    failed: RefCell::default(),
+                }));
                 answer(results.get().init_reply(), 200, Ok(json!({})));
             }
             Err(problem) => answer(results.get().init_reply(), 200, Err(problem)),
@@ -165,9 +231,16 @@ impl user_session::Server for UserSession {
         mut results: user_session::PackageResults,
     ) -> Result<(), Error> {
         let id = params.get()?.get_package_id()?.to_string()?;
+        self.broker
+            .check(&self.who)
+            .or(Err(Error::failed("signed out".into())))?;
         match self.broker.own_package(&self.who, &id).await {
             Ok(_) => {
-                let package = Package { broker: self.broker.clone(), who: self.who.clone(), id };
+                let package = Package {
+                    broker: self.broker.clone(),
+                    who: self.who.clone(),
+                    id,
+                };
                 results.get().set_package(new_client(package));
                 answer(results.get().init_reply(), 200, Ok(json!({})));
             }
@@ -181,10 +254,20 @@ impl user_session::Server for UserSession {
         params: user_session::GrainParams,
         mut results: user_session::GrainResults,
     ) -> Result<(), Error> {
-        let id = params.get()?.get_grain_id()?.to_str()?.parse().map_err(|_| Problem::NotFound);
-        match id.and_then(|id| self.broker.own_grain(&self.who, &id).map(|_| id)) {
+        let id = params
+            .get()?
+            .get_grain_id()?
+            .to_str()?
+            .parse()
+            .map_err(|_| Problem::NotFound);
+        let checked = self.broker.check(&self.who).and(id);
+        match checked.and_then(|id| self.broker.own_grain(&self.who, &id).map(|_| id)) {
             Ok(id) => {
-                let grain = GrainControl { broker: self.broker.clone(), who: self.who.clone(), id };
+                let grain = GrainControl {
+                    broker: self.broker.clone(),
+                    who: self.who.clone(),
+                    id,
+                };
                 results.get().set_grain(new_client(grain));
                 answer(results.get().init_reply(), 200, Ok(json!({})));
             }
@@ -198,7 +281,11 @@ impl user_session::Server for UserSession {
         params: user_session::CreateGrainParams,
         mut results: user_session::CreateGrainResults,
     ) -> Result<(), Error> {
-        let outcome = self.broker.create_grain(&self.who, params.get()?.get_json()?.to_str()?).await;
+        let json = params.get()?.get_json()?.to_string()?;
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.create_grain(who, &json).await
+        })
+        .await;
         answer(results.get().init_reply(), 201, outcome);
         Ok(())
     }
@@ -210,13 +297,20 @@ impl user_session::Server for UserSession {
     ) -> Result<(), Error> {
         let listener: listener::Client = params.get()?.get_listener()?;
         let mut events = self.broker.events.watch(self.who.account.clone());
-        let task = tokio::task::spawn_local(async move {
+        let (broker, who) = (self.broker.clone(), self.who.clone());
+        let telling = async move {
             while let Some(event) = events.recv().await {
                 let mut request = listener.event_request();
                 request.get().set_json(&*event);
                 if request.send().await.is_err() {
                     break;
                 }
+            }
+        };
+        let task = tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = telling => {}
+                () = broker.signed_out(&who) => {}
             }
         });
         results.get().set_handle(new_client(Task(task.abort_handle())));
@@ -240,7 +334,7 @@ impl Drop for Task {
 }
 
 struct UploadServer {
-    upload: Upload,
+    upload: Rc<Upload>,
     /// Why an earlier write failed; what comes after it is thrown away.
     failed: RefCell<Option<Problem>>,
 }
@@ -256,11 +350,18 @@ impl upload::Server for UploadServer {
         Ok(())
     }
 
-    async fn finish(self: Rc<Self>, _: upload::FinishParams, mut results: upload::FinishResults) -> Result<(), Error> {
+    async fn finish(
+        self: Rc<Self>,
+        _: upload::FinishParams,
+        mut results: upload::FinishResults,
+    ) -> Result<(), Error> {
         let failed = self.failed.borrow().clone();
         let outcome = match failed {
             Some(problem) => Err(problem),
-            None => self.upload.finish().await,
+            None => {
+                let upload = self.upload.clone();
+                finished(async move { upload.finish().await }).await
+            }
         };
         answer(results.get().init_reply(), 201, outcome);
         Ok(())
@@ -274,30 +375,61 @@ struct Package {
 }
 
 impl package::Server for Package {
-    async fn info(self: Rc<Self>, _: package::InfoParams, mut results: package::InfoResults) -> Result<(), Error> {
-        let outcome = match self.broker.own_package(&self.who, &self.id).await {
-            Ok(info) => self.broker.package_view(&self.who, &info),
-            Err(problem) => Err(problem),
-        };
+    async fn info(
+        self: Rc<Self>,
+        _: package::InfoParams,
+        mut results: package::InfoResults,
+    ) -> Result<(), Error> {
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            let info = broker.own_package(who, &id).await?;
+            broker.package_view(who, &info)
+        })
+        .await;
         answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
-    async fn install(self: Rc<Self>, _: package::InstallParams, mut results: package::InstallResults) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.install(&self.who, &self.id).await);
+    async fn install(
+        self: Rc<Self>,
+        _: package::InstallParams,
+        mut results: package::InstallResults,
+    ) -> Result<(), Error> {
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.install(who, &id).await
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
-    async fn remove(self: Rc<Self>, _: package::RemoveParams, mut results: package::RemoveResults) -> Result<(), Error> {
-        answer(results.get().init_reply(), 204, done(self.broker.remove_package(&self.who, &self.id).await));
+    async fn remove(
+        self: Rc<Self>,
+        _: package::RemoveParams,
+        mut results: package::RemoveResults,
+    ) -> Result<(), Error> {
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            done(broker.remove_package(who, &id).await)
+        })
+        .await;
+        answer(results.get().init_reply(), 204, outcome);
         Ok(())
     }
 
-    async fn icon(self: Rc<Self>, params: package::IconParams, mut results: package::IconResults) -> Result<(), Error> {
+    async fn icon(
+        self: Rc<Self>,
+        params: package::IconParams,
+        mut results: package::IconResults,
+    ) -> Result<(), Error> {
         let name = params.get()?.get_name()?.to_str()?;
+        if self.broker.check(&self.who).is_err() {
+            return Ok(());
+        }
         if let Ok((media_type, bytes)) = self.broker.icon(&self.who, &self.id, name).await {
             let mut results = results.get();
-            results.set_mime_type(&media_type);
+            results.set_mime_type(media_type);
             results.set_data(&bytes);
         }
         Ok(())
@@ -311,8 +443,17 @@ struct GrainControl {
 }
 
 impl grain_control::Server for GrainControl {
-    async fn info(self: Rc<Self>, _: grain_control::InfoParams, mut results: grain_control::InfoResults) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.grain_now(&self.who, &self.id));
+    async fn info(
+        self: Rc<Self>,
+        _: grain_control::InfoParams,
+        mut results: grain_control::InfoResults,
+    ) -> Result<(), Error> {
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.grain_now(who, &id)
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -321,7 +462,11 @@ impl grain_control::Server for GrainControl {
         params: grain_control::OpenParams,
         mut results: grain_control::OpenResults,
     ) -> Result<(), Error> {
-        let outcome = self.broker.open(&self.who, &self.id, params.get()?.get_json()?.to_str()?);
+        let (id, json) = (self.id.clone(), params.get()?.get_json()?.to_string()?);
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.open(who, &id, &json)
+        })
+        .await;
         answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
@@ -331,7 +476,11 @@ impl grain_control::Server for GrainControl {
         params: grain_control::RenameParams,
         mut results: grain_control::RenameResults,
     ) -> Result<(), Error> {
-        let outcome = self.broker.change_grain(&self.who, &self.id, params.get()?.get_json()?.to_str()?).await;
+        let (id, json) = (self.id.clone(), params.get()?.get_json()?.to_string()?);
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.change_grain(who, &id, &json).await
+        })
+        .await;
         answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
@@ -341,7 +490,12 @@ impl grain_control::Server for GrainControl {
         _: grain_control::TrashParams,
         mut results: grain_control::TrashResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.trash_grain(&self.who, &self.id).await);
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.trash_grain(who, &id).await
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -350,7 +504,12 @@ impl grain_control::Server for GrainControl {
         _: grain_control::RestoreParams,
         mut results: grain_control::RestoreResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.restore_grain(&self.who, &self.id).await);
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.restore_grain(who, &id).await
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -359,7 +518,12 @@ impl grain_control::Server for GrainControl {
         _: grain_control::DeleteParams,
         mut results: grain_control::DeleteResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 204, done(self.broker.delete_grain(&self.who, &self.id).await));
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            done(broker.delete_grain(who, &id).await)
+        })
+        .await;
+        answer(results.get().init_reply(), 204, outcome);
         Ok(())
     }
 
@@ -368,7 +532,12 @@ impl grain_control::Server for GrainControl {
         _: grain_control::RestartParams,
         mut results: grain_control::RestartResults,
     ) -> Result<(), Error> {
-        answer(results.get().init_reply(), 200, self.broker.restart_grain(&self.who, &self.id).await);
+        let id = self.id.clone();
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.restart_grain(who, &id).await
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }
 
@@ -379,7 +548,9 @@ impl grain_control::Server for GrainControl {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let stream: byte_stream::Client = params.get_stream()?;
-        let handle = self.broker.follow_log(&self.who, &self.id, params.get_backlog(), stream);
+        let handle = self
+            .broker
+            .follow_log(&self.who, &self.id, params.get_backlog(), stream);
         results.get().set_handle(new_client(Task(handle)));
         Ok(())
     }
@@ -389,7 +560,11 @@ impl grain_control::Server for GrainControl {
         params: grain_control::ConfigureParams,
         mut results: grain_control::ConfigureResults,
     ) -> Result<(), Error> {
-        let outcome = self.broker.change_grain(&self.who, &self.id, params.get()?.get_json()?.to_str()?).await;
+        let (id, json) = (self.id.clone(), params.get()?.get_json()?.to_string()?);
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.change_grain(who, &id, &json).await
+        })
+        .await;
         answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }

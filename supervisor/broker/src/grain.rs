@@ -14,6 +14,7 @@ use crate::described;
 use crate::layout::{make_private, sync_folder};
 use crate::problem::Problem;
 use crate::record::{App, Grain, app_key, grain_key};
+use crate::tree;
 
 /// Longest noun kept of an action, in characters.
 const NOUN_LIMIT: usize = 60;
@@ -40,7 +41,9 @@ impl Broker {
     /// The grain `id`, if it is this person's.
     pub(crate) fn own_grain(&self, who: &SignedIn, id: &GrainId) -> Result<Grain, Problem> {
         let grain: Option<Grain> = self.read(grain_key(id))?;
-        grain.filter(|grain| grain.owner == who.account).ok_or(Problem::NotFound)
+        grain
+            .filter(|grain| grain.owner == who.account)
+            .ok_or(Problem::NotFound)
     }
 
     /// Makes a grain; its app first runs when it is opened.
@@ -49,14 +52,18 @@ impl Broker {
         let _packaging = self.packaging.lock().await;
         let info = self.package_info(&request.package_id).await?;
         let app_id = info.app_id.to_string();
-        let app: App = self.read(&app_key(&who.account, &app_id))?.ok_or(Problem::NotFound)?;
+        let app: App = self
+            .read(&app_key(&who.account, &app_id))?
+            .ok_or(Problem::NotFound)?;
         if app.package_id != request.package_id {
             return Err(Problem::NotFound);
         }
         let action = described::action(&info, request.action)?;
         let noun: String = described::noun(&info, action).chars().take(NOUN_LIMIT).collect();
         let title = match request.title.as_deref() {
-            Some(text) => title(text).ok_or_else(|| Problem::BadRequest("a title cannot be empty".to_owned()))?,
+            Some(text) => {
+                title(text).ok_or_else(|| Problem::BadRequest("a title cannot be empty".to_owned()))?
+            }
             None => title(&capitalised(&noun)).unwrap_or_else(|| described::title(&info)),
         };
         let id = GrainId::new(|bytes| (self.outside.random)(bytes));
@@ -88,7 +95,7 @@ impl Broker {
             Err(error) => Err(io(error)),
         };
         if let Err(problem) = committed {
-            let _ = std::fs::remove_dir_all(&folder);
+            tree::remove_in_background(folder);
             return Err(problem);
         }
         self.tell_grain(&id);
@@ -96,7 +103,12 @@ impl Broker {
     }
 
     /// Changes what a grain is called and what its pages may do.
-    pub(crate) async fn change_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn change_grain(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: Change = parse(body)?;
         let old_policy = self.own_grain(who, id)?.relaxed_policy;
         let new_title = request.title.map(|text| title(&text));
@@ -110,7 +122,10 @@ impl Broker {
             grain.relaxed_policy = request.relaxed_policy.unwrap_or(grain.relaxed_policy);
         })
         .await?;
-        if request.relaxed_policy.is_some_and(|relaxed| relaxed != old_policy) {
+        if request
+            .relaxed_policy
+            .is_some_and(|relaxed| relaxed != old_policy)
+        {
             // Open pages hold the old policy: end them, the shell opens them anew.
             self.close_pages(|page| page.grain == *id).await;
         }
@@ -121,7 +136,8 @@ impl Broker {
     pub(crate) async fn trash_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
         self.own_grain(who, id)?;
         let now = self.outside.now();
-        self.update_grain(id, |grain| _ = grain.trashed.get_or_insert(now)).await?;
+        self.update_grain(id, |grain| _ = grain.trashed.get_or_insert(now))
+            .await?;
         self.close_pages(|page| page.grain == *id).await;
         self.stop_grain(id).await;
         self.tell_grain(id);
@@ -141,7 +157,9 @@ impl Broker {
         if grain.trashed.is_none() {
             return Err(Problem::NotInTrash);
         }
-        self.stop_grain(id).await;
+        let slot = self.slot(id);
+        let _turn = slot.turn.lock().await;
+        slot.stop().await;
         {
             let _changing = self.changing.lock().await;
             if self.own_grain(who, id)?.trashed.is_none() {
@@ -151,14 +169,20 @@ impl Broker {
             batch.delete::<Grain>(grain_key(id));
             self.commit(batch).await?;
         }
+        self.tell_grain(id);
         self.slots.borrow_mut().remove(id);
-        self.events.tell(&grain.owner, &json!({"type": "grain-deleted", "id": id}));
+        self.events
+            .tell(&grain.owner, &json!({"type": "grain-deleted", "id": id}));
         self.discard(&self.config.layout.grain(id), id.as_str());
         Ok(())
     }
 
     /// Stops a grain; its next use starts it anew. Open pages reconnect by themselves.
-    pub(crate) async fn restart_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+    pub(crate) async fn restart_grain(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+    ) -> Result<Value, Problem> {
         if self.own_grain(who, id)?.trashed.is_some() {
             return Err(Problem::InTrash);
         }
@@ -172,7 +196,11 @@ impl Broker {
     }
 
     /// Changes a grain's record: read, changed and durable before anyone else may change it.
-    pub(crate) async fn update_grain(&self, id: &GrainId, change: impl FnOnce(&mut Grain)) -> Result<(), Problem> {
+    pub(crate) async fn update_grain(
+        &self,
+        id: &GrainId,
+        change: impl FnOnce(&mut Grain),
+    ) -> Result<(), Problem> {
         let _changing = self.changing.lock().await;
         let mut grain: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
         change(&mut grain);
@@ -189,20 +217,18 @@ impl Broker {
     /// Removes a folder nothing in the store points to any more: out of the way at once, gone in the background.
     pub(crate) fn discard(&self, folder: &std::path::Path, name: &str) {
         let aside = self.config.layout.discarded(name);
-        if let Err(error) = std::fs::rename(folder, &aside) {
-            tracing::warn!("cannot set {} aside: {error}", folder.display());
-            return;
+        match std::fs::rename(folder, &aside) {
+            Ok(()) => tree::remove_in_background(aside),
+            Err(error) => tracing::warn!("cannot set {} aside: {error}", folder.display()),
         }
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = std::fs::remove_dir_all(&aside) {
-                tracing::warn!("cannot remove {}: {error}", aside.display());
-            }
-        });
     }
 }
 
 /// A noun as a title: "calendar" becomes "Calendar".
 fn capitalised(noun: &str) -> String {
     let mut characters = noun.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use percloud_core::id::{GrainId, UploadId};
 
+use crate::tree;
+
 /// The folders of one server.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -18,20 +20,45 @@ impl Layout {
     /// Describes a server that keeps what lasts in `data` and what does not in `runtime`.
     #[must_use]
     pub fn new(data: PathBuf, runtime: PathBuf) -> Self {
-        Self { data, runtime }
+        // A folder of our own below, for it is emptied: whoever names `/tmp` shall not lose it.
+        Self {
+            data,
+            runtime: runtime.join("doors"),
+        }
     }
 
-    /// Makes the folders that are missing, empties staging and the runtime folder.
+    /// Makes the folders that are missing. Changes nothing that another server on the same data could need.
     pub fn prepare(&self) -> io::Result<()> {
-        for folder in [&self.data, &self.packages(), &self.grains(), &self.data.join("keys")] {
+        for folder in [
+            &self.data,
+            &self.packages(),
+            &self.grains(),
+            &self.data.join("keys"),
+        ] {
             make_private(folder)?;
         }
-        // Whatever a crash left half-done is rubbish by definition: nothing in the store points here.
+        sync_folder(&self.data)
+    }
+
+    /// Empties staging and the folder of doors: whatever a crash left there is rubbish by definition, since nothing in
+    /// the store points to it. Only for who holds the store's lock.
+    pub fn sweep(&self) -> io::Result<()> {
         for folder in [self.staging(), self.runtime.clone()] {
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => make_private(&folder)?,
+            if let Err(error) = tree::remove(&folder) {
+                // Rubbish that stays must not keep the server from starting.
+                let aside = (0..).map(|number| folder.with_extension(format!("stuck-{number}")));
+                let aside = aside
+                    .into_iter()
+                    .find(|aside| !aside.exists())
+                    .expect("numbers do not end");
+                tracing::warn!(
+                    "cannot remove {}: {error}; it is now {}",
+                    folder.display(),
+                    aside.display()
+                );
+                fs::rename(&folder, &aside)?;
             }
+            make_private(&folder)?;
         }
         sync_folder(&self.data)
     }

@@ -20,6 +20,7 @@ mod package;
 mod problem;
 mod record;
 mod running;
+mod tree;
 mod upload;
 mod view;
 
@@ -27,9 +28,9 @@ mod view;
 mod tests;
 
 pub use broker::{Broker, Config, StartError};
+pub use layout::Layout;
 pub use log::tail as tail_of_log;
 pub use open::Opened;
-pub use layout::Layout;
 pub use outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackReport, UnpackStart};
 pub use problem::Problem;
 pub use running::RefusedSyscall;

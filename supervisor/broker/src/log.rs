@@ -28,8 +28,14 @@ impl Broker {
     ) -> AbortHandle {
         let (broker, who, id) = (self.clone(), who.clone(), id.clone());
         let task = tokio::task::spawn_local(async move {
-            if let Err(error) = broker.send_log(&who, &id, backlog.min(BACKLOG_LIMIT), &stream).await {
-                tracing::debug!(grain = %id, "a log reader is gone: {error}");
+            let sending = broker.send_log(&who, &id, backlog.min(BACKLOG_LIMIT), &stream);
+            tokio::select! {
+                sent = sending => {
+                    if let Err(error) = sent {
+                        tracing::debug!(grain = %id, "a log reader is gone: {error}");
+                    }
+                }
+                () = broker.signed_out(&who) => {}
             }
             let _ = stream.done_request().send().promise.await;
         });
@@ -69,7 +75,10 @@ impl Broker {
                 let folder = self.config.layout.grain(id);
                 let wanted = std::mem::take(&mut backlog);
                 let read = tokio::task::spawn_blocking(move || tail(&folder, wanted)).await;
-                let bytes = read.map_err(io::Error::other).and_then(|bytes| bytes).unwrap_or_default();
+                let bytes = read
+                    .map_err(io::Error::other)
+                    .and_then(|bytes| bytes)
+                    .unwrap_or_default();
                 for chunk in bytes.chunks(CHUNK) {
                     let mut request = stream.write_request();
                     request.get().set_data(chunk);

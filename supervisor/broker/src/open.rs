@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use percloud_core::host::SessionHost;
 use percloud_core::id::{AccountId, GrainId};
@@ -20,6 +21,8 @@ use crate::record::{Grain, grain_key};
 const HAND_OVER: u64 = 60;
 /// How long a page lives after it was last used, in seconds.
 const PAGE_LIFE: u64 = 24 * 60 * 60;
+/// How long a host may take to confirm that a session is broken.
+const END_DEADLINE: Duration = Duration::from_secs(1);
 /// Pages one account may have open at a time; the least recently used goes first.
 const PAGES: usize = 500;
 
@@ -35,6 +38,12 @@ pub(crate) struct PageSession {
     session_id: [u8; 16],
     tab_id: [u8; 16],
     expires: Timestamp,
+}
+
+impl PageSession {
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.expires
+    }
 }
 
 /// Where and how a page's session is to be had.
@@ -60,8 +69,14 @@ impl Broker {
     pub(crate) fn open(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
         let request: Open = parse(if body.trim().is_empty() { "{}" } else { body })?;
         let path = request.path.unwrap_or_else(|| "/".to_owned());
-        if !path.starts_with('/') || path.starts_with("//") || path.len() > 4096 || path.chars().any(char::is_control) {
-            return Err(Problem::BadRequest("the path must start with one slash".to_owned()));
+        if !path.starts_with('/')
+            || path.starts_with("//")
+            || path.len() > 4096
+            || path.chars().any(char::is_control)
+        {
+            return Err(Problem::BadRequest(
+                "the path must start with one slash".to_owned(),
+            ));
         }
         if self.own_grain(who, id)?.trashed.is_some() {
             return Err(Problem::InTrash);
@@ -82,7 +97,7 @@ impl Broker {
             tab_id: ids[1],
             expires: now.plus_seconds(HAND_OVER),
         };
-        self.make_room(&who.account, now);
+        self.make_room(&who.account);
         self.pages.borrow_mut().insert(host.clone(), page);
 
         // The person has clicked: start now, not when the browser has come back. Failure shows on the page.
@@ -114,7 +129,11 @@ impl Broker {
     }
 
     /// Wakes the grain behind a page and announces the edge at its door.
-    pub(crate) async fn page_session(self: &Rc<Self>, host: &str, cookie: &[u8]) -> Option<Result<Opened, Problem>> {
+    pub(crate) async fn page_session(
+        self: &Rc<Self>,
+        host: &str,
+        cookie: &[u8],
+    ) -> Option<Result<Opened, Problem>> {
         let host: SessionHost = host.parse().ok()?;
         let cookie = Secret::from_slice(cookie)?;
         let now = self.outside.now();
@@ -125,9 +144,25 @@ impl Broker {
                 return None;
             }
             page.expires = now.plus_seconds(PAGE_LIFE);
-            (page.grain.clone(), page.account.clone(), page.session_id, page.tab_id)
+            (
+                page.grain.clone(),
+                page.account.clone(),
+                page.session_id,
+                page.tab_id,
+            )
         };
-        Some(self.admit(&grain, &account, session_id, tab_id).await)
+        let admitted = self.admit(&grain, &account, session_id, tab_id).await;
+        // Closed while the grain woke up: nobody told its host, so we do.
+        if !self
+            .pages
+            .borrow()
+            .get(&host)
+            .is_some_and(|page| page.session_id == session_id)
+        {
+            self.end_sessions(vec![(grain, session_id)]).await;
+            return None;
+        }
+        Some(admitted)
     }
 
     async fn admit(
@@ -138,6 +173,9 @@ impl Broker {
         tab_id: [u8; 16],
     ) -> Result<Opened, Problem> {
         let record: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
+        if record.trashed.is_some() {
+            return Err(Problem::InTrash);
+        }
         let nonce = self.outside.secret();
         // A grain may fall asleep between waking and the knock; then it is woken once more.
         let mut attempts = 0;
@@ -145,17 +183,34 @@ impl Broker {
             let running = self.wake(id).await?;
             let mut request = running.host.admit_request();
             request.get().set_nonce(nonce.expose());
-            self.describe_visitor(request.get().init_session(), id, &record, account, session_id, tab_id)?;
+            self.describe_visitor(
+                request.get().init_session(),
+                id,
+                &record,
+                account,
+                session_id,
+                tab_id,
+            )?;
             match request.send().promise.await {
                 Ok(_) => break running,
                 Err(error) if attempts > 0 => {
                     tracing::warn!(grain = %id, "a grain host does not admit a session: {error}");
-                    return Err(Problem::GrainFailed("the app stopped while it was being opened".to_owned()));
+                    return Err(Problem::GrainFailed(
+                        "the app stopped while it was being opened".to_owned(),
+                    ));
                 }
-                Err(_) => attempts += 1,
+                Err(_) => {
+                    // A host that admits nobody is on its way out.
+                    attempts += 1;
+                    self.stop_grain(id).await;
+                }
             }
         };
-        Ok(Opened { door: running.door.clone(), nonce, relaxed_policy: record.relaxed_policy })
+        Ok(Opened {
+            door: running.door.clone(),
+            nonce,
+            relaxed_policy: record.relaxed_policy,
+        })
     }
 
     fn describe_visitor(
@@ -180,7 +235,7 @@ impl Broker {
     }
 
     /// Ends pages and every capability made through them.
-    pub(crate) async fn close_pages(&self, which: impl Fn(&PageSession) -> bool) {
+    pub(crate) async fn close_pages(self: &Rc<Self>, which: impl Fn(&PageSession) -> bool) {
         let mut closed = Vec::new();
         self.pages.borrow_mut().retain(|_, page| {
             let close = which(page);
@@ -189,28 +244,41 @@ impl Broker {
             }
             !close
         });
-        for (grain, session_id) in closed {
+        self.end_sessions(closed).await;
+    }
+
+    /// Has hosts break what was made through these sessions, all at once. A host that does not confirm in time is ended:
+    /// revocation does not wait for anybody's good will.
+    async fn end_sessions(self: &Rc<Self>, sessions: Vec<(GrainId, [u8; 16])>) {
+        let endings = sessions.into_iter().map(async |(grain, session_id)| {
             let running = self.slots.borrow().get(&grain).and_then(|slot| slot.running());
-            if let Some(running) = running {
-                let mut request = running.host.end_session_request();
-                request.get().set_session_id(&session_id);
-                let _ = request.send().promise.await;
+            let Some(running) = running else { return };
+            let mut request = running.host.end_session_request();
+            request.get().set_session_id(&session_id);
+            let confirmed = tokio::time::timeout(END_DEADLINE, request.send().promise).await;
+            if !matches!(confirmed, Ok(Ok(_))) {
+                self.stop_grain(&grain).await;
+                self.tell_grain(&grain);
             }
-        }
+        });
+        futures::future::join_all(endings).await;
     }
 
-    /// Forgets pages nobody used for long.
-    pub(crate) fn forget_expired_pages(&self, now: Timestamp) {
-        self.pages.borrow_mut().retain(|_, page| now < page.expires);
-    }
-
-    fn make_room(&self, account: &AccountId, now: Timestamp) {
-        self.forget_expired_pages(now);
-        let mut pages = self.pages.borrow_mut();
-        let own = pages.iter().filter(|(_, page)| page.account == *account);
-        if own.clone().count() >= PAGES {
-            let oldest = own.min_by_key(|(_, page)| page.expires).map(|(host, _)| host.clone());
-            oldest.map(|host| pages.remove(&host));
+    /// Closes the page used least recently when somebody has too many.
+    fn make_room(self: &Rc<Self>, account: &AccountId) {
+        let oldest = {
+            let pages = self.pages.borrow();
+            let own = pages.iter().filter(|(_, page)| page.account == *account);
+            let full = own.clone().count() >= PAGES;
+            own.min_by_key(|(_, page)| page.expires)
+                .filter(|_| full)
+                .map(|(_, page)| page.session_id)
+        };
+        if let Some(session_id) = oldest {
+            let broker = self.clone();
+            tokio::task::spawn_local(async move {
+                broker.close_pages(|page| page.session_id == session_id).await
+            });
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Packages: staged by an upload, installed by a decision, immutable from then on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use percloud_core::grain::TITLE_LIMIT;
 use percloud_core::id::AccountId;
 use percloud_core::time::Timestamp;
-use percloud_core::grain::TITLE_LIMIT;
 use percloud_spk::install::{ICONS, IconKind, PackageInfo};
 use percloud_store::Batch;
 use serde_json::{Value, json};
@@ -17,7 +18,8 @@ use crate::broker::Broker;
 use crate::described;
 use crate::layout::sync_folder;
 use crate::problem::Problem;
-use crate::record::{App, Grain, Package, account_prefix, app_key};
+use crate::record::{App, Grain, Package, app_key};
+use crate::tree;
 
 /// How long an upload waits for a decision, in seconds.
 const STAGED_LIFE: u64 = 60 * 60;
@@ -41,13 +43,18 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn new(folder: PathBuf, info: PackageInfo, who: &SignedIn, now: Timestamp) -> Self {
         let expires = now.plus_seconds(STAGED_LIFE);
-        Self { folder, info: Rc::new(info), account: who.account.clone(), expires }
+        Self {
+            folder,
+            info: Rc::new(info),
+            account: who.account.clone(),
+            expires,
+        }
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        tree::remove_in_background(self.folder.clone());
     }
 }
 
@@ -58,9 +65,13 @@ impl Broker {
         let now = self.outside.now();
         self.forget_expired_uploads(now);
         let mut staged = self.staged.borrow_mut();
-        let own = staged.iter().filter(|(_, waiting)| waiting.account == who.account);
+        let own = staged
+            .iter()
+            .filter(|(_, waiting)| waiting.account == who.account);
         if own.clone().count() >= STAGED_LIMIT {
-            let oldest = own.min_by_key(|(_, waiting)| waiting.expires).map(|(id, _)| id.clone());
+            let oldest = own
+                .min_by_key(|(_, waiting)| waiting.expires)
+                .map(|(id, _)| id.clone());
             oldest.map(|id| staged.remove(&id));
         }
         let info = upload.info.clone();
@@ -71,7 +82,9 @@ impl Broker {
 
     /// Forgets uploads nobody decided on.
     pub(crate) fn forget_expired_uploads(&self, now: Timestamp) {
-        self.staged.borrow_mut().retain(|_, waiting| now < waiting.expires);
+        self.staged
+            .borrow_mut()
+            .retain(|_, waiting| now < waiting.expires);
     }
 
     fn staged_info(&self, who: &SignedIn, id: &str) -> Option<Rc<PackageInfo>> {
@@ -111,8 +124,15 @@ impl Broker {
         }
         let info = self.package_info(id).await?;
         let has_app = self.app_of(who, &info)?.is_some_and(|app| app.package_id == id);
-        let has_grain = || self.grains_of(who).map(|grains| grains.iter().any(|(_, grain)| grain.package_id == id));
-        if has_app || has_grain()? { Ok(info) } else { Err(Problem::NotFound) }
+        let has_grain = || {
+            self.grains_of(who)
+                .map(|grains| grains.iter().any(|(_, grain)| grain.package_id == id))
+        };
+        if has_app || has_grain()? {
+            Ok(info)
+        } else {
+            Err(Problem::NotFound)
+        }
     }
 
     pub(crate) fn app_of(&self, who: &SignedIn, info: &PackageInfo) -> Result<Option<App>, Problem> {
@@ -123,19 +143,39 @@ impl Broker {
     /// with an older version of the app continue with this one.
     pub(crate) async fn install(self: &Rc<Self>, who: &SignedIn, id: &str) -> Result<Value, Problem> {
         let _packaging = self.packaging.lock().await;
-        let Some(info) = self.staged_info(who, id) else {
-            // Installing what is installed already is not an error.
+        if self.staged_info(who, id).is_none() {
+            // Installing what is installed already is not an error; it finishes what an earlier try may have left.
             let info = self.own_package(who, id).await?;
+            if self.app_of(who, &info)?.is_some_and(|app| app.package_id == id) {
+                self.upgrade_grains(who, &info).await?;
+            }
             return self.app_view(who, &info);
-        };
+        }
+        // Out of the waiting room, so that nothing that empties it touches these files now.
+        let staged = self.staged.borrow_mut().remove(id).ok_or(Problem::NotFound)?;
+        let outcome = self.install_staged(who, id, &staged).await;
+        if outcome.is_err() && staged.folder.join("unpacked").exists() {
+            self.staged.borrow_mut().insert(id.to_owned(), staged);
+        }
+        outcome
+    }
+
+    async fn install_staged(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &str,
+        staged: &Staged,
+    ) -> Result<Value, Problem> {
+        let info = staged.info.clone();
         let known: Option<Package> = self.read(id.as_bytes())?;
         if known.is_none() {
-            let folder = self.staged.borrow().get(id).map(|waiting| waiting.folder.join("unpacked"));
-            let folder = folder.ok_or(Problem::NotFound)?;
+            let folder = staged.folder.join("unpacked");
             let (packages, to) = (self.config.layout.packages(), self.config.layout.package(id));
             let description = serde_json::to_vec(&*info)
                 .map_err(|error| Problem::internal("describe a package", &error))?;
-            let moved = tokio::task::spawn_blocking(move || make_permanent(&folder, &description, &to, &packages)).await;
+            let moved =
+                tokio::task::spawn_blocking(move || make_permanent(&folder, &description, &to, &packages))
+                    .await;
             moved
                 .map_err(io::Error::other)
                 .and_then(|moved| moved)
@@ -148,24 +188,67 @@ impl Broker {
             app_id: app_id.clone(),
             app_version: info.manifest.app_version,
             title: described::title(&info).chars().take(TITLE_LIMIT).collect(),
-            marketing_version: described::text(Some(&info.manifest.app_marketing_version)).chars().take(TITLE_LIMIT).collect(),
+            marketing_version: described::text(Some(&info.manifest.app_marketing_version))
+                .chars()
+                .take(TITLE_LIMIT)
+                .collect(),
             icon: described::icon_url(&info, IconKind::Grain),
             installed: now,
         };
         batch.put(id.as_bytes(), &package);
-        batch.put(&app_key(&who.account, &app_id), &App { package_id: id.to_owned(), installed: now });
+        batch.put(
+            &app_key(&who.account, &app_id),
+            &App {
+                package_id: id.to_owned(),
+                installed: now,
+            },
+        );
         self.commit(batch).await?;
-        self.staged.borrow_mut().remove(id);
+        self.upgrade_grains(who, &info).await?;
+        let view = self.app_view(who, &info)?;
+        self.events
+            .tell(&who.account, &json!({"type": "app", "app": view}));
+        Ok(view)
+    }
+
+    /// Has the grains of an app go on with the package `info`, where that is not older than what they have; then lets go
+    /// of packages nothing needs any more.
+    async fn upgrade_grains(self: &Rc<Self>, who: &SignedIn, info: &PackageInfo) -> Result<(), Problem> {
+        let (id, app_id) = (info.package_id.to_string(), info.app_id.to_string());
+        let mut left = BTreeSet::new();
         for (grain_id, grain) in self.grains_of(who)? {
-            if grain.app_id == app_id && grain.package_id != id && self.may_continue(&grain, &info).await {
-                // Stopped first: nothing of the old version runs once the record says otherwise.
-                self.stop_grain(&grain_id).await;
-                self.update_grain(&grain_id, |grain| grain.package_id = id.to_owned()).await?;
+            if grain.app_id == app_id && grain.package_id != id && self.may_continue(&grain, info).await {
+                // Stopped, and kept from starting: nothing of the old version runs once the record says otherwise.
+                let slot = self.slot(&grain_id);
+                let _turn = slot.turn.lock().await;
+                slot.stop().await;
+                self.update_grain(&grain_id, |grain| grain.package_id.clone_from(&id))
+                    .await?;
+                left.insert(grain.package_id);
             }
         }
-        let view = self.app_view(who, &info)?;
-        self.events.tell(&who.account, &json!({"type": "app", "app": view}));
-        Ok(view)
+        for old in left {
+            self.let_go_of_package(&old).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a package that no app and no grain names.
+    async fn let_go_of_package(&self, id: &str) -> Result<(), Problem> {
+        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
+        let apps = self.store.scan::<App>(b"").map_err(error)?;
+        let grains = self.store.scan::<Grain>(b"").map_err(error)?;
+        if apps.iter().any(|(_, app)| app.package_id == id)
+            || grains.iter().any(|(_, grain)| grain.package_id == id)
+        {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.delete::<Package>(id.as_bytes());
+        self.commit(batch).await?;
+        self.infos.borrow_mut().remove(id);
+        self.discard(&self.config.layout.package(id), id);
+        Ok(())
     }
 
     /// A grain goes on with a package at least as new as the one it has.
@@ -183,55 +266,69 @@ impl Broker {
         let _packaging = self.packaging.lock().await;
         let info = self.own_package(who, id).await?;
         let app_id = info.app_id.to_string();
-        if self.grains_of(who)?.iter().any(|(_, grain)| grain.app_id == app_id) {
+        if self
+            .grains_of(who)?
+            .iter()
+            .any(|(_, grain)| grain.app_id == app_id)
+        {
             return Err(Problem::InUse);
         }
         let mut batch = Batch::new();
         batch.delete::<App>(&app_key(&who.account, &app_id));
-        let needed = self.is_needed_by_others(who, id)?;
-        if !needed {
-            batch.delete::<Package>(id.as_bytes());
-        }
         self.commit(batch).await?;
-        self.events.tell(&who.account, &json!({"type": "app-removed", "appId": app_id}));
-        if !needed {
-            self.infos.borrow_mut().remove(id);
-            self.discard(&self.config.layout.package(id), id);
-        }
-        Ok(())
-    }
-
-    fn is_needed_by_others(&self, who: &SignedIn, id: &str) -> Result<bool, Problem> {
-        let own = account_prefix(&who.account);
-        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
-        let apps = self.store.scan::<App>(b"").map_err(error)?;
-        let grains = self.store.scan::<Grain>(b"").map_err(error)?;
-        Ok(apps.iter().any(|(key, app)| app.package_id == id && !key.starts_with(&own))
-            || grains.iter().any(|(_, grain)| grain.package_id == id))
+        self.events
+            .tell(&who.account, &json!({"type": "app-removed", "appId": app_id}));
+        self.let_go_of_package(id).await
     }
 
     /// A picture of a package, as (media type, bytes).
-    pub(crate) async fn icon(&self, who: &SignedIn, id: &str, name: &str) -> Result<(String, Vec<u8>), Problem> {
+    pub(crate) async fn icon(
+        &self,
+        who: &SignedIn,
+        id: &str,
+        name: &str,
+    ) -> Result<(&'static str, Vec<u8>), Problem> {
         let info = self.own_package(who, id).await?;
-        let icon = info.icons.iter().find(|icon| icon.kind.name() == name).ok_or(Problem::NotFound)?;
-        let staged = self.staged.borrow().get(id).map(|waiting| waiting.folder.join("unpacked"));
-        let path = staged.unwrap_or_else(|| self.config.layout.package(id)).join(ICONS).join(&icon.file);
+        let icon = info
+            .icons
+            .iter()
+            .find(|icon| icon.kind.name() == name)
+            .ok_or(Problem::NotFound)?;
+        let staged = self
+            .staged
+            .borrow()
+            .get(id)
+            .map(|waiting| waiting.folder.join("unpacked"));
+        // The worker that named the file read hostile bytes: only names we would have given count.
+        let extension = if icon.media_type == "image/png" {
+            "png"
+        } else {
+            "svg"
+        };
+        let file = format!("{}.{extension}", icon.kind.name());
+        let path = staged
+            .unwrap_or_else(|| self.config.layout.package(id))
+            .join(ICONS)
+            .join(file);
         let read = tokio::task::spawn_blocking(move || read_bounded(&path, ICON_LIMIT)).await;
         let bytes = read.ok().and_then(Result::ok).ok_or(Problem::NotFound)?;
-        Ok((icon.media_type.clone(), bytes))
+        let media_type = if extension == "png" {
+            "image/png"
+        } else {
+            "image/svg+xml"
+        };
+        Ok((media_type, bytes))
     }
 }
 
 fn make_permanent(folder: &Path, description: &[u8], to: &Path, packages: &Path) -> io::Result<()> {
-    let mut file = fs::File::create(folder.join("info.json"))?;
+    let mut file = fs::File::create_new(folder.join("info.json"))?;
     file.write_all(description)?;
     file.sync_all()?;
     sync_folder(folder)?;
     // A folder without a record is what an earlier crash left; it is rubbish, however complete.
-    match fs::remove_dir_all(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::rename(folder, to)?,
-    }
+    tree::remove(to)?;
+    fs::rename(folder, to)?;
     sync_folder(packages)
 }
 
@@ -239,7 +336,10 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read;
     let file = fs::File::open(path)?;
     if file.metadata()?.len() > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than it may be"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than it may be",
+        ));
     }
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;

@@ -137,8 +137,14 @@ impl Problem {
 /// Messages are written in lower case without a stop; people get a sentence.
 fn sentence(message: &str) -> String {
     let mut characters = message.chars();
-    let Some(first) = characters.next() else { return String::new() };
-    let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+    let Some(first) = characters.next() else {
+        return String::new();
+    };
+    let stop = if message.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
     format!("{}{}{stop}", first.to_uppercase(), characters.as_str())
 }
 
@@ -146,7 +152,10 @@ fn is_disk_full(cause: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(cause);
     while let Some(error) = next {
         let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+        if matches!(
+            kind,
+            Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        ) {
             return true;
         }
         next = error.source();

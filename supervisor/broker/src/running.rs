@@ -7,18 +7,20 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::twoparty::VatNetwork;
-use capnp_rpc::RpcSystem;
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
+use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::broker::Broker;
 use crate::described;
+use crate::front::finished;
 use crate::outside::GrainStart;
 use crate::problem::Problem;
 use crate::record::{Grain, grain_key};
@@ -33,6 +35,15 @@ pub(crate) struct Running {
     pub host: grain_host::Client,
     pub door: PathBuf,
     process: AsyncFd<OwnedFd>,
+    connection: RefCell<Option<AbortHandle>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.abort();
+        }
+    }
 }
 
 /// One grain's place among the running ones; stays for as long as the server runs.
@@ -44,11 +55,32 @@ pub(crate) struct Slot {
     /// Marked whenever the grain starts or ends.
     pub changed: tokio::sync::watch::Sender<()>,
     running: RefCell<Option<Rc<Running>>>,
+    /// A host whose connection broke and whose process may not be gone yet.
+    ending: RefCell<Option<Rc<Running>>>,
     /// Held while the grain starts or stops, so that it happens once however many ask.
-    turn: tokio::sync::Mutex<()>,
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Slot {
+    /// Stops what runs here; the caller holds the turn.
+    pub(crate) async fn stop(&self) {
+        let running = self.running.borrow_mut().take();
+        if let Some(running) = running {
+            running.end().await;
+        }
+        self.wait_for_the_last_one().await;
+        self.state.set(State::Asleep);
+        self.problem.take();
+    }
+
+    /// Two apps must never share one storage: the next starts when the last is gone.
+    async fn wait_for_the_last_one(&self) {
+        let ending = self.ending.borrow_mut().take();
+        if let Some(ending) = ending {
+            ending.end().await;
+        }
+    }
+
     pub(crate) fn running(&self) -> Option<Rc<Running>> {
         self.running.borrow().clone()
     }
@@ -65,6 +97,12 @@ impl Broker {
         if let Some(running) = slot.running() {
             return Ok(running);
         }
+        // To its end, whoever is still there to hear of it: half a start would be a process nobody knows.
+        let (broker, id) = (self.clone(), id.clone());
+        finished(async move { broker.wake_in_turn(&id, &slot).await }).await
+    }
+
+    async fn wake_in_turn(self: &Rc<Self>, id: &GrainId, slot: &Rc<Slot>) -> Result<Rc<Running>, Problem> {
         let _turn = slot.turn.lock().await;
         if let Some(running) = slot.running() {
             return Ok(running);
@@ -72,12 +110,14 @@ impl Broker {
         slot.state.set(State::Starting);
         slot.problem.take();
         self.tell_grain(id);
-        let started = self.start_grain(id, &slot).await;
+        let started = self.start_grain(id, slot).await;
         match &started {
             Ok(_) => slot.state.set(State::Running),
             Err(problem) => {
                 slot.state.set(State::Failed);
-                slot.problem.borrow_mut().get_or_insert_with(|| problem.to_string());
+                slot.problem
+                    .borrow_mut()
+                    .get_or_insert_with(|| problem.to_string());
             }
         }
         self.tell_grain(id);
@@ -85,6 +125,7 @@ impl Broker {
     }
 
     async fn start_grain(self: &Rc<Self>, id: &GrainId, slot: &Rc<Slot>) -> Result<Rc<Running>, Problem> {
+        slot.wait_for_the_last_one().await;
         let grain: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
         if grain.trashed.is_some() {
             return Err(Problem::InTrash);
@@ -99,7 +140,11 @@ impl Broker {
             package: self.config.layout.package(&grain.package_id).join("tree"),
             grain: self.config.layout.grain(id),
             argv: command.argv.clone(),
-            environ: command.environ.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect(),
+            environ: command
+                .environ
+                .iter()
+                .map(|variable| (variable.key.clone(), variable.value.clone()))
+                .collect(),
             loopback: info.manifest.uses_bridge,
             record_refused: self.config.record_refused,
             broker: theirs,
@@ -110,16 +155,31 @@ impl Broker {
             Problem::GrainFailed(error.0)
         })?;
 
-        let keeper = Rc::new(Keeper { broker: Rc::downgrade(self), grain: id.clone(), slot: slot.clone(), end: RefCell::default() });
+        let keeper = Rc::new(Keeper {
+            broker: Rc::downgrade(self),
+            grain: id.clone(),
+            slot: slot.clone(),
+            end: RefCell::default(),
+        });
         ours.set_nonblocking(true).map_err(io)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(ours).map_err(io)?.into_split();
-        let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Server, Default::default());
+        let network = VatNetwork::new(
+            reader.compat(),
+            writer.compat_write(),
+            Side::Server,
+            Default::default(),
+        );
         let bootstrap: host_keeper::Client = capnp_rpc::new_client_from_rc(keeper.clone());
         let mut system = RpcSystem::new(Box::new(network), Some(bootstrap.client));
         let host: grain_host::Client = system.bootstrap(Side::Client);
-        let running = Rc::new(Running { host: host.clone(), door, process: watch(process.pidfd).map_err(io)? });
+        let running = Rc::new(Running {
+            host: host.clone(),
+            door,
+            process: watch(process.pidfd).map_err(io)?,
+            connection: RefCell::default(),
+        });
         let (ended, ended_early) = tokio::sync::oneshot::channel();
-        tokio::task::spawn_local({
+        let connection = tokio::task::spawn_local({
             let (keeper, running) = (keeper.clone(), Rc::downgrade(&running));
             async move {
                 let outcome = system.await;
@@ -127,6 +187,8 @@ impl Broker {
                 keeper.ended(&running, outcome.err());
             }
         });
+
+        *running.connection.borrow_mut() = Some(connection.abort_handle());
 
         let first_answer = host.keep_alive_request().send().promise;
         let answered = tokio::select! {
@@ -136,13 +198,17 @@ impl Broker {
         if !answered {
             running.end().await;
             let reason = keeper.end.borrow().as_ref().map(|end| end.reason.clone());
-            let reason = reason.unwrap_or_else(|| "the app could not be started; its log says more".to_owned());
+            let reason =
+                reason.unwrap_or_else(|| "the app could not be started; its log says more".to_owned());
             return Err(Problem::GrainFailed(reason));
         }
-        *slot.running.borrow_mut() = Some(running.clone());
-        if !grain.begun {
-            self.update_grain(id, |grain| grain.begun = true).await?;
+        if !grain.begun
+            && let Err(problem) = self.update_grain(id, |grain| grain.begun = true).await
+        {
+            running.end().await;
+            return Err(problem);
         }
+        *slot.running.borrow_mut() = Some(running.clone());
         Ok(running)
     }
 
@@ -150,12 +216,7 @@ impl Broker {
     pub(crate) async fn stop_grain(self: &Rc<Self>, id: &GrainId) {
         let slot = self.slot(id);
         let _turn = slot.turn.lock().await;
-        let running = slot.running.borrow_mut().take();
-        if let Some(running) = running {
-            running.end().await;
-        }
-        slot.state.set(State::Asleep);
-        slot.problem.take();
+        slot.stop().await;
     }
 
     pub(crate) async fn stop_all_grains(&self) {
@@ -177,7 +238,6 @@ impl Running {
             let _ = rustix::process::pidfd_send_signal(self.process.get_ref(), rustix::process::Signal::KILL);
             self.gone().await;
         }
-        let _ = std::fs::remove_file(&self.door);
     }
 
     /// Returns once the process is gone: its descriptor turns readable then.
@@ -187,7 +247,10 @@ impl Running {
 }
 
 /// Watches a process by its descriptor, which this owns: nobody else can close it meanwhile.
-#[allow(deprecated, reason = "the replacement is for types that may not own their descriptor; OwnedFd does")]
+#[allow(
+    deprecated,
+    reason = "the replacement is for types that may not own their descriptor; OwnedFd does"
+)]
 fn watch(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(pidfd)
 }
@@ -209,7 +272,12 @@ struct Keeper {
 impl Keeper {
     /// Notes the end of a connection; the grain sleeps from now on.
     fn ended(&self, running: &Weak<Running>, error: Option<capnp::Error>) {
-        let current = self.slot.running.borrow().as_ref().is_some_and(|now| Rc::as_ptr(now) == running.as_ptr());
+        let current = self
+            .slot
+            .running
+            .borrow()
+            .as_ref()
+            .is_some_and(|now| Rc::as_ptr(now) == running.as_ptr());
         if let Some(error) = error {
             tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
         }
@@ -217,13 +285,18 @@ impl Keeper {
         if !current {
             return;
         }
-        let Some(running) = self.slot.running.borrow_mut().take() else { return };
-        // Whatever is left of the host must not outlive its connection.
+        let Some(running) = self.slot.running.borrow_mut().take() else {
+            return;
+        };
+        // Whatever is left of the host must not outlive its connection, nor meet its successor.
+        *self.slot.ending.borrow_mut() = Some(running.clone());
         tokio::task::spawn_local(async move { running.end().await });
         let end = self.end.take();
         let failed = end.as_ref().is_none_or(|end| !end.asked);
         let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
-        self.slot.state.set(if failed { State::Failed } else { State::Asleep });
+        self.slot
+            .state
+            .set(if failed { State::Failed } else { State::Asleep });
         *self.slot.problem.borrow_mut() = failed.then_some(reason);
         if let Some(broker) = self.broker.upgrade() {
             broker.tell_grain(&self.grain);
@@ -252,7 +325,10 @@ impl host_keeper::Server for Keeper {
     ) -> Result<(), capnp::Error> {
         let params = params.get()?;
         let reason: String = params.get_reason()?.to_str()?.chars().take(500).collect();
-        *self.end.borrow_mut() = Some(End { reason, asked: params.get_asked() });
+        *self.end.borrow_mut() = Some(End {
+            reason,
+            asked: params.get_asked(),
+        });
         Ok(())
     }
 }
@@ -265,7 +341,10 @@ impl Broker {
         }
         if let Ok(Some(grain)) = self.read::<Grain>(grain_key(id)) {
             let owner = grain.owner.clone();
-            self.events.tell(&owner, &json!({"type": "grain", "grain": self.grain_view(id, &grain)}));
+            self.events.tell(
+                &owner,
+                &json!({"type": "grain", "grain": self.grain_view(id, &grain)}),
+            );
         }
     }
 
@@ -293,15 +372,23 @@ pub struct RefusedSyscall {
 impl Broker {
     /// What a running grain's app asked the kernel for in vain; empty unless that was recorded.
     pub async fn refused_syscalls(&self, id: &GrainId) -> Vec<RefusedSyscall> {
-        let Some(running) = self.slot(id).running() else { return Vec::new() };
-        let Ok(response) = running.host.refused_syscalls_request().send().promise.await else { return Vec::new() };
+        let Some(running) = self.slot(id).running() else {
+            return Vec::new();
+        };
+        let Ok(response) = running.host.refused_syscalls_request().send().promise.await else {
+            return Vec::new();
+        };
         let read = || -> Result<Vec<RefusedSyscall>, capnp::Error> {
             let calls = response.get()?.get_calls()?;
             calls
                 .iter()
                 .map(|call| {
                     let name = call.get_name()?.to_str()?.to_owned();
-                    Ok(RefusedSyscall { number: call.get_number(), name, count: call.get_count() })
+                    Ok(RefusedSyscall {
+                        number: call.get_number(),
+                        name,
+                        count: call.get_count(),
+                    })
                 })
                 .collect()
         };

@@ -71,7 +71,12 @@ impl World {
             warnings: Vec::new(),
         };
         let (broker, secret) = Broker::start(config, outside).unwrap();
-        Self { broker, stage, secret, folder }
+        Self {
+            broker,
+            stage,
+            secret,
+            folder,
+        }
     }
 
     /// Lets the whole server go and starts it again on the same folder.
@@ -88,7 +93,8 @@ impl World {
 
     async fn owner(&self) -> SignedIn {
         let secret = self.secret.as_ref().unwrap().expose_hex();
-        let body = json!({"secret": secret, "name": "Anna", "handle": "anna", "password": PASSWORD}).to_string();
+        let body =
+            json!({"secret": secret, "name": "Anna", "handle": "anna", "password": PASSWORD}).to_string();
         let (me, cookie) = self.broker.set_up(&body, "127.0.0.1").await.unwrap();
         assert_eq!(me, json!({"name": "Anna", "handle": "anna"}));
         self.broker.resume(cookie.expose()).unwrap()
@@ -109,7 +115,13 @@ impl World {
             installed: Timestamp(0),
         };
         batch.put(PACKAGE.as_bytes(), &package);
-        batch.put(&app_key(&who.account, APP), &App { package_id: PACKAGE.into(), installed: Timestamp(0) });
+        batch.put(
+            &app_key(&who.account, APP),
+            &App {
+                package_id: PACKAGE.into(),
+                installed: Timestamp(0),
+            },
+        );
         self.broker.commit(batch).await.unwrap();
     }
 
@@ -124,7 +136,8 @@ const PACKAGE: &str = "b5bb9d8014a0f9b1d61e21e796d78dcc";
 const APP: &str = "6r8gt8ct5e774489grqvzz7dc4fzntpxjrusdwcy329ppnkt3kuh";
 
 fn info() -> serde_json::Value {
-    let command = |word: &str| json!({"argv": ["/app", word], "environ": [{"key": "SANDSTORM", "value": "1"}]});
+    let command =
+        |word: &str| json!({"argv": ["/app", word], "environ": [{"key": "SANDSTORM", "value": "1"}]});
     json!({
         "packageId": PACKAGE, "appId": APP, "signer": APP, "size": 1, "unpackedSize": 2, "files": 1, "icons": [],
         "manifest": {
@@ -154,17 +167,32 @@ impl Launcher for Played {
             stage.starts.borrow_mut().push(start.argv);
             #[allow(clippy::disallowed_methods, reason = "a test plays the launcher")]
             let child = Sleeper(
-                std::process::Command::new("sleep").arg("1000").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(),
+                std::process::Command::new("sleep")
+                    .arg("1000")
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap(),
             );
             let pid = rustix::process::Pid::from_child(&child.0);
             let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
             let (ended, end) = tokio::sync::oneshot::channel();
-            play(start.broker, Host { stage, ended: RefCell::new(Some(ended)), door: RefCell::new(Some(start.door)) });
+            play(
+                start.broker,
+                Host {
+                    stage,
+                    ended: RefCell::new(Some(ended)),
+                    door: RefCell::new(Some(start.door)),
+                },
+            );
             tokio::task::spawn_local(async move {
                 let _child = child;
                 let _ = end.await;
             });
-            Ok(HostProcess { pid: pid.as_raw_nonzero().get().unsigned_abs(), pidfd })
+            Ok(HostProcess {
+                pid: pid.as_raw_nonzero().get().unsigned_abs(),
+                pidfd,
+            })
         }
         .boxed_local()
     }
@@ -187,7 +215,12 @@ impl Drop for Sleeper {
 fn play(socket: UnixStream, host: Host) {
     socket.set_nonblocking(true).unwrap();
     let (reader, writer) = tokio::net::UnixStream::from_std(socket).unwrap().into_split();
-    let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Client, Default::default());
+    let network = VatNetwork::new(
+        reader.compat(),
+        writer.compat_write(),
+        Side::Client,
+        Default::default(),
+    );
     let host = Rc::new(host);
     let client: grain_host::Client = capnp_rpc::new_client_from_rc(host.clone());
     let mut system = RpcSystem::new(Box::new(network), Some(client.client));
@@ -226,8 +259,15 @@ impl Host {
 }
 
 impl grain_host::Server for Host {
-    async fn admit(self: Rc<Self>, params: grain_host::AdmitParams, _: grain_host::AdmitResults) -> Result<(), capnp::Error> {
-        self.stage.admitted.borrow_mut().push(params.get()?.get_nonce()?.to_vec());
+    async fn admit(
+        self: Rc<Self>,
+        params: grain_host::AdmitParams,
+        _: grain_host::AdmitResults,
+    ) -> Result<(), capnp::Error> {
+        self.stage
+            .admitted
+            .borrow_mut()
+            .push(params.get()?.get_nonce()?.to_vec());
         Ok(())
     }
 
@@ -263,6 +303,9 @@ impl grain_host::Server for Host {
 
 /// Runs a test on one thread with a place for local tasks.
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }

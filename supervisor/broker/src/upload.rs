@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use crate::layout::make_private;
 use crate::outside::{UnpackReport, UnpackStart};
 use crate::package::Staged;
 use crate::problem::Problem;
+use crate::tree;
 
 /// Largest package file, compressed, in bytes. The format itself ends at 1 GiB uncompressed (sheet 1.1).
 const SIZE_LIMIT: u64 = 1_200_000_000;
@@ -69,8 +71,11 @@ impl Upload {
             return Err(Problem::TooLarge);
         }
         let mut file = self.file.borrow_mut();
-        let file = file.as_mut().ok_or_else(|| Problem::BadRequest("the upload has ended".to_owned()))?;
-        file.write_all(data).map_err(|error| Problem::internal("write an upload", &error))?;
+        let file = file
+            .as_mut()
+            .ok_or_else(|| Problem::BadRequest("the upload has ended".to_owned()))?;
+        file.write_all(data)
+            .map_err(|error| Problem::internal("write an upload", &error))?;
         self.received.set(received);
         if received >= self.told.get() + TELL_EVERY {
             self.told.set(received);
@@ -94,15 +99,22 @@ impl Upload {
 
     async fn check(&self) -> Result<Value, Problem> {
         if self.size.is_some_and(|size| size != self.received.get()) {
-            return Err(Problem::BadRequest("the upload ended before the whole file had arrived".to_owned()));
+            return Err(Problem::BadRequest(
+                "the upload ended before the whole file had arrived".to_owned(),
+            ));
         }
         let into = self.folder.join("unpacked");
         let io = |error: std::io::Error| Problem::internal("unpack an upload", &error);
         make_private(&into).map_err(io)?;
         let (report, theirs) = std::os::unix::net::UnixStream::pair().map_err(io)?;
-        let start = UnpackStart { spk: self.folder.join("package.spk"), into: into.clone(), report: theirs.into() };
+        let start = UnpackStart {
+            spk: self.folder.join("package.spk"),
+            into: into.clone(),
+            report: theirs.into(),
+        };
         let worker = self.broker.outside.launcher.start_unpack(start).await;
-        let _worker = worker.map_err(|error| Problem::internal("start the worker that unpacks", &error))?;
+        let worker = worker.map_err(|error| Problem::internal("start the worker that unpacks", &error))?;
+        let _worker = Worker(worker.pidfd);
         report.set_nonblocking(true).map_err(io)?;
         let report = tokio::net::UnixStream::from_std(report).map_err(io)?;
         let info = self.follow(report).await?;
@@ -140,7 +152,10 @@ impl Upload {
                     return Err(if code == "disk-full" {
                         Problem::DiskFull
                     } else {
-                        Problem::BadPackage { reason: code, message }
+                        Problem::BadPackage {
+                            reason: code,
+                            message,
+                        }
                     });
                 }
             }
@@ -148,7 +163,8 @@ impl Upload {
     }
 
     fn tell(&self, stage: &str, done: u64, total: Option<u64>) {
-        let event = json!({"type": "upload", "uploadId": self.name, "stage": stage, "done": done, "total": total});
+        let event =
+            json!({"type": "upload", "uploadId": self.name, "stage": stage, "done": done, "total": total});
         self.broker.events.tell(&self.who.account, &event);
     }
 }
@@ -156,7 +172,16 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if !self.finished.get() {
-            let _ = std::fs::remove_dir_all(&self.folder);
+            tree::remove_in_background(self.folder.clone());
         }
+    }
+}
+
+/// A worker that does not outlive the interest in its work.
+struct Worker(OwnedFd);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.0, rustix::process::Signal::KILL);
     }
 }

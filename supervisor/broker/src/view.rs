@@ -28,22 +28,41 @@ impl Broker {
     pub(crate) async fn home(&self, who: &SignedIn) -> Result<Value, Problem> {
         let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
         let mut apps = Vec::new();
-        for (_, app) in self.store.scan::<App>(&account_prefix(&who.account)).map_err(error)? {
+        for (_, app) in self
+            .store
+            .scan::<App>(&account_prefix(&who.account))
+            .map_err(error)?
+        {
             match self.package_info(&app.package_id).await {
                 Ok(info) => apps.push(self.app_view(who, &info)?),
-                Err(problem) => tracing::error!(package = app.package_id, "an installed app is missing: {problem}"),
+                Err(problem) => {
+                    tracing::error!(package = app.package_id, "an installed app is missing: {problem}")
+                }
             }
         }
-        let grains: Vec<Value> =
-            self.grains_of(who)?.iter().map(|(id, grain)| self.grain_view(id, grain)).collect();
-        let warnings: Vec<Value> = self.config.warnings.iter().map(|(code, message)| json!({"code": code, "message": message})).collect();
+        let grains: Vec<Value> = self
+            .grains_of(who)?
+            .iter()
+            .map(|(id, grain)| self.grain_view(id, grain))
+            .collect();
+        let warnings: Vec<Value> = self
+            .config
+            .warnings
+            .iter()
+            .map(|(code, message)| json!({"code": code, "message": message}))
+            .collect();
         Ok(json!({"apps": apps, "grains": grains, "warnings": warnings}))
     }
 
     pub(crate) fn grains_of(&self, who: &SignedIn) -> Result<Vec<(GrainId, Grain)>, Problem> {
-        let all = self.store.scan::<Grain>(b"").map_err(|error| Problem::internal("read the store", &error))?;
+        let all = self
+            .store
+            .scan::<Grain>(b"")
+            .map_err(|error| Problem::internal("read the store", &error))?;
         let own = all.into_iter().filter(|(_, grain)| grain.owner == who.account);
-        Ok(own.filter_map(|(key, grain)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, grain))).collect())
+        Ok(own
+            .filter_map(|(key, grain)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, grain)))
+            .collect())
     }
 
     pub(crate) fn grain_view(&self, id: &GrainId, grain: &Grain) -> Value {
@@ -87,7 +106,9 @@ impl Broker {
     /// A package as the page shows it on which a person decides.
     pub(crate) fn package_view(&self, who: &SignedIn, info: &PackageInfo) -> Result<Value, Problem> {
         let current = self.app_of(who, info)?;
-        let installed = current.as_ref().is_some_and(|app| app.package_id == info.package_id.to_string());
+        let installed = current
+            .as_ref()
+            .is_some_and(|app| app.package_id == info.package_id.to_string());
         let replaced: Option<Package> = match &current {
             Some(app) if !installed => self.read(app.package_id.as_bytes())?,
             _ => None,
@@ -138,11 +159,17 @@ fn author(info: &PackageInfo) -> Value {
 
 fn license(info: &PackageInfo) -> Value {
     let notices = info.manifest.metadata.license_notices.as_ref();
-    let notices = notices.map(|notices| text(Some(notices))).filter(|notices| !notices.is_empty());
+    let notices = notices
+        .map(|notices| text(Some(notices)))
+        .filter(|notices| !notices.is_empty());
     match &info.manifest.metadata.license {
         License::None => json!({"kind": "none", "name": "", "text": notices}),
         License::OpenSource { title, .. } => json!({"kind": "open-source", "name": title, "text": notices}),
-        License::Proprietary { text: terms } => json!({"kind": "proprietary", "name": "", "text": text(Some(terms))}),
-        License::PublicDomain { text: reason } => json!({"kind": "public-domain", "name": "", "text": text(Some(reason))}),
+        License::Proprietary { text: terms } => {
+            json!({"kind": "proprietary", "name": "", "text": text(Some(terms))})
+        }
+        License::PublicDomain { text: reason } => {
+            json!({"kind": "public-domain", "name": "", "text": text(Some(reason))})
+        }
     }
 }

@@ -31,12 +31,18 @@ impl Throttle {
     /// Seconds to wait before the next attempt under `key`; 0 when it may be made now.
     #[must_use]
     pub fn wait(&self, key: &str, now: Timestamp) -> u64 {
+        self.wait_at_most(LONGEST_WAIT, key, now)
+    }
+
+    /// The same where no wait may be longer than `longest` seconds: for keys that strangers can run up.
+    #[must_use]
+    pub fn wait_at_most(&self, longest: u64, key: &str, now: Timestamp) -> u64 {
         let Some(failures) = self.failures.get(key) else { return 0 };
         let Some(beyond) = failures.count.checked_sub(FREE_FAILURES) else { return 0 };
         if beyond == 0 {
             return 0;
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << (beyond - 1).min(16)).min(LONGEST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << (beyond - 1).min(16)).min(longest);
         now.seconds_until(failures.last.plus_seconds(wait))
     }
 
@@ -92,6 +98,8 @@ mod tests {
             throttle.failed("anna", now);
         }
         assert_eq!(throttle.wait("anna", now), LONGEST_WAIT);
+        assert_eq!(throttle.wait_at_most(5, "anna", now.plus_seconds(3)), 2);
+        assert_eq!(throttle.wait_at_most(5, "anna", now.plus_seconds(5)), 0);
         throttle.succeeded("anna");
         assert_eq!(throttle.wait("anna", now), 0);
     }

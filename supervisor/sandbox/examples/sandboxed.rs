@@ -61,7 +61,9 @@ fn run(spec: &SandboxSpec) -> Run {
     let app = match percloud_sandbox::start(spec) {
         Ok(app) => app,
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = std::error::Error::source(&error)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
             let kind = match error {
                 StartError::Missing { .. } => "missing: ",
                 _ => "",
@@ -76,7 +78,15 @@ fn run(spec: &SandboxSpec) -> Run {
             };
         }
     };
-    let App { pidfd, log, refused, cgroup, warnings, rpc, .. } = app;
+    let App {
+        pidfd,
+        log,
+        refused,
+        cgroup,
+        warnings,
+        rpc,
+        ..
+    } = app;
     let policy = spec.policy;
     let recorder = refused.map(|listener| {
         std::thread::spawn(move || {
@@ -99,7 +109,14 @@ fn run(spec: &SandboxSpec) -> Run {
         group.remove();
     }
     let output = String::from_utf8_lossy(&output).into_owned();
-    Run { error: None, output, exit: exit.to_string(), warnings, refused, memory_refused }
+    Run {
+        error: None,
+        output,
+        exit: exit.to_string(),
+        warnings,
+        refused,
+        memory_refused,
+    }
 }
 
 fn run_many(spec: &SandboxSpec, times: usize) {
@@ -207,20 +224,49 @@ fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
     say("read", std::fs::read(first(&read)).map(drop));
     say("change what is read", std::fs::write(first(&read), b"x"));
     say("write", std::fs::write(first(&write).join("file"), b"x"));
-    say("make directories", std::fs::create_dir_all(first(&write).join("a/b/c")));
-    say("link", std::os::unix::fs::symlink("/etc", first(&write).join("link")));
-    say("rename", std::fs::rename(first(&write).join("file"), first(&write).join("a/file")));
-    say("read through the link", std::fs::read(first(&write).join("link/passwd")).map(drop));
+    say(
+        "make directories",
+        std::fs::create_dir_all(first(&write).join("a/b/c")),
+    );
+    say(
+        "link",
+        std::os::unix::fs::symlink("/etc", first(&write).join("link")),
+    );
+    say(
+        "rename",
+        std::fs::rename(first(&write).join("file"), first(&write).join("a/file")),
+    );
+    say(
+        "read through the link",
+        std::fs::read(first(&write).join("link/passwd")).map(drop),
+    );
     say("read /etc/passwd", std::fs::read("/etc/passwd").map(drop));
     say("read /proc", std::fs::read("/proc/self/status").map(drop));
-    say("write /tmp", std::fs::write("/tmp/percloud-worker-was-here", b"x"));
+    say(
+        "write /tmp",
+        std::fs::write("/tmp/percloud-worker-was-here", b"x"),
+    );
     say("socket", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
     say("unix socket", std::os::unix::net::UnixStream::pair().map(drop));
     say("thread", std::thread::Builder::new().spawn(|| ()).map(drop));
-    say("signal the launcher", rustix::process::test_kill_process(parent).map_err(Into::into));
-    say("write too much", std::fs::write(first(&write).join("big"), vec![0; 2 << 20]));
-    let spec = SandboxSpec { policy: Policy::Native, ..SandboxSpec::new("/", "/", vec!["/".to_owned()]) };
+    say(
+        "signal the launcher",
+        rustix::process::test_kill_process(parent).map_err(Into::into),
+    );
+    say(
+        "write too much",
+        std::fs::write(first(&write).join("big"), vec![0; 2 << 20]),
+    );
+    let spec = SandboxSpec {
+        policy: Policy::Native,
+        ..SandboxSpec::new("/", "/", vec!["/".to_owned()])
+    };
     let started = percloud_sandbox::start(&spec);
-    say("sandbox", started.map(drop).map_err(|_| std::io::ErrorKind::PermissionDenied.into()));
+    say(
+        "sandbox",
+        started
+            .map(drop)
+            .map_err(|_| std::io::ErrorKind::PermissionDenied.into()),
+    );
     0
 }

@@ -3,7 +3,8 @@
 //! `start_cost [--json] [--rounds N] PROGRAM`: PROGRAM is a static binary that writes a byte and ends when called with
 //! the argument `byte` (the prober). Interleaves, N times: fork and exec; a complete sandbox of each kind; and, where
 //! installed, `bwrap --unshare-all` and `runc run` (a tenth of the rounds). Each is measured from the call to the first
-//! byte the program writes. Prints 10th percentile and median in microseconds.
+//! byte the program writes. Prints 10th percentile and median in microseconds, and the median of the processor time
+//! spent until everything is reaped, which a busy machine disturbs less.
 
 #![allow(clippy::disallowed_methods, reason = "measures starting programs")]
 
@@ -23,13 +24,21 @@ struct Bench {
 
 type Once = Box<dyn Fn(&Bench) -> Option<Duration>>;
 
+/// Elapsed and processor time of one start.
+type Sample = (Duration, Duration);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let json = arguments.iter().any(|argument| argument == "--json");
     let rounds = arguments.iter().position(|argument| argument == "--rounds");
-    let rounds = rounds.and_then(|at| arguments[at + 1].parse().ok()).unwrap_or(200);
+    let rounds = rounds
+        .and_then(|at| arguments[at + 1].parse().ok())
+        .unwrap_or(200);
     let program = arguments.last().expect("a program");
-    let directory = tempfile::Builder::new().prefix("percloud-start-cost").tempdir().unwrap();
+    let directory = tempfile::Builder::new()
+        .prefix("percloud-start-cost")
+        .tempdir()
+        .unwrap();
     let bench = Bench::new(directory.path(), rounds, Path::new(program));
     percloud_sandbox::prepare();
 
@@ -43,17 +52,26 @@ fn main() {
     let subjects: Vec<(&str, usize, Once)> = vec![
         ("fork+exec", 1, Box::new(|bench| Some(bench.fork_exec()))),
         ("sandbox", 1, sandbox(|_| ())),
-        ("sandbox, allow list", 1, sandbox(|spec| spec.policy = Policy::Native)),
+        (
+            "sandbox, allow list",
+            1,
+            sandbox(|spec| spec.policy = Policy::Native),
+        ),
         ("sandbox, loopback", 1, sandbox(|spec| spec.loopback = true)),
-        ("sandbox, no cgroup", 1, sandbox(|spec| spec.cgroup = CgroupMode::Off)),
+        (
+            "sandbox, no cgroup",
+            1,
+            sandbox(|spec| spec.cgroup = CgroupMode::Off),
+        ),
         ("bwrap --unshare-all", 1, Box::new(Bench::bwrap)),
         ("runc run", 10, Box::new(Bench::runc)),
     ];
-    let mut times: Vec<Vec<Duration>> = subjects.iter().map(|_| Vec::new()).collect();
+    let mut times: Vec<Vec<Sample>> = subjects.iter().map(|_| Vec::new()).collect();
     for round in 0..bench.rounds {
         for ((_, every, once), times) in subjects.iter().zip(&mut times) {
             if round % every == 0 {
-                times.extend(once(&bench));
+                let before = processor_time();
+                times.extend(once(&bench).map(|elapsed| (elapsed, processor_time() - before)));
             }
         }
     }
@@ -61,17 +79,39 @@ fn main() {
     report(json, &subjects, &mut times);
 }
 
-fn report(json: bool, subjects: &[(&str, usize, Once)], times: &mut [Vec<Duration>]) {
+/// Processor time of this process and all it has waited for.
+fn processor_time() -> Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let both = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| getrusage(who).unwrap());
+    let times = both
+        .iter()
+        .flat_map(|usage| [usage.user_time(), usage.system_time()]);
+    times
+        .map(|time| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64))
+        .sum()
+}
+
+fn report(json: bool, subjects: &[(&str, usize, Once)], times: &mut [Vec<Sample>]) {
     let mut entries = Vec::new();
     for ((name, ..), times) in subjects.iter().zip(times) {
-        times.sort();
-        let at = |percent: usize| times.get(times.len() * percent / 100).map(|time| time.as_micros() as u64);
-        if let (Some(p10), Some(p50)) = (at(10), at(50)) {
-            entries.push(serde_json::json!({"name": name, "unit": "us", "p10": p10, "p50": p50, "rounds": times.len()}));
-            if !json {
-                println!("{name:24} p10 {p10:>6} us   p50 {p50:>6} us   ({} rounds)", times.len());
-            }
+        let rounds = times.len();
+        if rounds == 0 {
+            continue;
         }
+        let at = |samples: &mut Vec<Sample>, pick: fn(&Sample) -> Duration, percent: usize| {
+            samples.sort_by_key(pick);
+            pick(&samples[rounds * percent / 100]).as_micros() as u64
+        };
+        let (p10, p50) = (at(times, |sample| sample.0, 10), at(times, |sample| sample.0, 50));
+        let cpu = at(times, |sample| sample.1, 50);
+        if !json {
+            println!(
+                "{name:22} p10 {p10:>6} us   p50 {p50:>6} us   processor p50 {cpu:>6} us   ({rounds} rounds)"
+            );
+        }
+        entries.push(serde_json::json!({
+            "name": name, "unit": "us", "p10": p10, "p50": p50, "processor_p50": cpu, "rounds": rounds,
+        }));
     }
     if json {
         println!("{}", serde_json::to_string(&entries).unwrap());
@@ -80,8 +120,18 @@ fn report(json: bool, subjects: &[(&str, usize, Once)], times: &mut [Vec<Duratio
 
 impl Bench {
     fn new(directory: &Path, rounds: usize, program: &Path) -> Self {
-        let bench = Self { directory: directory.to_owned(), rounds };
-        for name in ["package/bin", "package/var", "package/tmp", "package/dev", "package/proc", "var"] {
+        let bench = Self {
+            directory: directory.to_owned(),
+            rounds,
+        };
+        for name in [
+            "package/bin",
+            "package/var",
+            "package/tmp",
+            "package/dev",
+            "package/proc",
+            "var",
+        ] {
             std::fs::create_dir_all(directory.join(name)).unwrap();
         }
         std::fs::copy(program, directory.join("package/bin/program")).unwrap();
@@ -114,10 +164,35 @@ impl Bench {
         self.timed(command.arg("byte")).unwrap()
     }
 
+    /// The same namespaces, file system, session and capabilities; without Landlock, call filter and control group.
     fn bwrap(&self) -> Option<Duration> {
         let mut command = Command::new("bwrap");
-        command.args(["--unshare-all", "--ro-bind"]).arg(self.directory.join("package")).arg("/");
+        command.args([
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--hostname",
+            "sandbox",
+        ]);
+        command.args(["--cap-drop", "ALL", "--clearenv", "--chdir", "/"]);
+        command
+            .arg("--ro-bind")
+            .arg(self.directory.join("package"))
+            .arg("/");
         command.arg("--bind").arg(self.directory.join("var")).arg("/var");
+        command.args(["--tmpfs", "/tmp", "--tmpfs", "/dev"]);
+        for device in ["/dev/null", "/dev/zero", "/dev/urandom"] {
+            command.args(["--dev-bind", device, device]);
+        }
+        command.args([
+            "--dev-bind",
+            "/dev/urandom",
+            "/dev/random",
+            "--tmpfs",
+            "/dev/shm",
+            "--remount-ro",
+            "/dev",
+        ]);
         self.timed(command.args(["/bin/program", "byte"]))
     }
 
@@ -125,7 +200,11 @@ impl Bench {
         let bundle = self.directory.join("bundle");
         if !bundle.join("config.json").exists() {
             std::fs::create_dir_all(&bundle).ok()?;
-            let made = Command::new("runc").arg("spec").current_dir(&bundle).status().ok()?;
+            let made = Command::new("runc")
+                .arg("spec")
+                .current_dir(&bundle)
+                .status()
+                .ok()?;
             if !made.success() {
                 return None;
             }
@@ -138,13 +217,22 @@ impl Bench {
             std::fs::write(bundle.join("config.json"), config.to_string()).ok()?;
         }
         let name = format!("percloud-start-cost-{}", std::process::id());
-        self.timed(Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(name))
+        self.timed(
+            Command::new("runc")
+                .args(["run", "--bundle"])
+                .arg(&bundle)
+                .arg(name),
+        )
     }
 
     fn timed(&self, command: &mut Command) -> Option<Duration> {
         let begun = Instant::now();
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
         let first = child.stdout.take()?.read_exact(&mut [0]);
         let time = begun.elapsed();
         child.wait().ok()?;

@@ -9,6 +9,8 @@
 //! `cgroup.procs` waits 5 to 20 ms for one. Either way it is inside before it runs a line of the app, so nothing it
 //! forks is ever outside.
 
+mod place;
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -47,10 +49,15 @@ static PLACE: OnceLock<Result<Place, String>> = OnceLock::new();
 
 /// Returns where groups go, found once per process and inherited by its forks; or why there can be none.
 pub(crate) fn place() -> Result<&'static Place, &'static str> {
-    PLACE.get_or_init(find).as_ref().map_err(String::as_str)
+    PLACE.get_or_init(place::find).as_ref().map_err(String::as_str)
 }
 
 impl Place {
+    /// Whether groups are of version 2.
+    pub(crate) fn is_unified(&self) -> bool {
+        matches!(self, Place::Unified(_))
+    }
+
     /// Makes a new group with `limits`. An error names the file.
     pub(crate) fn make(&self, limits: &Limits) -> Result<Cgroup, (PathBuf, Errno)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -58,18 +65,33 @@ impl Place {
         let name = format!("{}-{number}", std::process::id());
         let memory = limits.memory.to_string();
         let pids = limits.pids.to_string();
-        let mut group = Cgroup { directories: Vec::new(), doors: Vec::new(), unified: false };
+        let mut group = Cgroup {
+            directories: Vec::new(),
+            doors: Vec::new(),
+            unified: false,
+        };
         let made = match self {
             Place::Unified(base) => {
                 group.unified = true;
                 group.add(
                     base.join(&name),
-                    &[("memory.max", &memory), ("memory.oom.group", "1"), ("pids.max", &pids)],
+                    &[
+                        ("memory.max", &memory),
+                        ("memory.oom.group", "1"),
+                        ("pids.max", &pids),
+                    ],
                     None,
                 )
             }
-            Place::Separate { memory: memory_base, pids: pids_base } => group
-                .add(memory_base.join(&name), &[("memory.limit_in_bytes", &memory)], Some("tasks"))
+            Place::Separate {
+                memory: memory_base,
+                pids: pids_base,
+            } => group
+                .add(
+                    memory_base.join(&name),
+                    &[("memory.limit_in_bytes", &memory)],
+                    Some("tasks"),
+                )
                 .and_then(|()| group.add(pids_base.join(&name), &[("pids.max", &pids)], Some("tasks"))),
         };
         match made {
@@ -107,24 +129,27 @@ impl Cgroup {
             Some(file) => (directory.join(file), OFlags::WRONLY),
             None => (directory, OFlags::RDONLY | OFlags::DIRECTORY),
         };
-        let opened =
-            rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(named(&path))?;
+        let opened = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(named(&path))?;
         self.doors.push(opened);
         Ok(())
     }
 
     /// Version 2: what a new process is born into.
     pub(crate) fn born_into(&self) -> Option<BorrowedFd<'_>> {
-        if self.unified { self.doors.first().map(AsFd::as_fd) } else { None }
+        if self.unified {
+            self.doors.first().map(AsFd::as_fd)
+        } else {
+            None
+        }
     }
 
-    /// Version 1: moves this process, which has one thread, in.
-    pub(crate) fn enter(&self) -> Result<(), Errno> {
+    /// Version 1: the files by which [`enter`] moves in; none for version 2.
+    pub(crate) fn doors(&self) -> Vec<BorrowedFd<'_>> {
         if self.unified {
-            return Ok(());
+            Vec::new()
+        } else {
+            self.doors.iter().map(AsFd::as_fd).collect()
         }
-        // The files were opened by the host; the kernel checks the opener's right, not ours.
-        self.doors.iter().try_for_each(|door| rustix::io::write(door, b"0").map(|_| ()))
     }
 
     /// Directories of this group, one per hierarchy.
@@ -134,18 +159,35 @@ impl Cgroup {
 
     /// Returns the memory in use in bytes, caches included, if the kernel says.
     pub fn memory(&self) -> Option<u64> {
-        let file = if self.unified { "memory.current" } else { "memory.usage_in_bytes" };
-        fs::read_to_string(self.directories.first()?.join(file)).ok()?.trim().parse().ok()
+        let file = if self.unified {
+            "memory.current"
+        } else {
+            "memory.usage_in_bytes"
+        };
+        fs::read_to_string(self.directories.first()?.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// Returns how often the app met its memory bound.
     pub fn memory_refused(&self) -> Option<u64> {
         let directory = self.directories.first()?;
         if !self.unified {
-            return fs::read_to_string(directory.join("memory.failcnt")).ok()?.trim().parse().ok();
+            return fs::read_to_string(directory.join("memory.failcnt"))
+                .ok()?
+                .trim()
+                .parse()
+                .ok();
         }
         let events = fs::read_to_string(directory.join("memory.events")).ok()?;
-        events.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
+        events
+            .lines()
+            .find_map(|line| line.strip_prefix("max "))?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// Removes the group. Call it when the app has been reaped: a group with a process in it stays.
@@ -154,6 +196,14 @@ impl Cgroup {
             remove_empty(directory);
         }
     }
+}
+
+/// Moves this thread through the doors of a version 1 group. The host opened them, and the kernel checks the opener's
+/// right, not ours.
+pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
+    doors
+        .iter()
+        .try_for_each(|door| rustix::io::write(door, b"0").map(|_| ()))
 }
 
 /// Removes the groups that processes which are no more left behind. Called by the launcher at its start and whenever
@@ -172,7 +222,11 @@ pub fn sweep() -> bool {
             }
         }
         // Bases of launchers that are no more.
-        for (pid, other) in base.parent().map(|parent| owned_directories(parent, PREFIX)).unwrap_or_default() {
+        for (pid, other) in base
+            .parent()
+            .map(|parent| owned_directories(parent, PREFIX))
+            .unwrap_or_default()
+        {
             if !alive(pid) {
                 for (_, group) in owned_directories(&other, "") {
                     remove_empty(&group);
@@ -206,7 +260,7 @@ pub fn leave() {
 /// delegated group must step aside once, before it starts anything. Does nothing where that is not the case: version
 /// 1, no right to write, or other processes in the group, which are not ours to move.
 pub fn delegate() {
-    let Some(own) = unified() else { return };
+    let Some(own) = place::unified() else { return };
     let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
     let has = |name: &str| controllers.split_whitespace().any(|c| c == name);
     let processes = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
@@ -223,101 +277,11 @@ pub fn delegate() {
     }
 }
 
-fn find() -> Result<Place, String> {
-    let base = format!("{PREFIX}{}", std::process::id());
-    if let Some(own) = unified() {
-        let parent = if own.file_name().is_some_and(|name| name == SUPERVISOR) {
-            own.parent().map(Path::to_owned).unwrap_or(own)
-        } else {
-            own
-        };
-        let given = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-        if ["memory", "pids"].iter().all(|name| given.split_whitespace().any(|c| c == *name)) {
-            let base = parent.join(&base);
-            make_base(&base)?;
-            return match fs::write(base.join("cgroup.subtree_control"), "+memory +pids") {
-                Ok(()) => Ok(Place::Unified(base)),
-                Err(error) => {
-                    remove_empty(&base);
-                    Err(format!("{}: {error}", base.display()))
-                }
-            };
-        }
-    }
-    let memory = own_group("memory").ok_or("no memory controller is delegated to the server")?.join(&base);
-    let pids = own_group("pids").ok_or("no pids controller is delegated to the server")?.join(&base);
-    make_base(&memory)?;
-    if let Err(why) = make_base(&pids) {
-        remove_empty(&memory);
-        return Err(why);
-    }
-    Ok(Place::Separate { memory, pids })
-}
-
-fn make_base(path: &Path) -> Result<(), String> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(format!("{}: {error}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Returns this process's version 2 group.
-fn unified() -> Option<PathBuf> {
-    let path = membership(|controllers| controllers.is_empty())?;
-    let mount = mount_of(|kind, _| kind == "cgroup2")?;
-    mount.directory(&path)
-}
-
-/// Returns this process's version 1 group in the hierarchy of `controller`.
-fn own_group(controller: &str) -> Option<PathBuf> {
-    let path = membership(|controllers| controllers.split(',').any(|c| c == controller))?;
-    let mount = mount_of(|kind, options| kind == "cgroup" && options.split(',').any(|o| o == controller))?;
-    mount.directory(&path)
-}
-
-/// Returns the path in the line of `/proc/self/cgroup` whose controller list `wanted` accepts (cgroups(7)).
-fn membership(wanted: impl Fn(&str) -> bool) -> Option<String> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        wanted(controllers).then(|| path.to_owned())
-    })
-}
-
-/// A mounted hierarchy: which part of it, and where.
-struct Mount {
-    root: String,
-    point: PathBuf,
-}
-
-impl Mount {
-    /// Returns where group `path` of the hierarchy is seen; `None` if the mount shows another part.
-    fn directory(&self, path: &str) -> Option<PathBuf> {
-        let below = if self.root == "/" { path } else { path.strip_prefix(&self.root)? };
-        let directory = self.point.join(below.trim_start_matches('/'));
-        directory.is_dir().then_some(directory)
-    }
-}
-
-/// Finds the first mount whose type and super block options `wanted` accepts (proc(5), mountinfo).
-fn mount_of(wanted: impl Fn(&str, &str) -> bool) -> Option<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    text.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let (kind, options) = (after.next()?, after.nth(1)?);
-        let mut before = before.split(' ').skip(3);
-        let (root, point) = (before.next()?, before.next()?);
-        wanted(kind, options).then(|| Mount { root: root.to_owned(), point: PathBuf::from(point) })
-    })
-}
-
 /// Lists the directories below `parent` named `prefix`, a process id, and perhaps `-` and more.
 fn owned_directories(parent: &Path, prefix: &str) -> Vec<(u32, PathBuf)> {
-    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
     let owned = entries.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let pid = name.strip_prefix(prefix)?.split('-').next()?.parse().ok()?;
@@ -327,7 +291,9 @@ fn owned_directories(parent: &Path, prefix: &str) -> Vec<(u32, PathBuf)> {
 }
 
 fn alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
     rustix::process::test_kill_process(pid) != Err(Errno::SRCH)
 }
 

@@ -8,15 +8,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
 use crate::seccomp;
-use crate::start::open_path;
 use crate::sys::{self, Errno};
 
 /// What a worker may touch and use.
@@ -61,7 +60,10 @@ pub enum ConfineError {
 }
 
 fn layer(layer: &'static str) -> impl Fn(Errno) -> ConfineError {
-    move |errno| ConfineError::Layer { layer, source: errno.into() }
+    move |errno| ConfineError::Layer {
+        layer,
+        source: errno.into(),
+    }
 }
 
 /// Confines a disposable worker, just forked by the launcher: files of `limits`, descriptors it holds, no network, no
@@ -78,7 +80,10 @@ pub fn worker(limits: &WorkerLimits<'_>) -> Result<(), ConfineError> {
     let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
     sys::unshare_namespaces(flags).map_err(layer("new user, net and ipc namespaces"))?;
 
-    let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
+    let both = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
     for (resource, value) in [
         (Resource::As, limits.memory),
         (Resource::Cpu, limits.cpu_seconds),
@@ -92,7 +97,9 @@ pub fn worker(limits: &WorkerLimits<'_>) -> Result<(), ConfineError> {
     }
     drop_rights()?;
     restrict(rules, true)?;
-    seccomp::worker_program().install().map_err(layer("the system call filter"))
+    seccomp::worker_program()
+        .install()
+        .map_err(layer("the system call filter"))
 }
 
 /// Confines a grain host: the grain's own directory, and connecting to sockets it is told of. It runs no program and
@@ -118,16 +125,25 @@ pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
 fn role(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
     one_thread()?;
     let rules = rules(read, write)?;
-    let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
+    let both = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
     rustix::process::setrlimit(Resource::Core, both(0)).map_err(layer("resource limits"))?;
     drop_rights()?;
     // Not signals: a host kills its app, which is in a domain of its own.
     restrict(rules, false)?;
-    seccomp::role_program().install().map_err(layer("the system call filter"))
+    seccomp::role_program()
+        .install()
+        .map_err(layer("the system call filter"))
 }
 
 fn one_thread() -> Result<(), ConfineError> {
-    if sys::single_threaded() { Ok(()) } else { Err(ConfineError::Threads) }
+    if sys::single_threaded() {
+        Ok(())
+    } else {
+        Err(ConfineError::Threads)
+    }
 }
 
 /// Gives up all capabilities, the way to gain any, and being looked at by other processes of the same user.
@@ -136,11 +152,18 @@ fn drop_rights() -> Result<(), ConfineError> {
     rustix::thread::set_no_new_privs(true).map_err(&named)?;
     rustix::thread::clear_ambient_capability_set().map_err(&named)?;
     let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
     rustix::thread::set_capabilities(None, sets).map_err(&named)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(&named)?;
     // The change of credentials may have cleared it.
-    crate::process::die_with_parent().map_err(|source| ConfineError::Layer { layer: "its end", source })
+    crate::process::die_with_parent().map_err(|source| ConfineError::Layer {
+        layer: "its end",
+        source,
+    })
 }
 
 type Rule = (OwnedFd, BitFlags<AccessFs>);
@@ -152,10 +175,18 @@ fn rules(read: &[PathBuf], write: &[PathBuf]) -> Result<Vec<Rule>, ConfineError>
     let reads = read.iter().map(|path| (path, reading));
     let writes = write.iter().map(|path| (path, changing));
     let open = |(path, access): (&PathBuf, BitFlags<AccessFs>)| {
-        let failed = |errno: Errno| ConfineError::Path { path: path.clone(), source: errno.into() };
-        let fd = open_path(path).map_err(failed)?;
+        let failed = |errno: Errno| ConfineError::Path {
+            path: path.clone(),
+            source: errno.into(),
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).map_err(failed)?.st_mode);
-        let access = if kind.is_dir() { access } else { access & AccessFs::from_file(ABI::V6) };
+        let access = if kind.is_dir() {
+            access
+        } else {
+            access & AccessFs::from_file(ABI::V6)
+        };
         Ok((fd, access))
     };
     reads.chain(writes).map(open).collect()
@@ -166,7 +197,11 @@ fn restrict(rules: Vec<Rule>, alone: bool) -> Result<(), ConfineError> {
         layer: "Landlock (Linux 5.19 or later, with `landlock` in the boot parameter lsm=)",
         source: Errno::OPNOTSUPP.into(),
     };
-    let scope = if alone { Scope::from_all(ABI::V6) } else { Scope::AbstractUnixSocket.into() };
+    let scope = if alone {
+        Scope::from_all(ABI::V6)
+    } else {
+        Scope::AbstractUnixSocket.into()
+    };
     let mut ruleset: RulesetCreated = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V2))
@@ -182,9 +217,10 @@ fn restrict(rules: Vec<Rule>, alone: bool) -> Result<(), ConfineError> {
         ruleset = ruleset.add_rule(PathBeneath::new(fd, access)).map_err(missing)?;
     }
     match ruleset.restrict_self().map_err(missing)?.ruleset {
-        RulesetStatus::NotEnforced => {
-            Err(ConfineError::Layer { layer: "Landlock", source: Errno::OPNOTSUPP.into() })
-        }
+        RulesetStatus::NotEnforced => Err(ConfineError::Layer {
+            layer: "Landlock",
+            source: Errno::OPNOTSUPP.into(),
+        }),
         _ => Ok(()),
     }
 }

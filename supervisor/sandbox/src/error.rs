@@ -88,8 +88,10 @@ steps! {
     Namespaces = "create the namespaces",
     /// The user and group maps.
     IdMap = "map user and group ids",
-    /// Waiting for the maps.
-    AwaitIds = "wait for the id maps",
+    /// Waiting for the host's part.
+    AwaitIds = "wait for the host's part of the work",
+    /// The network namespace.
+    Network = "create the network namespace",
     /// Becoming user 1000.
     BecomeUser = "become the sandbox user",
     /// Dying with the host.
@@ -144,9 +146,17 @@ impl StartError {
     pub(crate) fn at(step: Step, subject: impl Into<String>, errno: Errno) -> Self {
         let source = io::Error::from_raw_os_error(errno.raw_os_error());
         if let Some((feature, remedy)) = missing_feature(step, errno) {
-            return Self::Missing { feature, remedy, source };
+            return Self::Missing {
+                feature,
+                remedy,
+                source,
+            };
         }
-        Self::Step { step, subject: subject.into(), source }
+        Self::Step {
+            step,
+            subject: subject.into(),
+            source,
+        }
     }
 
     pub(crate) fn exec(program: &str, errno: Errno) -> Self {
@@ -175,22 +185,26 @@ fn missing_feature(step: Step, errno: Errno) -> Option<(&'static str, &'static s
          switch kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0; inside a \
          container, let its seccomp profile pass clone3 and unshare",
     );
-    const MOUNTS: (&str, &str) =
-        ("the kernel's mount interface", "run Linux 5.15 or later (open_tree, fsopen, mount_setattr)");
+    const MOUNTS: (&str, &str) = (
+        "the kernel's mount interface",
+        "run Linux 5.15 or later (open_tree, fsopen, mount_setattr)",
+    );
     const LANDLOCK: (&str, &str) = (
         "Landlock",
         "run Linux 5.19 or later with CONFIG_SECURITY_LANDLOCK and `landlock` in the boot parameter lsm=; \
          --allow-without-landlock starts apps without this layer",
     );
-    const SECCOMP: (&str, &str) =
-        ("the seccomp filter", "run a kernel with CONFIG_SECCOMP_FILTER (and 5.0 for recording refused calls)");
+    const SECCOMP: (&str, &str) = (
+        "the seccomp filter",
+        "run a kernel with CONFIG_SECCOMP_FILTER (and 5.0 for recording refused calls)",
+    );
     const CGROUP: (&str, &str) = (
         "a control group",
         "run the server under a delegated cgroup: systemd-run --user --scope -p Delegate=yes, or a unit with \
          Delegate=yes",
     );
     match step {
-        Step::Namespaces => match errno {
+        Step::Namespaces | Step::Network => match errno {
             Errno::PERM | Errno::NOSPC | Errno::USERS | Errno::INVAL | Errno::NOSYS => Some(USERNS),
             _ => None,
         },
@@ -226,7 +240,10 @@ mod tests {
     #[test]
     fn a_forbidden_user_namespace_names_its_remedy() {
         let error = StartError::at(Step::Namespaces, "", Errno::PERM);
-        assert!(error.to_string().contains("sysctl user.max_user_namespaces"), "{error}");
+        assert!(
+            error.to_string().contains("sysctl user.max_user_namespaces"),
+            "{error}"
+        );
         let error = StartError::at(Step::Landlock, "", Errno::OPNOTSUPP);
         assert!(error.to_string().contains("lsm="), "{error}");
     }

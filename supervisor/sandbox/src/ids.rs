@@ -35,13 +35,25 @@ static IDS: OnceLock<Ids> = OnceLock::new();
 /// Returns the mapping of this process and, after a fork, of its children: found out once.
 pub(crate) fn ids() -> &'static Ids {
     IDS.get_or_init(|| {
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         // Root of a container may lack the right, or the id: then apps are the server's own user, and say so.
-        match (uid == 0).then(mapping_namespace) {
+        match rustix::process::geteuid().is_root().then(mapping_namespace) {
             Some(Ok(mounts)) => Ids::Separate { mounts },
-            _ => Ids::Own { uid, gid },
+            _ => from_own(),
         }
     })
+}
+
+/// Returns the mapping to the server's own user, for where owners cannot be translated.
+pub(crate) fn own() -> &'static Ids {
+    static OWN: OnceLock<Ids> = OnceLock::new();
+    OWN.get_or_init(from_own)
+}
+
+fn from_own() -> Ids {
+    Ids::Own {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    }
 }
 
 impl Ids {
@@ -100,5 +112,9 @@ fn mapping_namespace() -> Result<OwnedFd, Errno> {
 pub(crate) fn write(path: &str, text: &str) -> Result<(), Errno> {
     let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     let written = rustix::io::write(&file, text.as_bytes())?;
-    if written == text.len() { Ok(()) } else { Err(Errno::IO) }
+    if written == text.len() {
+        Ok(())
+    } else {
+        Err(Errno::IO)
+    }
 }

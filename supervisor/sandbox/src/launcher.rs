@@ -18,8 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::exit::pidfd_of_child;
 use crate::spec::SandboxSpec;
-use crate::start::pidfd_of_child;
 use crate::sys::{self, Errno};
 use crate::{cgroup, start};
 
@@ -152,7 +152,12 @@ impl Launcher {
         mask.add(Caught::SIGCHLD);
         mask.thread_block()?;
         let exits = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { control, exits, handler, children: HashSet::new() })
+        Ok(Self {
+            control,
+            exits,
+            handler,
+            children: HashSet::new(),
+        })
     }
 
     fn run(&mut self) -> Result<(), WireError> {
@@ -163,7 +168,10 @@ impl Launcher {
                 PollFd::new(&self.exits, PollFlags::IN),
             ];
             // A killed host's app takes a moment to die; its control group cannot be removed before.
-            let again = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            let again = Timespec {
+                tv_sec: 0,
+                tv_nsec: 20_000_000,
+            };
             match poll(&mut polled, unswept.then_some(&again)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(WireError::Socket(errno.into())),
@@ -175,7 +183,9 @@ impl Launcher {
                 unswept = cgroup::sweep();
             }
             if asked {
-                let Some((bytes, fds)) = wire::receive(self.control.as_fd())? else { return Ok(()) };
+                let Some((bytes, fds)) = wire::receive(self.control.as_fd())? else {
+                    return Ok(());
+                };
                 self.answer(&bytes, fds)?;
             }
         }
@@ -183,7 +193,9 @@ impl Launcher {
 
     fn answer(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<(), WireError> {
         let started = match serde_json::from_slice(bytes) {
-            Ok(kind) => self.fork(Request { kind, fds }).map_err(|errno| errno.to_string()),
+            Ok(kind) => self
+                .fork(Request { kind, fds })
+                .map_err(|errno| errno.to_string()),
             Err(error) => Err(format!("request not understood: {error}")),
         };
         let (reply, pidfd) = match started {
@@ -197,10 +209,15 @@ impl Launcher {
 
     fn fork(&mut self, request: Request) -> Result<Started, Errno> {
         let launcher = rustix::process::getpid();
-        let Some(pid) = sys::fork()? else { self.become_child(request, launcher) };
+        let Some(pid) = sys::fork()? else {
+            self.become_child(request, launcher)
+        };
         self.children.insert(pid);
         // Not reaped yet, so the number cannot be another's.
-        Ok(Started { pid, pidfd: pidfd_of_child(pid)? })
+        Ok(Started {
+            pid,
+            pidfd: pidfd_of_child(pid)?,
+        })
     }
 
     /// The child's side of the fork: gives up what was the launcher's and becomes what was asked for.
@@ -224,7 +241,8 @@ impl Launcher {
             rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         )?;
-        self.exits = SignalFd::new(&SigSet::empty()).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        self.exits =
+            SignalFd::new(&SigSet::empty()).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
         self.control = nothing;
         Ok(())
     }

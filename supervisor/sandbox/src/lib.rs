@@ -17,11 +17,14 @@
 //! is in `sys`, one system call per function.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("the sandbox is written for Linux on x86-64: call numbers and audit architecture are that machine's");
+compile_error!(
+    "the sandbox is written for Linux on x86-64: call numbers and audit architecture are that machine's"
+);
 
 pub mod cgroup;
 pub mod confine;
 mod error;
+mod exit;
 mod ids;
 pub mod launcher;
 pub mod process;
@@ -32,5 +35,6 @@ mod start;
 mod sys;
 
 pub use error::{StartError, Step};
+pub use exit::{Exit, kill, reap};
 pub use spec::{CgroupMode, Limits, Policy, SandboxSpec};
-pub use start::{App, Exit, kill, prepare, reap, start};
+pub use start::{App, prepare, start};

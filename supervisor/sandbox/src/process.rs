@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
-use crate::start::{self, Exit, pidfd_of_child};
+use crate::exit::{self, Exit, pidfd_of_child};
 use crate::sys::{self, CStrings, Errno};
 
 /// A role's process. Dropping this leaves it running, until the thread that started it ends.
@@ -30,7 +30,7 @@ impl Child {
     ///
     /// `ECHILD` when it has been collected already.
     pub fn wait(&self) -> io::Result<Exit> {
-        Ok(start::wait(self.pidfd.as_fd())?)
+        Ok(exit::wait(self.pidfd.as_fd())?)
     }
 
     /// Kills it.
@@ -39,7 +39,7 @@ impl Child {
     ///
     /// `ESRCH` once it has been collected.
     pub fn kill(&self) -> io::Result<()> {
-        start::kill(self.pidfd.as_fd())
+        exit::kill(self.pidfd.as_fd())
     }
 }
 
@@ -96,7 +96,10 @@ pub fn spawn_role(
     });
     let environ = CStrings::new(environ).map_err(nul)?;
 
-    let failed = |errno: Errno| SpawnError::Fork { program: exe.display().to_string(), source: errno.into() };
+    let failed = |errno: Errno| SpawnError::Fork {
+        program: exe.display().to_string(),
+        source: errno.into(),
+    };
     let above = fds.iter().map(|(_, target)| *target).max().unwrap_or(2) + 1;
     if fds.iter().any(|(_, target)| *target < 3) {
         return Err(SpawnError::Argument("descriptors 0 to 2 are inherited"));
@@ -107,7 +110,10 @@ pub fn spawn_role(
         .map(|(fd, target)| Ok((rustix::io::fcntl_dupfd_cloexec(&fd, above)?, target)))
         .collect::<Result<Vec<_>, Errno>>()
         .map_err(failed)?;
-    let numbers: Vec<_> = moved.iter().map(|(fd, target)| (fd.as_raw_fd(), *target)).collect();
+    let numbers: Vec<_> = moved
+        .iter()
+        .map(|(fd, target)| (fd.as_raw_fd(), *target))
+        .collect();
     let (reports, low) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     let report = rustix::io::fcntl_dupfd_cloexec(&low, above).map_err(failed)?;
     // Two open writing ends would keep the pipe from ever ending.
@@ -121,7 +127,7 @@ pub fn spawn_role(
     match rustix::io::retry_on_intr(|| rustix::io::read(&reports, &mut bytes)) {
         Ok(0) => Ok(Child { pid, pidfd }),
         Ok(_) => {
-            let _ = start::wait(pidfd.as_fd());
+            let _ = exit::wait(pidfd.as_fd());
             Err(SpawnError::Exec {
                 program: exe.display().to_string(),
                 source: io::Error::from_raw_os_error(i32::from_le_bytes(bytes)),
@@ -149,5 +155,7 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// Never on a kernel this crate runs on.
 pub fn die_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    Ok(rustix::process::set_parent_process_death_signal(Some(
+        Signal::KILL,
+    ))?)
 }

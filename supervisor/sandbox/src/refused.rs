@@ -45,7 +45,11 @@ pub struct Refused {
 impl Recorder {
     /// Takes the descriptor [`crate::App::refused`] and the policy the app was started with.
     pub fn new(listener: OwnedFd, policy: Policy) -> Self {
-        Self { listener, policy, counts: BTreeMap::new() }
+        Self {
+            listener,
+            policy,
+            counts: BTreeMap::new(),
+        }
     }
 }
 
@@ -83,7 +87,12 @@ impl Iterator for Recorder {
             let count = self.counts.entry(call.number).or_default();
             *count += 1;
             let name = seccomp::name(call.number as u32).unwrap_or("unknown");
-            return Some(Refused { number: call.number, name, errno, count: *count });
+            return Some(Refused {
+                number: call.number,
+                name,
+                errno,
+                count: *count,
+            });
         }
     }
 }

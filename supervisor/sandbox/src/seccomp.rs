@@ -74,7 +74,10 @@ pub(crate) struct Group {
     arms: &'static [Arm],
     otherwise: Verdict,
     /// Who needs the call, or what it would let an app do.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for readers, and the test that no group is without"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for readers, and the test that no group is without")
+    )]
     why: &'static str,
 }
 
@@ -95,7 +98,12 @@ const fn group(
     otherwise: Verdict,
     why: &'static str,
 ) -> Group {
-    Group { calls, arms, otherwise, why }
+    Group {
+        calls,
+        arms,
+        otherwise,
+        why,
+    }
 }
 
 const fn arm(when: &'static [Condition], then: Verdict) -> Arm {
@@ -104,12 +112,22 @@ const fn arm(when: &'static [Condition], then: Verdict) -> Arm {
 
 /// Compares an `int` argument.
 const fn int(arg: u8, compare: Compare, value: u64) -> Condition {
-    Condition { arg, wide: false, compare, value }
+    Condition {
+        arg,
+        wide: false,
+        compare,
+        value,
+    }
 }
 
 /// Compares a 64-bit argument.
 const fn long(arg: u8, compare: Compare, value: u64) -> Condition {
-    Condition { arg, wide: true, compare, value }
+    Condition {
+        arg,
+        wide: true,
+        compare,
+        value,
+    }
 }
 
 const fn errno(code: i32) -> Verdict {
@@ -155,7 +173,11 @@ impl Rules {
                     .map_or(group.otherwise, |arm| arm.then);
             }
         }
-        if number >= self.newer_from { self.newer } else { self.unlisted }
+        if number >= self.newer_from {
+            self.newer
+        } else {
+            self.unlisted
+        }
     }
 }
 

@@ -13,7 +13,9 @@ pub(crate) use descriptors::{close_on_exec_from, dup_onto, own};
 pub(crate) use filter::{install_listening, notification, refuse};
 pub(crate) use interface::bring_up;
 pub(crate) use mounts::{Attributes, set_attributes};
-pub(crate) use processes::{CStrings, Cloned, clone, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces};
+pub(crate) use processes::{
+    CStrings, Cloned, clone, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces,
+};
 pub(crate) use signals::{default_dispositions, unblock_all};
 
 /// What the kernel said.

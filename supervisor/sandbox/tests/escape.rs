@@ -59,7 +59,11 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     ("read /dev/fuse", "ENOENT", "ENOENT"),
     ("read /proc/cpuinfo", "ok", "ok"),
     ("list /", "bin dev proc tmp var", "bin dev proc tmp var"),
-    ("list /dev", "null random shm urandom zero", "null random shm urandom zero"),
+    (
+        "list /dev",
+        "null random shm urandom zero",
+        "null random shm urandom zero",
+    ),
     ("list /proc", "cpuinfo", "cpuinfo"),
     ("kinds of devices", "1:3 1:5 1:9 1:9", "1:3 1:5 1:9 1:9"),
     ("read /dev/zero", "ok", "ok"),
@@ -68,7 +72,11 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     // What it may write.
     ("create /new", "EROFS|EACCES", "EROFS|EACCES"),
     ("create /bin/new", "EROFS|EACCES", "EROFS|EACCES"),
-    ("write the program", "EROFS|EACCES|ETXTBSY", "EROFS|EACCES|ETXTBSY"),
+    (
+        "write the program",
+        "EROFS|EACCES|ETXTBSY",
+        "EROFS|EACCES|ETXTBSY",
+    ),
     ("remove the program", "EROFS|EACCES", "EROFS|EACCES"),
     ("chmod /bin", "EROFS", "EROFS"),
     ("create /dev/new", "EROFS|EACCES", "EROFS|EACCES"),
@@ -78,7 +86,11 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     ("write /var", "ok", "ok"),
     ("rename in /var", "ok", "ok"),
     // The second where the tests, as root, made the directory for an ordinary user.
-    ("mode of /var", "777 1000:1000|777 65534:65534", "777 1000:1000|777 65534:65534"),
+    (
+        "mode of /var",
+        "777 1000:1000|777 65534:65534",
+        "777 1000:1000|777 65534:65534",
+    ),
     ("write /tmp", "ok", "ok"),
     ("rename in /tmp", "ok", "ok"),
     ("mode of /tmp", "770 1000:1000", "770 1000:1000"),
@@ -96,8 +108,16 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     ("hard link of the program", "EXDEV", "EXDEV"),
     ("hard link of a device", "EXDEV", "EXDEV"),
     ("run a program in /var", "!", "!"),
-    ("run a set-user-ID copy", "1000 1000 1000 1000", "1000 1000 1000 1000"),
-    ("run a set-user-ID program of the package", "1000 1000 1000 1000", "1000 1000 1000 1000"),
+    (
+        "run a set-user-ID copy",
+        "1000 1000 1000 1000",
+        "1000 1000 1000 1000",
+    ),
+    (
+        "run a set-user-ID program of the package",
+        "1000 1000 1000 1000",
+        "1000 1000 1000 1000",
+    ),
     // The network.
     ("socket unix", "ok", "ok"),
     ("socket inet", "ok", "ok"),
@@ -117,7 +137,11 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     ("connect outside by v6", "ENETUNREACH", "ENETUNREACH"),
     ("send outside", "ENETUNREACH", "ENETUNREACH"),
     ("connect to the host's loopback", "ECONNREFUSED", "ECONNREFUSED"),
-    ("connect to the host's abstract socket", "ECONNREFUSED", "ECONNREFUSED"),
+    (
+        "connect to the host's abstract socket",
+        "ECONNREFUSED",
+        "ECONNREFUSED",
+    ),
     ("connect to the host's socket", "ENOENT", "ENOENT"),
     ("send to the host's socket", "ENOENT", "ENOENT"),
     ("talk to itself over loopback", "ok", "ok"),
@@ -209,7 +233,8 @@ fn every_probe_has_the_outcome_of_its_policy() {
             let socket = place.path("socket");
             let _listener = UnixListener::bind(&socket).unwrap();
             std::fs::copy(prober(), place.path("package/bin/suid")).unwrap();
-            std::fs::set_permissions(place.path("package/bin/suid"), PermissionsExt::from_mode(0o6755)).unwrap();
+            std::fs::set_permissions(place.path("package/bin/suid"), PermissionsExt::from_mode(0o6755))
+                .unwrap();
             let hints = [
                 format!("pid={}", std::process::id()),
                 format!("port={}", port.local_addr().unwrap().port()),
@@ -227,13 +252,20 @@ fn every_probe_has_the_outcome_of_its_policy() {
             let outcomes = run.outcomes();
             let mut wrong = Vec::new();
             for &(probe, sandstorm, native) in OUTCOMES {
-                let expected = if policy == Policy::Sandstorm { sandstorm } else { native };
+                let expected = if policy == Policy::Sandstorm {
+                    sandstorm
+                } else {
+                    native
+                };
                 let outcome = outcomes.get(probe).copied().unwrap_or("not tried").trim();
                 if !expected.split('|').any(|answer| answer == outcome) {
                     wrong.push(format!("{probe}: {outcome}, not {expected}"));
                 }
             }
-            let tried: Vec<_> = outcomes.keys().filter(|name| !OUTCOMES.iter().any(|o| o.0 == **name)).collect();
+            let tried: Vec<_> = outcomes
+                .keys()
+                .filter(|name| !OUTCOMES.iter().any(|o| o.0 == **name))
+                .collect();
             assert!(wrong.is_empty(), "{starter:?} {policy:?}: {wrong:#?}");
             assert!(tried.is_empty(), "probes nobody judges: {tried:?}");
         }
@@ -257,7 +289,11 @@ fn storage_belongs_to_the_server_outside() {
         let run = place.run(starter, &place.spec(&["probe"]));
         assert_eq!(run.error, None);
         let data = std::fs::metadata(place.path("var/file")).unwrap();
-        let owner = if starter == Starter::Nobody { NOBODY } else { rustix::process::geteuid().as_raw() };
+        let owner = if starter == Starter::Nobody {
+            NOBODY
+        } else {
+            rustix::process::geteuid().as_raw()
+        };
         assert_eq!(data.uid(), owner, "{starter:?}");
         assert_eq!(data.mode() & 0o777, 0o660, "umask 007");
     }
@@ -283,7 +319,10 @@ fn temporary_space_is_bounded() {
 #[test]
 fn fork_bomb_stops_at_the_limit() {
     for &starter in Starter::all() {
-        for group in [percloud_sandbox::CgroupMode::Auto, percloud_sandbox::CgroupMode::Off] {
+        for group in [
+            percloud_sandbox::CgroupMode::Auto,
+            percloud_sandbox::CgroupMode::Off,
+        ] {
             let place = Place::new();
             let mut spec = place.spec(&["forks"]);
             spec.limits.pids = 40;
@@ -321,12 +360,20 @@ fn refused_calls_are_recorded_and_answered_alike() {
         assert_eq!(silent.output, recorded.output);
         assert_eq!(silent.refused, []);
         let count = |name: &str| {
-            recorded.refused.iter().find(|(call, ..)| call == name).map(|(_, count, errno)| (*count, *errno))
+            recorded
+                .refused
+                .iter()
+                .find(|(call, ..)| call == name)
+                .map(|(_, count, errno)| (*count, *errno))
         };
         assert_eq!(count("bpf"), Some((3, libc::ENOSYS as u16)));
         assert_eq!(count("keyctl"), Some((1, libc::ENOSYS as u16)));
         assert_eq!(count("socket"), Some((1, libc::EAFNOSUPPORT as u16)));
         assert_eq!(count("prctl"), Some((1, 0)));
-        assert_eq!(count("unknown"), Some((1, libc::ENOSYS as u16)), "the x32 call: {recorded:?}");
+        assert_eq!(
+            count("unknown"),
+            Some((1, libc::ENOSYS as u16)),
+            "the x32 call: {recorded:?}"
+        );
     }
 }

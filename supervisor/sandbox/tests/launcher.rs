@@ -26,21 +26,33 @@ impl Launcher {
     fn start(place: &Place, starter: Starter) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut command = place.driver(starter, &["launcher", "0"]);
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stderr(Stdio::null());
+        command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::null());
         let process = Running(command.spawn().unwrap());
         let client = Client::new(ours.try_clone().unwrap().into());
-        Self { process, socket: ours, client }
+        Self {
+            process,
+            socket: ours,
+            client,
+        }
     }
 
     fn work(&mut self, job: Value) -> (Started, std::io::PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
-        let started = self.client.request(&Kind::Worker { job }, &[writer.as_fd()]).unwrap();
+        let started = self
+            .client
+            .request(&Kind::Worker { job }, &[writer.as_fd()])
+            .unwrap();
         (started, reader)
     }
 
     fn grain(&mut self, spec: percloud_sandbox::SandboxSpec) -> (Started, std::io::PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
-        let kind = Kind::Grain { sandbox: Box::new(spec), host: Value::Null };
+        let kind = Kind::Grain {
+            sandbox: Box::new(spec),
+            host: Value::Null,
+        };
         let started = self.client.request(&kind, &[writer.as_fd()]).unwrap();
         (started, reader)
     }
@@ -63,9 +75,17 @@ impl Launcher {
 
 /// Waits for the end of a child the launcher reaps.
 fn ended(started: &Started) {
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let limit = Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
     let mut polled = [PollFd::new(&started.pidfd, PollFlags::IN)];
-    assert_eq!(poll(&mut polled, Some(&limit)).unwrap(), 1, "process {} goes on", started.pid);
+    assert_eq!(
+        poll(&mut polled, Some(&limit)).unwrap(),
+        1,
+        "process {} goes on",
+        started.pid
+    );
 }
 
 fn mark(place: &Place) -> String {
@@ -93,7 +113,10 @@ fn children_hold_nothing_of_the_launcher_and_of_other_requests() {
     let open = launcher.report(json!({"descriptors": true}));
     let sockets = open.lines().filter(|line| line.contains("socket:")).count();
     assert_eq!(sockets, 0, "the control socket is not theirs:\n{open}");
-    let pipes = open.lines().filter(|line| line.contains("pipe:") && !line.starts_with(['1', '2'])).count();
+    let pipes = open
+        .lines()
+        .filter(|line| line.contains("pipe:") && !line.starts_with(['1', '2']))
+        .count();
     assert_eq!(pipes, 1, "only the pipe of the request:\n{open}");
 }
 
@@ -120,15 +143,30 @@ fn the_launcher_survives_what_its_children_do() {
 fn a_request_it_does_not_understand_is_answered() {
     let place = Place::new();
     let mut launcher = Launcher::start(&place, Starter::Us);
-    for garbage in ["", "null", "{\"gr", "{\"unknown\":{}}", "{\"worker\":{\"job\":1,\"more\":2}}"] {
-        launcher.socket.write_all(&(garbage.len() as u32).to_le_bytes()).unwrap();
+    for garbage in [
+        "",
+        "null",
+        "{\"gr",
+        "{\"unknown\":{}}",
+        "{\"worker\":{\"job\":1,\"more\":2}}",
+    ] {
+        launcher
+            .socket
+            .write_all(&(garbage.len() as u32).to_le_bytes())
+            .unwrap();
         launcher.socket.write_all(garbage.as_bytes()).unwrap();
         let mut length = [0; 4];
         launcher.socket.read_exact(&mut length).unwrap();
         let mut reply = vec![0; u32::from_le_bytes(length) as usize];
         launcher.socket.read_exact(&mut reply).unwrap();
         let reply: Value = serde_json::from_slice(&reply).unwrap();
-        assert!(reply["failed"]["error"].as_str().unwrap().contains("not understood"), "{reply}");
+        assert!(
+            reply["failed"]["error"]
+                .as_str()
+                .unwrap()
+                .contains("not understood"),
+            "{reply}"
+        );
     }
     launcher.lives();
 }
@@ -152,8 +190,13 @@ fn a_message_that_is_none_ends_it_and_its_children() {
 fn too_much_is_refused_before_it_is_sent() {
     let place = Place::new();
     let mut launcher = Launcher::start(&place, Starter::Us);
-    let long = Kind::Worker { job: Value::String("x".repeat(MAX_MESSAGE)) };
-    assert!(matches!(launcher.client.request(&long, &[]), Err(LaunchError::Wire(_))));
+    let long = Kind::Worker {
+        job: Value::String("x".repeat(MAX_MESSAGE)),
+    };
+    assert!(matches!(
+        launcher.client.request(&long, &[]),
+        Err(LaunchError::Wire(_))
+    ));
     let fds = [launcher.socket.as_fd(); 17];
     let many = launcher.client.request(&Kind::Worker { job: Value::Null }, &fds);
     assert!(matches!(many, Err(LaunchError::Wire(_))));
@@ -172,13 +215,22 @@ fn a_large_request_arrives_whole() {
 fn everything_ends_when_the_broker_is_gone() {
     for &starter in Starter::all() {
         let place = Place::new();
-        let Launcher { mut process, socket, mut client } = Launcher::start(&place, starter);
+        let Launcher {
+            mut process,
+            socket,
+            mut client,
+        } = Launcher::start(&place, starter);
         let (reader, writer) = std::io::pipe().unwrap();
         let spec = place.spec(&["family", &mark(&place)]);
-        let kind = Kind::Grain { sandbox: Box::new(spec), host: Value::Null };
+        let kind = Kind::Grain {
+            sandbox: Box::new(spec),
+            host: Value::Null,
+        };
         let host = client.request(&kind, &[writer.as_fd()]).unwrap();
         let (waiting, job_writer) = std::io::pipe().unwrap();
-        let job = Kind::Worker { job: json!({"wait": true}) };
+        let job = Kind::Worker {
+            job: json!({"wait": true}),
+        };
         let worker = client.request(&job, &[job_writer.as_fd()]).unwrap();
         read_ready(&mut { reader });
         read_ready(&mut { waiting });
@@ -186,7 +238,9 @@ fn everything_ends_when_the_broker_is_gone() {
         assert_eq!(process.0.wait().unwrap().code(), Some(0));
         ended(&host);
         ended(&worker);
-        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+        eventually("every process of the app is gone", || {
+            processes_with(&mark(&place)).is_empty()
+        });
     }
 }
 
@@ -201,7 +255,9 @@ fn everything_ends_when_the_launcher_is_killed() {
         let Launcher { process, .. } = launcher;
         drop(process);
         ended(&host);
-        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+        eventually("every process of the app is gone", || {
+            processes_with(&mark(&place)).is_empty()
+        });
         // What it could not remove any more, the next one does.
         eventually("its control groups are gone", || {
             Launcher::start(&place, starter).lives();
@@ -219,10 +275,17 @@ fn a_killed_host_takes_its_app_and_its_group_along() {
         read_ready(&mut output);
         rustix::process::pidfd_send_signal(&host.pidfd, rustix::process::Signal::KILL).unwrap();
         ended(&host);
-        eventually("every process of the app is gone", || processes_with(&mark(&place)).is_empty());
+        eventually("every process of the app is gone", || {
+            processes_with(&mark(&place)).is_empty()
+        });
         eventually("its control group is gone", || {
             let bases = groups_of(launcher.process.id());
-            bases.iter().all(|base| std::fs::read_dir(base).unwrap().flatten().all(|e| !e.path().is_dir()))
+            bases.iter().all(|base| {
+                std::fs::read_dir(base)
+                    .unwrap()
+                    .flatten()
+                    .all(|e| !e.path().is_dir())
+            })
         });
         launcher.lives();
     }
@@ -268,25 +331,49 @@ fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let place = Place::new();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let driver = place.path("driver");
-    let role = spawn_role(&driver, &["launcher".into(), "7".into()], &[], vec![(theirs.into(), 7)]).unwrap();
+    let role = spawn_role(
+        &driver,
+        &["launcher".into(), "7".into()],
+        &[],
+        vec![(theirs.into(), 7)],
+    )
+    .unwrap();
     let mut client = Client::new(ours.into());
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let job = Kind::Worker { job: json!({"descriptors": true}) };
+    let job = Kind::Worker {
+        job: json!({"descriptors": true}),
+    };
     let worker = client.request(&job, &[writer.as_fd()]).unwrap();
     drop(writer);
     ended(&worker);
     let mut open = String::new();
     reader.read_to_string(&mut open).unwrap();
-    assert!(!open.contains("socket:"), "nothing of this process is inherited:\n{open}");
+    assert!(
+        !open.contains("socket:"),
+        "nothing of this process is inherited:\n{open}"
+    );
     drop(client);
     assert_eq!(role.wait().unwrap(), percloud_sandbox::Exit::Code(0));
 
     // The thread that starts it is what it dies with.
     let (ours, theirs) = UnixStream::pair().unwrap();
     let role = std::thread::spawn(move || {
-        let role = spawn_role(&driver, &["launcher".into(), "3".into()], &[], vec![(theirs.into(), 3)]).unwrap();
+        let role = spawn_role(
+            &driver,
+            &["launcher".into(), "3".into()],
+            &[],
+            vec![(theirs.into(), 3)],
+        )
+        .unwrap();
         let mut client = Client::new(ours.try_clone().unwrap().into());
-        client.request(&Kind::Worker { job: json!({"exit": 0}) }, &[]).unwrap();
+        client
+            .request(
+                &Kind::Worker {
+                    job: json!({"exit": 0}),
+                },
+                &[],
+            )
+            .unwrap();
         (role, ours)
     });
     let (role, _open) = role.join().unwrap();

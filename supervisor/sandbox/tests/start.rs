@@ -19,16 +19,35 @@ fn a_program_that_cannot_run_is_named() {
     let place = Place::new();
     std::fs::write(place.path("package/bin/text"), "no program").unwrap();
     std::fs::write(place.path("package/bin/garbage"), "no program").unwrap();
-    std::fs::set_permissions(place.path("package/bin/garbage"), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(
+        place.path("package/bin/garbage"),
+        PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     std::fs::write(place.path("package/bin/script"), "#!/bin/missing\n").unwrap();
     std::fs::set_permissions(place.path("package/bin/script"), PermissionsExt::from_mode(0o755)).unwrap();
     for (program, message) in [
-        ("/bin/missing", "cannot execute /bin/missing: no such file in the package"),
-        ("/bin/text", "cannot execute /bin/text: it is not an executable file"),
+        (
+            "/bin/missing",
+            "cannot execute /bin/missing: no such file in the package",
+        ),
+        (
+            "/bin/text",
+            "cannot execute /bin/text: it is not an executable file",
+        ),
         ("/bin", "cannot execute /bin: it is not an executable file"),
-        ("/bin/garbage", "cannot execute /bin/garbage: it is neither a program nor a script"),
-        ("/bin/script", "cannot execute /bin/script: no such file in the package, or the interpreter"),
-        ("/bin/prober/x", "cannot execute /bin/prober/x: a part of its path is not a directory"),
+        (
+            "/bin/garbage",
+            "cannot execute /bin/garbage: it is neither a program nor a script",
+        ),
+        (
+            "/bin/script",
+            "cannot execute /bin/script: no such file in the package, or the interpreter",
+        ),
+        (
+            "/bin/prober/x",
+            "cannot execute /bin/prober/x: a part of its path is not a directory",
+        ),
     ] {
         let mut spec = place.spec(&[]);
         spec.argv = vec![program.to_owned()];
@@ -46,12 +65,21 @@ fn what_cannot_be_mounted_is_named() {
         let mut spec = place.spec(&["byte"]);
         spec.var = place.path(name);
         let message = error(&place, &spec);
-        assert!(message.starts_with("cannot mount the grain's storage as /var"), "{message}");
-        assert!(message.contains(&place.path(name).display().to_string()), "{message}");
+        assert!(
+            message.starts_with("cannot mount the grain's storage as /var"),
+            "{message}"
+        );
+        assert!(
+            message.contains(&place.path(name).display().to_string()),
+            "{message}"
+        );
         let mut spec = place.spec(&["byte"]);
         spec.package = place.path(name);
         let message = error(&place, &spec);
-        assert!(message.starts_with("cannot take the package as the root directory"), "{message}");
+        assert!(
+            message.starts_with("cannot take the package as the root directory"),
+            "{message}"
+        );
     }
 }
 
@@ -76,7 +104,10 @@ fn a_process_with_threads_may_not_start_a_sandbox() {
     let place = Place::new();
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || wait.recv());
-    assert!(matches!(percloud_sandbox::start(&place.spec(&["byte"])), Err(StartError::Threads)));
+    assert!(matches!(
+        percloud_sandbox::start(&place.spec(&["byte"])),
+        Err(StartError::Threads)
+    ));
     drop(release);
     let _ = thread.join();
 }
@@ -100,9 +131,15 @@ fn links_in_a_package_are_not_mounted_through() {
         assert_eq!(outcomes["write /var"], "ENOENT");
         assert!(["EROFS", "EACCES"].contains(&outcomes["write /tmp"]), "{run:?}");
         assert_eq!(outcomes["list /dev"], "ENOTDIR");
-        assert_eq!(outcomes["read /proc/cpuinfo"], "ok", "the link, to the package's own file");
+        assert_eq!(
+            outcomes["read /proc/cpuinfo"], "ok",
+            "the link, to the package's own file"
+        );
         let told = |what: &str| run.warnings.iter().any(|warning| warning.contains(what));
-        assert!(told("/var is not a directory") && told("/tmp is not") && told("/dev is not"), "{run:?}");
+        assert!(
+            told("/var is not a directory") && told("/tmp is not") && told("/dev is not"),
+            "{run:?}"
+        );
     }
 }
 
@@ -117,7 +154,13 @@ fn a_bare_package_gets_no_mounts() {
     expected_warnings(&run.warnings);
     let outcomes = run.outcomes();
     assert_eq!(outcomes["list /"], "bin");
-    for name in ["list /dev", "list /proc", "write /var", "write /tmp", "write /dev/null"] {
+    for name in [
+        "list /dev",
+        "list /proc",
+        "write /var",
+        "write /tmp",
+        "write /dev/null",
+    ] {
         assert_eq!(outcomes[name], "ENOENT", "{name}");
     }
 }
@@ -152,7 +195,10 @@ fn a_required_control_group_is_had_or_named() {
         let run = place.run(starter, &spec);
         match run.error {
             None => assert!(run.warnings.is_empty() && run.output == "!\n", "{run:?}"),
-            Some(error) => assert!(error.contains("a control group is not available; run the server"), "{error}"),
+            Some(error) => assert!(
+                error.contains("a control group is not available; run the server"),
+                "{error}"
+            ),
         }
     }
 }
@@ -164,8 +210,12 @@ fn killed_host_takes_the_whole_family_along() {
         let mark = format!("mark={}", place.path("").display());
         let mut host = place.begin(starter, &["host"], &place.spec(&["family", &mark]));
         read_ready(host.0.stdout.as_mut().unwrap());
-        eventually("process 1, four children and four orphans", || processes_with(&mark).len() == 9);
+        eventually("process 1, four children and four orphans", || {
+            processes_with(&mark).len() == 9
+        });
         drop(host);
-        eventually("every process of the app is gone", || processes_with(&mark).is_empty());
+        eventually("every process of the app is gone", || {
+            processes_with(&mark).is_empty()
+        });
     }
 }

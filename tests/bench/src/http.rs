@@ -46,51 +46,54 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     let shell = Shell::set_up(&server)?;
     let package = Recipe::of_program("Guestbook", "percloud-raw-app", &[]).pack();
     let app = shell.install(package.path())?;
+    // What cannot be measured here does not keep the rest from being measured.
+    let mut failures = Vec::new();
+    let mut keep = |measured: Result<Vec<Entry>, Failure>| match measured {
+        Ok(measured) => entries.extend(measured),
+        Err(failure) => failures.push(failure.to_string()),
+    };
     if plan.wants(&["idle_server_pss"]) {
-        let bytes = memory::at_rest(&|| ours(&server))?;
-        entries.push(megabytes("idle_server_pss", bytes).with_note("all processes, no grain running"));
+        keep(memory::of_the_server(&|| ours(&server)).map(|entry| vec![entry]));
     }
     if plan.wants(&["open_sleeping", "open_warm"]) {
         println!("Opening a grain, asleep and awake …");
-        entries.extend(open::measure(plan, &shell, &app)?);
+        keep(open::measure(plan, &shell, &app));
     }
-    if plan.wants(&[
-        "request_cpu_c1",
-        "request_p99_c1",
-        "request_rate_c1",
-        "upload",
-        "download",
-    ]) || plan.wants(&["request_cpu_c32", "request_p99_c32", "request_rate_c32"])
-    {
+    let loads = [
+        (32, ["request_cpu_c32", "request_p99_c32", "request_rate_c32"]),
+        (1, ["request_cpu_c1", "request_p99_c1", "request_rate_c1"]),
+    ];
+    let transfers = plan.wants(&["upload", "download"]);
+    if transfers || loads.iter().any(|(_, names)| plan.wants(names)) {
         let nginx = Nginx::start()?;
         let visit = shell.open(&shell.create(&app)?)?;
-        for (connections, names) in [
-            (32, ["request_cpu_c32", "request_p99_c32", "request_rate_c32"]),
-            (1, ["request_cpu_c1", "request_p99_c1", "request_rate_c1"]),
-        ] {
+        for (connections, names) in loads {
             if plan.wants(&names) {
                 println!("Requests over {connections} connection(s) …");
-                entries.extend(load::measure(
+                keep(load::measure(
                     plan,
                     &server,
                     &visit,
                     nginx.as_ref(),
                     connections,
                     names,
-                )?);
+                ));
             }
         }
-        if plan.wants(&["upload", "download"]) {
+        if transfers {
             println!("Moving bytes up and down …");
-            entries.extend(transfer::measure(plan, &server, &visit, nginx.as_ref())?);
+            keep(transfer::measure(plan, &server, &visit, nginx.as_ref()));
         }
     }
     if plan.wants(&["idle_grain_pss"]) {
         println!("Keeping grains awake …");
-        entries.push(memory::of_a_grain(plan, &server, &shell, &app)?);
+        keep(memory::of_a_grain(plan, &server, &shell, &app).map(|entry| vec![entry]));
     }
     entries.sort_by_key(|entry| NAMES.iter().position(|name| *name == entry.name));
-    Ok(())
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(failures.join("; "))),
+    }
 }
 
 /// Every process of the server but the apps.

@@ -10,11 +10,20 @@ fn a_grain_is_begun_once_and_continued_from_then_on() {
         let who = world.owner().await;
         world.app(&who).await;
         let id = world.grain(&who).await;
-        assert!(world.stage.starts.borrow().is_empty(), "making a grain starts nothing");
+        assert!(
+            world.stage.starts.borrow().is_empty(),
+            "making a grain starts nothing"
+        );
         world.broker.wake(&id).await.unwrap();
         world.broker.stop_grain(&id).await;
         world.broker.wake(&id).await.unwrap();
-        let words: Vec<_> = world.stage.starts.borrow().iter().map(|argv| argv[1].clone()).collect();
+        let words: Vec<_> = world
+            .stage
+            .starts
+            .borrow()
+            .iter()
+            .map(|argv| argv[1].clone())
+            .collect();
         assert_eq!(words, ["begin", "continue"]);
         world.broker.stop_all_grains().await;
     });
@@ -43,13 +52,22 @@ fn an_app_that_cannot_start_says_why_and_may_be_tried_again() {
         let id = world.grain(&who).await;
         *world.stage.broken.borrow_mut() = Some("the app's program /app is missing".into());
         let problem = world.broker.wake(&id).await.err().unwrap();
-        assert_eq!((problem.code(), problem.to_string().as_str()), ("grain-failed", "the app's program /app is missing"));
+        assert_eq!(
+            (problem.code(), problem.to_string().as_str()),
+            ("grain-failed", "the app's program /app is missing")
+        );
         let view = world.broker.grain_now(&who, &id).unwrap();
         assert_eq!(view["state"], "failed");
         assert_eq!(view["problem"], "the app's program /app is missing");
         *world.stage.broken.borrow_mut() = None;
         world.broker.wake(&id).await.unwrap();
-        let words: Vec<_> = world.stage.starts.borrow().iter().map(|argv| argv[1].clone()).collect();
+        let words: Vec<_> = world
+            .stage
+            .starts
+            .borrow()
+            .iter()
+            .map(|argv| argv[1].clone())
+            .collect();
         assert_eq!(words, ["begin", "begin"], "an app that never ran is begun again");
         assert_eq!(world.broker.grain_now(&who, &id).unwrap()["state"], "running");
         world.broker.stop_all_grains().await;
@@ -64,7 +82,10 @@ fn trash_stops_a_grain_and_only_the_trash_deletes() {
         world.app(&who).await;
         let id = world.grain(&who).await;
         world.broker.wake(&id).await.unwrap();
-        assert_eq!(world.broker.delete_grain(&who, &id).await.unwrap_err().code(), "not-in-trash");
+        assert_eq!(
+            world.broker.delete_grain(&who, &id).await.unwrap_err().code(),
+            "not-in-trash"
+        );
         let view = world.broker.trash_grain(&who, &id).await.unwrap();
         assert!(view["trashed"].is_u64());
         assert_eq!(view["state"], "asleep");
@@ -93,10 +114,30 @@ fn what_is_not_yours_does_not_exist() {
             world.broker.grain_now(&stranger, &id).unwrap_err().code(),
             world.broker.open(&stranger, &id, "").unwrap_err().code(),
             world.broker.trash_grain(&stranger, &id).await.unwrap_err().code(),
-            world.broker.delete_grain(&stranger, &id).await.unwrap_err().code(),
-            world.broker.own_package(&stranger, super::PACKAGE).await.unwrap_err().code(),
-            world.broker.own_package(&who, "../../../../etc").await.unwrap_err().code(),
-            world.broker.icon(&who, super::PACKAGE, "../info").await.unwrap_err().code(),
+            world
+                .broker
+                .delete_grain(&stranger, &id)
+                .await
+                .unwrap_err()
+                .code(),
+            world
+                .broker
+                .own_package(&stranger, super::PACKAGE)
+                .await
+                .unwrap_err()
+                .code(),
+            world
+                .broker
+                .own_package(&who, "../../../../etc")
+                .await
+                .unwrap_err()
+                .code(),
+            world
+                .broker
+                .icon(&who, super::PACKAGE, "../info")
+                .await
+                .unwrap_err()
+                .code(),
         ] {
             assert_eq!(code, "not-found");
         }
@@ -111,7 +152,10 @@ fn actions_that_need_more_than_a_click_cannot_be_chosen() {
         world.app(&who).await;
         for action in [1, 2, u32::MAX] {
             let body = json!({"packageId": super::PACKAGE, "action": action}).to_string();
-            assert_eq!(world.broker.create_grain(&who, &body).await.unwrap_err().code(), "bad-request");
+            assert_eq!(
+                world.broker.create_grain(&who, &body).await.unwrap_err().code(),
+                "bad-request"
+            );
         }
     });
 }
@@ -142,11 +186,27 @@ fn an_app_in_use_cannot_be_removed() {
         let who = world.owner().await;
         world.app(&who).await;
         let id = world.grain(&who).await;
-        assert_eq!(world.broker.remove_package(&who, super::PACKAGE).await.unwrap_err().code(), "in-use");
+        assert_eq!(
+            world
+                .broker
+                .remove_package(&who, super::PACKAGE)
+                .await
+                .unwrap_err()
+                .code(),
+            "in-use"
+        );
         world.broker.trash_grain(&who, &id).await.unwrap();
         world.broker.delete_grain(&who, &id).await.unwrap();
         world.broker.remove_package(&who, super::PACKAGE).await.unwrap();
-        assert_eq!(world.broker.own_package(&who, super::PACKAGE).await.unwrap_err().code(), "not-found");
+        assert_eq!(
+            world
+                .broker
+                .own_package(&who, super::PACKAGE)
+                .await
+                .unwrap_err()
+                .code(),
+            "not-found"
+        );
         assert!(!world.broker.config.layout.package(super::PACKAGE).exists());
     });
 }
@@ -163,7 +223,10 @@ fn trashing_a_grain_while_it_starts_is_not_undone_by_the_start() {
         trashed.unwrap();
         let grain: Grain = world.broker.read(grain_key(&id)).unwrap().unwrap();
         assert!(grain.trashed.is_some(), "the start's own note undid the trash");
-        assert!(world.broker.slot(&id).running().is_none(), "what is in the trash does not run");
+        assert!(
+            world.broker.slot(&id).running().is_none(),
+            "what is in the trash does not run"
+        );
     });
 }
 
@@ -184,7 +247,29 @@ fn changes_made_at_once_all_last() {
         renamed.and(relaxed).unwrap();
         woken.unwrap();
         let grain: Grain = world.broker.read(grain_key(&id)).unwrap().unwrap();
-        assert_eq!((grain.title.as_str(), grain.relaxed_policy, grain.begun), ("Wedding", true, true));
+        assert_eq!(
+            (grain.title.as_str(), grain.relaxed_policy, grain.begun),
+            ("Wedding", true, true)
+        );
+        world.broker.stop_all_grains().await;
+    });
+}
+
+#[test]
+fn a_start_nobody_waits_for_any_more_is_finished_and_not_repeated() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let id = world.grain(&who).await;
+        for _ in 0..5 {
+            // A browser that asks and goes away.
+            let waking = world.broker.wake(&id);
+            futures::pin_mut!(waking);
+            assert!(futures::poll!(waking).is_pending());
+        }
+        world.broker.wake(&id).await.unwrap();
+        assert_eq!(world.stage.starts.borrow().len(), 1, "one storage, one app");
         world.broker.stop_all_grains().await;
     });
 }

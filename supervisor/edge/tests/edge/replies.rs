@@ -88,7 +88,7 @@ fn pages_are_confined_unless_the_owner_said_otherwise() {
         "img-src 'self' data: blob:;".to_owned(),
         "form-action 'self';".to_owned(),
         "worker-src 'none';".to_owned(),
-        format!("frame-ancestors http://{shell} 'self';"),
+        format!("frame-ancestors http://{shell} 'self'"),
     ] {
         assert!(policy.contains(&part), "{part} in {policy}");
     }

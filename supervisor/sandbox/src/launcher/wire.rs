@@ -6,8 +6,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::{IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use crate::sys::Errno;
@@ -74,8 +74,11 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>
     Ok(())
 }
 
+/// The bytes and descriptors of one message.
+pub(super) type Message = (Vec<u8>, Vec<OwnedFd>);
+
 /// Waits for one message. `None`: the other end closed between two messages.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, WireError> {
+pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, WireError> {
     let mut fds = Vec::new();
     let mut header = [0; 4];
     match fill(socket, &mut header, &mut fds)? {
@@ -101,7 +104,8 @@ fn fill(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Re
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut buffer[filled..])];
-        let received = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        let received = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        {
             Ok(received) => received,
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),

@@ -46,11 +46,19 @@ pub(super) fn compile(rules: &Rules, notify: bool) -> Vec<sock_filter> {
 
 /// Cuts the number space where the treatment changes: each entry starts a range that ends where the next begins.
 fn ranges(rules: &Rules) -> Vec<(u32, Leaf)> {
-    let named = rules.groups.iter().flat_map(|group| group.calls).map(|&n| n as u32);
+    let named = rules
+        .groups
+        .iter()
+        .flat_map(|group| group.calls)
+        .map(|&n| n as u32);
     let last = named.max().unwrap_or(0).max(rules.newer_from);
     let mut ranges: Vec<(u32, Leaf)> = Vec::new();
     for number in 0..=last + 1 {
-        let leaf = match rules.groups.iter().find(|group| group.calls.contains(&i64::from(number))) {
+        let leaf = match rules
+            .groups
+            .iter()
+            .find(|group| group.calls.contains(&i64::from(number)))
+        {
             Some(group) if group.arms.is_empty() => Leaf::Plain(group.otherwise),
             Some(group) => Leaf::Arms(group),
             None if number >= rules.newer_from => Leaf::Plain(rules.newer),
@@ -142,13 +150,27 @@ fn comparison(condition: &Condition, rest: usize) -> Vec<sock_filter> {
         (Compare::Lt, false) => vec![Load(low_at), Test(JGE, low, Fail, Pass)],
         (Compare::Le, false) => vec![Load(low_at), Test(JGT, low, Fail, Pass)],
         (Compare::Masked(mask), false) => {
-            vec![Load(low_at), And(mask as u32), Test(JEQ, low & mask as u32, Pass, Fail)]
+            vec![
+                Load(low_at),
+                And(mask as u32),
+                Test(JEQ, low & mask as u32, Pass, Fail),
+            ]
         }
         (Compare::Eq, true) => {
-            vec![Load(low_at + 4), Test(JEQ, high, Next, Fail), Load(low_at), Test(JEQ, low, Pass, Fail)]
+            vec![
+                Load(low_at + 4),
+                Test(JEQ, high, Next, Fail),
+                Load(low_at),
+                Test(JEQ, low, Pass, Fail),
+            ]
         }
         (Compare::Ne, true) => {
-            vec![Load(low_at + 4), Test(JEQ, high, Next, Pass), Load(low_at), Test(JEQ, low, Fail, Pass)]
+            vec![
+                Load(low_at + 4),
+                Test(JEQ, high, Next, Pass),
+                Load(low_at),
+                Test(JEQ, low, Fail, Pass),
+            ]
         }
         (Compare::Masked(mask), true) => {
             let (mask_low, mask_high) = (mask as u32, (mask >> 32) as u32);

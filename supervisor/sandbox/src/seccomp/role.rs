@@ -5,11 +5,20 @@ use libc::*;
 
 use super::{Compare, ENOSYS, EPERM, Group, Rules, Verdict, arm, errno, group, int};
 
-pub(super) const RULES: Rules =
-    Rules { groups: GROUPS, unlisted: Verdict::Allow, newer_from: 424, newer: ENOSYS };
+pub(super) const RULES: Rules = Rules {
+    groups: GROUPS,
+    unlisted: Verdict::Allow,
+    newer_from: 424,
+    newer: ENOSYS,
+};
 
 const GROUPS: &[Group] = &[
-    group(&[SYS_execve, SYS_execveat], &[], EPERM, "no role runs another program"),
+    group(
+        &[SYS_execve, SYS_execveat],
+        &[],
+        EPERM,
+        "no role runs another program",
+    ),
     group(
         &[SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp],
         &[],
@@ -18,8 +27,19 @@ const GROUPS: &[Group] = &[
     ),
     group(
         &[
-            SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_swapon, SYS_swapoff,
-            SYS_quotactl, SYS_acct, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init,
+            SYS_mount,
+            SYS_umount2,
+            SYS_pivot_root,
+            SYS_chroot,
+            SYS_unshare,
+            SYS_setns,
+            SYS_swapon,
+            SYS_swapoff,
+            SYS_quotactl,
+            SYS_acct,
+            SYS_name_to_handle_at,
+            SYS_open_by_handle_at,
+            SYS_fanotify_init,
         ],
         &[],
         EPERM,
@@ -33,10 +53,28 @@ const GROUPS: &[Group] = &[
     ),
     group(
         &[
-            SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_seccomp, SYS_keyctl, SYS_add_key, SYS_request_key,
-            SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_reboot,
-            SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_personality, SYS_syslog, SYS_io_setup, SYS_io_submit,
-            SYS_mknod, SYS_mknodat,
+            SYS_bpf,
+            SYS_perf_event_open,
+            SYS_userfaultfd,
+            SYS_seccomp,
+            SYS_keyctl,
+            SYS_add_key,
+            SYS_request_key,
+            SYS_init_module,
+            SYS_finit_module,
+            SYS_delete_module,
+            SYS_kexec_load,
+            SYS_kexec_file_load,
+            SYS_reboot,
+            SYS_iopl,
+            SYS_ioperm,
+            SYS_modify_ldt,
+            SYS_personality,
+            SYS_syslog,
+            SYS_io_setup,
+            SYS_io_submit,
+            SYS_mknod,
+            SYS_mknodat,
         ],
         &[],
         EPERM,
@@ -54,8 +92,14 @@ const GROUPS: &[Group] = &[
     ),
     group(
         &[
-            SYS_pidfd_send_signal, SYS_pidfd_open, SYS_close_range, SYS_openat2, SYS_faccessat2, SYS_epoll_pwait2,
-            SYS_futex_waitv, SYS_fchmodat2,
+            SYS_pidfd_send_signal,
+            SYS_pidfd_open,
+            SYS_close_range,
+            SYS_openat2,
+            SYS_faccessat2,
+            SYS_epoll_pwait2,
+            SYS_futex_waitv,
+            SYS_fchmodat2,
         ],
         &[],
         Verdict::Allow,

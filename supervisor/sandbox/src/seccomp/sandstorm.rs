@@ -23,7 +23,14 @@ const GROUPS: &[Group] = &[
     group(&[SYS_ptrace], &[], EPERM, "reading and steering other processes"),
     group(
         &[SYS_clone],
-        &[arm(&[int(0, Compare::Masked(CLONE_NEWUSER as u64), CLONE_NEWUSER as u64)], EPERM)],
+        &[arm(
+            &[int(
+                0,
+                Compare::Masked(CLONE_NEWUSER as u64),
+                CLONE_NEWUSER as u64,
+            )],
+            EPERM,
+        )],
         Verdict::Allow,
         "a user namespace hands out capabilities, and with them most of the kernel's bugs",
     ),
@@ -38,8 +45,17 @@ const GROUPS: &[Group] = &[
             arm(&[int(0, Compare::Eq, AF_BRIDGE as u64)], UNSUPPORTED_FAMILY),
             arm(&[int(0, Compare::Eq, AF_ATMPVC as u64)], UNSUPPORTED_FAMILY),
             arm(&[int(0, Compare::Eq, AF_X25 as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Ge, AF_ROSE as u64), int(0, Compare::Le, AF_KEY as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(1, Compare::Masked(0xf), SOCK_DCCP as u64)], errno(EPROTONOSUPPORT)),
+            arm(
+                &[
+                    int(0, Compare::Ge, AF_ROSE as u64),
+                    int(0, Compare::Le, AF_KEY as u64),
+                ],
+                UNSUPPORTED_FAMILY,
+            ),
+            arm(
+                &[int(1, Compare::Masked(0xf), SOCK_DCCP as u64)],
+                errno(EPROTONOSUPPORT),
+            ),
         ],
         Verdict::Allow,
         "UNIX, INET, INET6 and NETLINK remain: bridges listen on 127.0.0.1 and libraries list interfaces; the rest \
@@ -56,13 +72,41 @@ const GROUPS: &[Group] = &[
         Verdict::Allow,
         "filters of its own are refused as on Sandstorm; the app must not outlive its host",
     ),
-    group(&[SYS_add_key, SYS_request_key, SYS_keyctl], &[], ENOSYS, "the kernel's keyrings are not namespaced"),
+    group(
+        &[SYS_add_key, SYS_request_key, SYS_keyctl],
+        &[],
+        ENOSYS,
+        "the kernel's keyrings are not namespaced",
+    ),
     group(&[SYS_syslog], &[], ENOSYS, "the kernel's log tells of the host"),
-    group(&[SYS_uselib, SYS_personality, SYS_acct, SYS_modify_ldt, SYS_set_thread_area], &[], ENOSYS, "old"),
-    group(&[SYS_unshare, SYS_mount, SYS_pivot_root], &[], ENOSYS, "namespaces and mounts of its own"),
+    group(
+        &[
+            SYS_uselib,
+            SYS_personality,
+            SYS_acct,
+            SYS_modify_ldt,
+            SYS_set_thread_area,
+        ],
+        &[],
+        ENOSYS,
+        "old",
+    ),
+    group(
+        &[SYS_unshare, SYS_mount, SYS_pivot_root],
+        &[],
+        ENOSYS,
+        "namespaces and mounts of its own",
+    ),
     group(&[SYS_quotactl], &[], ENOSYS, "quotas are the host's"),
     group(
-        &[SYS_io_setup, SYS_io_destroy, SYS_io_getevents, SYS_io_submit, SYS_io_cancel, SYS_io_pgetevents],
+        &[
+            SYS_io_setup,
+            SYS_io_destroy,
+            SYS_io_getevents,
+            SYS_io_submit,
+            SYS_io_cancel,
+            SYS_io_pgetevents,
+        ],
         &[],
         ENOSYS,
         "rarely used kernel code; libraries fall back to threads",
@@ -81,9 +125,20 @@ const GROUPS: &[Group] = &[
         ENOSYS,
         "tricks with memory that apps do without",
     ),
-    group(&[SYS_set_robust_list, SYS_get_robust_list, SYS_rseq], &[], ENOSYS, "C libraries cope (trap 50)"),
     group(
-        &[SYS_perf_event_open, SYS_seccomp, SYS_bpf, SYS_userfaultfd, SYS_pkey_mprotect],
+        &[SYS_set_robust_list, SYS_get_robust_list, SYS_rseq],
+        &[],
+        ENOSYS,
+        "C libraries cope (trap 50)",
+    ),
+    group(
+        &[
+            SYS_perf_event_open,
+            SYS_seccomp,
+            SYS_bpf,
+            SYS_userfaultfd,
+            SYS_pkey_mprotect,
+        ],
         &[],
         ENOSYS,
         "the tools of kernel exploits",
@@ -114,7 +169,12 @@ const GROUPS: &[Group] = &[
         "needs capabilities an app never has",
     ),
     group(
-        &[SYS_process_vm_readv, SYS_process_vm_writev, SYS_name_to_handle_at, SYS_open_by_handle_at],
+        &[
+            SYS_process_vm_readv,
+            SYS_process_vm_writev,
+            SYS_name_to_handle_at,
+            SYS_open_by_handle_at,
+        ],
         &[],
         ENOSYS,
         "memory of other processes; files by number, past every path",

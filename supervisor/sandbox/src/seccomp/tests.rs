@@ -19,30 +19,115 @@ const POLICIES: [(&str, &Rules); 5] = [
 ];
 
 /// Every comparison in both widths, alone and in company, which the real policies do not have.
-static EVERY: Rules = Rules { groups: EVERY_GROUPS, unlisted: Verdict::Allow, newer_from: 100, newer: ENOSYS };
+static EVERY: Rules = Rules {
+    groups: EVERY_GROUPS,
+    unlisted: Verdict::Allow,
+    newer_from: 100,
+    newer: ENOSYS,
+};
 
 const WIDE: u64 = 0x1234_5678_0000_1000;
 
 const EVERY_GROUPS: &[Group] = &[
-    group(&[0, 7], &[arm(&[long(0, Compare::Eq, WIDE)], errno(1))], errno(2), "test"),
-    group(&[1], &[arm(&[long(1, Compare::Ne, WIDE)], errno(1))], errno(2), "test"),
-    group(&[2], &[arm(&[long(2, Compare::Lt, WIDE)], errno(1))], errno(2), "test"),
-    group(&[3], &[arm(&[long(3, Compare::Le, WIDE)], errno(1))], errno(2), "test"),
-    group(&[4], &[arm(&[long(4, Compare::Gt, WIDE)], errno(1))], errno(2), "test"),
-    group(&[5], &[arm(&[long(5, Compare::Ge, WIDE)], errno(1))], errno(2), "test"),
-    group(&[6], &[arm(&[long(0, Compare::Masked(0xff00_0000_00ff), WIDE)], errno(1))], errno(2), "test"),
-    group(&[10], &[arm(&[int(0, Compare::Eq, WIDE)], errno(1))], errno(2), "test"),
-    group(&[11], &[arm(&[int(1, Compare::Ne, WIDE)], errno(1))], errno(2), "test"),
-    group(&[12], &[arm(&[int(2, Compare::Lt, WIDE)], errno(1))], errno(2), "test"),
-    group(&[13], &[arm(&[int(3, Compare::Le, WIDE)], errno(1))], errno(2), "test"),
-    group(&[14], &[arm(&[int(4, Compare::Gt, WIDE)], errno(1))], errno(2), "test"),
-    group(&[15], &[arm(&[int(5, Compare::Ge, WIDE)], errno(1))], errno(2), "test"),
-    group(&[16], &[arm(&[int(0, Compare::Masked(0x0ff0), WIDE)], errno(1))], errno(2), "test"),
+    group(
+        &[0, 7],
+        &[arm(&[long(0, Compare::Eq, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[1],
+        &[arm(&[long(1, Compare::Ne, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[2],
+        &[arm(&[long(2, Compare::Lt, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[3],
+        &[arm(&[long(3, Compare::Le, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[4],
+        &[arm(&[long(4, Compare::Gt, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[5],
+        &[arm(&[long(5, Compare::Ge, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[6],
+        &[arm(&[long(0, Compare::Masked(0xff00_0000_00ff), WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[10],
+        &[arm(&[int(0, Compare::Eq, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[11],
+        &[arm(&[int(1, Compare::Ne, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[12],
+        &[arm(&[int(2, Compare::Lt, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[13],
+        &[arm(&[int(3, Compare::Le, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[14],
+        &[arm(&[int(4, Compare::Gt, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[15],
+        &[arm(&[int(5, Compare::Ge, WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
+    group(
+        &[16],
+        &[arm(&[int(0, Compare::Masked(0x0ff0), WIDE)], errno(1))],
+        errno(2),
+        "test",
+    ),
     group(
         &[20],
         &[
-            arm(&[long(0, Compare::Gt, WIDE), long(1, Compare::Lt, WIDE), int(0, Compare::Ne, 7)], errno(1)),
-            arm(&[long(0, Compare::Le, WIDE), long(1, Compare::Ge, WIDE)], errno(3)),
+            arm(
+                &[
+                    long(0, Compare::Gt, WIDE),
+                    long(1, Compare::Lt, WIDE),
+                    int(0, Compare::Ne, 7),
+                ],
+                errno(1),
+            ),
+            arm(
+                &[long(0, Compare::Le, WIDE), long(1, Compare::Ge, WIDE)],
+                errno(3),
+            ),
             arm(&[long(1, Compare::Masked(1 << 40), 1 << 40)], errno(4)),
         ],
         errno(2),
@@ -103,7 +188,9 @@ impl Reference {
         let layers = (0..depth).map(|layer| {
             let mut map: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
             for group in rules.groups {
-                let Some(arm) = group.arms.get(layer) else { continue };
+                let Some(arm) = group.arms.get(layer) else {
+                    continue;
+                };
                 let rule = SeccompRule::new(arm.when.iter().map(condition).collect()).unwrap();
                 for &call in group.calls {
                     map.insert(call, vec![rule.clone()]);
@@ -113,12 +200,22 @@ impl Reference {
             let filter = SeccompFilter::new(map, missed, matched, TargetArch::x86_64).unwrap();
             BpfProgram::try_from(filter).unwrap()
         });
-        Self { layers: layers.collect(), rules }
+        Self {
+            layers: layers.collect(),
+            rules,
+        }
     }
 
     fn verdict(&self, number: u32, args: &[u64; 6]) -> Verdict {
-        let group = self.rules.groups.iter().find(|group| group.calls.contains(&i64::from(number)));
-        let hit = self.layers.iter().position(|layer| run(layer, ARCH, number, args) == 0x0005_0001);
+        let group = self
+            .rules
+            .groups
+            .iter()
+            .find(|group| group.calls.contains(&i64::from(number)));
+        let hit = self
+            .layers
+            .iter()
+            .position(|layer| run(layer, ARCH, number, args) == 0x0005_0001);
         match (group, hit) {
             (Some(group), Some(layer)) => group.arms[layer].then,
             (Some(group), None) => group.otherwise,
@@ -130,7 +227,11 @@ impl Reference {
 }
 
 fn condition(condition: &Condition) -> SeccompCondition {
-    let length = if condition.wide { SeccompCmpArgLen::Qword } else { SeccompCmpArgLen::Dword };
+    let length = if condition.wide {
+        SeccompCmpArgLen::Qword
+    } else {
+        SeccompCmpArgLen::Dword
+    };
     let operator = match condition.compare {
         Compare::Eq => SeccompCmpOp::Eq,
         Compare::Ne => SeccompCmpOp::Ne,
@@ -146,13 +247,29 @@ fn condition(condition: &Condition) -> SeccompCondition {
 /// Values around every boundary the policy's conditions have, in both halves of the word.
 fn interesting(rules: &Rules) -> Vec<u64> {
     let mut values = BTreeSet::from([0, 1, u64::MAX, u64::from(u32::MAX), 1 << 32, 1 << 63]);
-    for condition in rules.groups.iter().flat_map(|group| group.arms).flat_map(|arm| arm.when) {
+    for condition in rules
+        .groups
+        .iter()
+        .flat_map(|group| group.arms)
+        .flat_map(|arm| arm.when)
+    {
         let mut centres = vec![condition.value];
         if let Compare::Masked(mask) = condition.compare {
-            centres.extend([mask, !mask, condition.value | !mask, condition.value ^ (mask & mask.wrapping_neg())]);
+            centres.extend([
+                mask,
+                !mask,
+                condition.value | !mask,
+                condition.value ^ (mask & mask.wrapping_neg()),
+            ]);
         }
         for centre in centres {
-            values.extend([centre.wrapping_sub(1), centre, centre.wrapping_add(1), centre | 1 << 32, centre | 1 << 63]);
+            values.extend([
+                centre.wrapping_sub(1),
+                centre,
+                centre.wrapping_add(1),
+                centre | 1 << 32,
+                centre | 1 << 63,
+            ]);
         }
     }
     values.into_iter().collect()
@@ -166,8 +283,16 @@ fn tree_rules_and_seccompiler_agree_on_every_number() {
         for number in 0..=600 {
             for args in [[0; 6], [1; 6], [u64::MAX; 6]] {
                 let expected = rules.verdict(ARCH, number, &args);
-                assert_eq!(decoded(run(&program.0, ARCH, number, &args)), expected, "{name} {number} {args:?}");
-                assert_eq!(reference.verdict(number, &args), expected, "{name} {number} {args:?}");
+                assert_eq!(
+                    decoded(run(&program.0, ARCH, number, &args)),
+                    expected,
+                    "{name} {number} {args:?}"
+                );
+                assert_eq!(
+                    reference.verdict(number, &args),
+                    expected,
+                    "{name} {number} {args:?}"
+                );
             }
         }
     }
@@ -180,7 +305,12 @@ fn tree_rules_and_seccompiler_agree_on_every_boundary() {
         let reference = Reference::new(rules);
         let values = interesting(rules);
         for group in rules.groups.iter().filter(|group| !group.arms.is_empty()) {
-            let used: BTreeSet<_> = group.arms.iter().flat_map(|arm| arm.when).map(|c| c.arg).collect();
+            let used: BTreeSet<_> = group
+                .arms
+                .iter()
+                .flat_map(|arm| arm.when)
+                .map(|c| c.arg)
+                .collect();
             assert!(used.len() <= 3, "the product below would be too long");
             let used: Vec<_> = used.into_iter().collect();
             for combination in 0..values.len().pow(used.len().min(2) as u32) {
@@ -198,7 +328,11 @@ fn tree_rules_and_seccompiler_agree_on_every_boundary() {
                         let expected = rules.verdict(ARCH, number, &args);
                         let tree = decoded(run(&program.0, ARCH, number, &args));
                         assert_eq!(tree, expected, "{name} {number} {args:x?}");
-                        assert_eq!(reference.verdict(number, &args), expected, "{name} {number} {args:x?}");
+                        assert_eq!(
+                            reference.verdict(number, &args),
+                            expected,
+                            "{name} {number} {args:x?}"
+                        );
                     }
                     if used.len() < 3 {
                         break;
@@ -216,10 +350,18 @@ fn foreign_architectures_and_x32_answer_enosys() {
     for (name, rules) in POLICIES {
         let program = Program::compile(rules, false);
         for number in 0..=600 {
-            for (arch, number) in
-                [(I386, number), (AARCH64, number), (0, number), (ARCH, X32 | number), (ARCH, !number)]
-            {
-                assert_eq!(decoded(run(&program.0, arch, number, &[0; 6])), ENOSYS, "{name} {arch:x} {number:x}");
+            for (arch, number) in [
+                (I386, number),
+                (AARCH64, number),
+                (0, number),
+                (ARCH, X32 | number),
+                (ARCH, !number),
+            ] {
+                assert_eq!(
+                    decoded(run(&program.0, arch, number, &[0; 6])),
+                    ENOSYS,
+                    "{name} {arch:x} {number:x}"
+                );
                 assert_eq!(rules.verdict(arch, number, &[0; 6]), ENOSYS);
             }
         }
@@ -258,7 +400,10 @@ fn trees_are_shallow() {
     for (name, rules) in POLICIES {
         let program = Program::compile(rules, false);
         // The kernel runs the filter over every number at installation and on each call of the app.
-        let longest = (0..=600).map(|number| traced(&program.0, ARCH, number, &[0; 6]).1).max().unwrap();
+        let longest = (0..=600)
+            .map(|number| traced(&program.0, ARCH, number, &[0; 6]).1)
+            .max()
+            .unwrap();
         assert!(longest <= 45, "{name}: {longest} instructions for one call");
         assert!(program.0.len() <= 400, "{name}: {} instructions", program.0.len());
     }
@@ -268,12 +413,29 @@ fn trees_are_shallow() {
 fn the_answers_apps_depend_on() {
     let none = [0; 6];
     let say = |number: libc::c_long, args: [u64; 6]| sandstorm::RULES.verdict(ARCH, number as u32, &args);
-    assert_eq!(say(libc::SYS_clone3, none), ENOSYS, "libc falls back to clone on nothing else (trap 50)");
+    assert_eq!(
+        say(libc::SYS_clone3, none),
+        ENOSYS,
+        "libc falls back to clone on nothing else (trap 50)"
+    );
     assert_eq!(say(libc::SYS_clone, [0x1000_0000, 0, 0, 0, 0, 0]), EPERM);
-    assert_eq!(say(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), Verdict::Allow, "a thread");
-    assert_eq!(say(libc::SYS_socket, [40, 1, 0, 0, 0, 0]), errno(libc::EAFNOSUPPORT));
-    assert_eq!(say(libc::SYS_socket, [0xffff_ffff_0000_0028, 1, 0, 0, 0, 0]), errno(libc::EAFNOSUPPORT));
-    assert_eq!(say(libc::SYS_socket, [2, 6 | 0x80000, 0, 0, 0, 0]), errno(libc::EPROTONOSUPPORT));
+    assert_eq!(
+        say(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]),
+        Verdict::Allow,
+        "a thread"
+    );
+    assert_eq!(
+        say(libc::SYS_socket, [40, 1, 0, 0, 0, 0]),
+        errno(libc::EAFNOSUPPORT)
+    );
+    assert_eq!(
+        say(libc::SYS_socket, [0xffff_ffff_0000_0028, 1, 0, 0, 0, 0]),
+        errno(libc::EAFNOSUPPORT)
+    );
+    assert_eq!(
+        say(libc::SYS_socket, [2, 6 | 0x80000, 0, 0, 0, 0]),
+        errno(libc::EPROTONOSUPPORT)
+    );
     assert_eq!(say(libc::SYS_socket, [16, 3, 0, 0, 0, 0]), Verdict::Allow);
     assert_eq!(say(libc::SYS_prctl, [22, 2, 0, 0, 0, 0]), errno(libc::EINVAL));
     assert_eq!(say(libc::SYS_rseq, none), ENOSYS);

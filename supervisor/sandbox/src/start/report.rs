@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use crate::error::Step;
@@ -50,7 +50,9 @@ impl std::fmt::Display for Warning {
             Self::VarIsNoDirectory => "the package's /var is not a directory: the grain has no storage",
             Self::TmpIsNoDirectory => "the package's /tmp is not a directory: there are no temporary files",
             Self::DevIsNoDirectory => "the package's /dev is not a directory: there are no devices",
-            Self::NoNamespaceLimit => "the kernel has no limit on namespaces to set; the call filter stands alone",
+            Self::NoNamespaceLimit => {
+                "the kernel has no limit on namespaces to set; the call filter stands alone"
+            }
         })
     }
 }
@@ -60,27 +62,31 @@ const WARNING: u8 = b'W';
 const FAILED: u8 = b'F';
 const GO: u8 = b'G';
 
-/// Host: tells the new process that its id maps are written.
-pub(super) fn go(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::net::send(socket, &[GO], SendFlags::NOSIGNAL).map(|_| ())
+/// Most descriptors in one message: the doors of a control group.
+const MOST: usize = 2;
+
+/// Host: tells the new process that what it waits for is done, and hands it descriptors.
+pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    transmit(socket, &[GO], fds)
 }
 
-/// New process: waits for [`go`]. `false`: the host is gone.
-pub(super) fn await_go(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// New process: waits for the next [`tell`]. `None`: the host is gone.
+pub(super) fn await_word(socket: BorrowedFd<'_>) -> Result<Option<Vec<OwnedFd>>, Errno> {
     let mut byte = [0];
-    loop {
-        match rustix::net::recv(socket, &mut byte, RecvFlags::empty()) {
-            Ok((_, length)) => return Ok(length == 1 && byte[0] == GO),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+    let (length, fds) = collect(socket, &mut byte)?;
+    Ok((length == 1 && byte[0] == GO).then_some(fds))
 }
 
 /// New process: whether the host's end is still open.
 pub(super) fn host_lives(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
-    poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    poll(
+        &mut polled,
+        Some(&rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }),
+    )?;
     Ok(!polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR))
 }
 
@@ -93,49 +99,76 @@ pub(super) fn send(socket: BorrowedFd<'_>, report: &Report, fd: Option<BorrowedF
     };
     let mut bytes = [tag, detail, 0, 0, 0, 0];
     bytes[2..].copy_from_slice(&errno.to_le_bytes());
-    let fds = fd.map(|fd| [fd]);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    transmit(socket, &bytes, fd.as_slice())
+}
+
+fn transmit(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if let Some(fds) = &fds {
+    if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL).map(|_| ())
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )
+    .map(|_| ())
+}
+
+/// Waits for one datagram; returns its length (0: the other end has closed) and its descriptors.
+fn collect(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    loop {
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags) {
+            Ok(received)
+                if received
+                    .flags
+                    .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) =>
+            {
+                return Err(Errno::MSGSIZE);
+            }
+            Ok(received) => {
+                let mut fds = Vec::new();
+                for message in ancillary.drain() {
+                    if let RecvAncillaryMessage::ScmRights(more) = message {
+                        fds.extend(more);
+                    }
+                }
+                return Ok((received.bytes, fds));
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Host: waits for the next report, and the descriptor that came with it. `None`: the other end has closed.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Report>, Option<OwnedFd>), Errno> {
     let mut bytes = [0; 6];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let (length, fd) = loop {
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
-            Ok(received) if received.flags.contains(ReturnFlags::TRUNC) => return Err(Errno::MSGSIZE),
-            Ok(received) => {
-                let fd = ancillary.drain().find_map(|message| match message {
-                    RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-                    _ => None,
-                });
-                break (received.bytes, fd);
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    };
+    let (length, fds) = collect(socket, &mut bytes)?;
     if length == 0 {
         return Ok((None, None));
     }
     let [tag, detail, e0, e1, e2, e3] = bytes;
     let report = match tag {
         READY => Some(Report::Ready),
-        WARNING => Warning::ALL.get(usize::from(detail)).map(|&warning| Report::Warning(warning)),
+        WARNING => Warning::ALL
+            .get(usize::from(detail))
+            .map(|&warning| Report::Warning(warning)),
         FAILED => Step::from_byte(detail).map(|step| {
-            Report::Failed(step, Errno::from_raw_os_error(i32::from_le_bytes([e0, e1, e2, e3])))
+            Report::Failed(
+                step,
+                Errno::from_raw_os_error(i32::from_le_bytes([e0, e1, e2, e3])),
+            )
         }),
         _ => None,
     };
     match report {
-        Some(report) if length == bytes.len() => Ok((Some(report), fd)),
+        Some(report) if length == bytes.len() => Ok((Some(report), fds.into_iter().next())),
         _ => Err(Errno::BADMSG),
     }
 }

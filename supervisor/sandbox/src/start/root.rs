@@ -7,9 +7,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::error::Step;
 use crate::spec::Limits;
@@ -53,11 +51,20 @@ pub(super) fn assemble(
     let root = package.detach().map_err(at(Step::Package))?;
     sys::set_attributes(
         root.as_fd(),
-        Attributes { read_only: true, no_suid: true, no_dev: true, ..Attributes::default() },
+        Attributes {
+            read_only: true,
+            no_suid: true,
+            no_dev: true,
+            ..Attributes::default()
+        },
     )
     .map_err(at(Step::Package))?;
-    let old = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(at(Step::Root))?;
+    let old = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(at(Step::Root))?;
     attach(&root, old.as_fd(), c"").map_err(at(Step::Root))?;
 
     // The storage, writable, programs in it executable: apps compile and install there (trap 7).
@@ -65,7 +72,11 @@ pub(super) fn assemble(
         let tree = var.detach().map_err(at(Step::Var))?;
         sys::set_attributes(
             tree.as_fd(),
-            Attributes { no_suid: true, no_dev: true, ..Attributes::default() },
+            Attributes {
+                no_suid: true,
+                no_dev: true,
+                ..Attributes::default()
+            },
         )
         .map_err(at(Step::Var))?;
         attach(&tree, point.as_fd(), c"").map_err(at(Step::Var))?;
@@ -80,7 +91,13 @@ pub(super) fn assemble(
     // Some runtimes count processors there and nowhere else.
     if let Some(file) = cpuinfo(&root).map_err(at(Step::Cpuinfo))? {
         let tree = copy_of(c"/proc/cpuinfo").map_err(at(Step::Cpuinfo))?;
-        let locked = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true, ids: None };
+        let locked = Attributes {
+            read_only: true,
+            no_suid: true,
+            no_dev: true,
+            no_exec: true,
+            ids: None,
+        };
         sys::set_attributes(tree.as_fd(), locked).map_err(at(Step::Cpuinfo))?;
         attach(&tree, file.as_fd(), c"").map_err(at(Step::Cpuinfo))?;
     }
@@ -156,7 +173,13 @@ fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
     attach(&shm, dev.as_fd(), c"shm").map_err(at(Step::Shm))?;
     sys::set_attributes(
         dev.as_fd(),
-        Attributes { read_only: true, no_suid: true, no_exec: true, no_dev: true, ids: None },
+        Attributes {
+            read_only: true,
+            no_suid: true,
+            no_exec: true,
+            no_dev: true,
+            ids: None,
+        },
     )
     .map_err(at(Step::Dev))
 }

@@ -11,7 +11,10 @@ pub(crate) fn dup_onto(source: BorrowedFd<'_>, target: RawFd) -> Result<(), Errn
     use std::os::fd::AsRawFd;
     // SAFETY: dup2 takes two integers and touches no memory. Its callers are children between fork and exec that
     // hand out numbers 0 to N deliberately, after having moved every descriptor they still own above them.
-    check(libc::c_long::from(unsafe { libc::dup2(source.as_raw_fd(), target) })).map(|_| ())
+    check(libc::c_long::from(unsafe {
+        libc::dup2(source.as_raw_fd(), target)
+    }))
+    .map(|_| ())
 }
 
 /// Marks every open descriptor from `first` up close-on-exec (close_range(2), Linux 5.11).
@@ -19,7 +22,12 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no owner loses its descriptor; only the flag that
     // acts at exec changes.
     check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     })
     .map(|_| ())
 }

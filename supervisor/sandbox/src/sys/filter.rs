@@ -44,7 +44,11 @@ pub(crate) fn notification(listener: BorrowedFd<'_>) -> Result<Notification, Err
     // SAFETY: the request writes one seccomp_notif to the pointer, which is valid and large enough. Kernels with a
     // longer structure encode their size in the request number and keep answering this one.
     check(libc::c_long::from(unsafe {
-        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice)
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            &raw mut notice,
+        )
     }))?;
     Ok(Notification {
         id: notice.id,
@@ -56,10 +60,19 @@ pub(crate) fn notification(listener: BorrowedFd<'_>) -> Result<Notification, Err
 
 /// Answers notification `id` with `errno` (0: the call returns 0, undone). `ENOENT`: its caller died meanwhile.
 pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64, errno: u16) -> Result<(), Errno> {
-    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -i32::from(errno), flags: 0 };
+    let mut answer = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: -i32::from(errno),
+        flags: 0,
+    };
     // SAFETY: the request reads one seccomp_notif_resp from the pointer, which is valid for the call.
     check(libc::c_long::from(unsafe {
-        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer)
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            &raw mut answer,
+        )
     }))
     .map(|_| ())
 }

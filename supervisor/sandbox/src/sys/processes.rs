@@ -15,10 +15,16 @@ pub(crate) struct CStrings {
 impl CStrings {
     /// Fails on a string with a NUL byte.
     pub(crate) fn new<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> Result<Self, NulError> {
-        let strings = strings.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let strings = strings
+            .into_iter()
+            .map(CString::new)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
         pointers.push(std::ptr::null());
-        Ok(Self { _strings: strings, pointers })
+        Ok(Self {
+            _strings: strings,
+            pointers,
+        })
     }
 }
 
@@ -43,7 +49,10 @@ pub(crate) fn single_threaded() -> bool {
 pub(crate) fn unshare_namespaces(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
     // SAFETY: touches no memory. With namespace flags only (none of the sharing flags, such as CLONE_FILES, that
     // would split what threads hold in common) no assumption of safe code changes.
-    check(libc::c_long::from(unsafe { libc::unshare(flags.bits() as libc::c_int) })).map(|_| ())
+    check(libc::c_long::from(unsafe {
+        libc::unshare(flags.bits() as libc::c_int)
+    }))
+    .map(|_| ())
 }
 
 /// Makes a copy of this process in the new namespaces `flags` name, inside the version 2 control group `cgroup`.
@@ -85,14 +94,16 @@ pub(crate) fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned
     // does; the process has one thread, so no lock is held by a thread that is not copied. `arguments` has the size
     // passed, and the kernel writes only `pidfd`, both alive through the call. Raw, because no wrapper takes new
     // namespaces, a pidfd and a cgroup at once.
-    let pid =
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<Arguments>()) })?;
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<Arguments>()) })?;
     if pid == 0 {
         return Ok(Cloned::Child);
     }
     // SAFETY: with CLONE_PIDFD a successful call stored a new descriptor that belongs to nobody yet.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned::Parent { pid: pid as i32, pidfd })
+    Ok(Cloned::Parent {
+        pid: pid as i32,
+        pidfd,
+    })
 }
 
 /// Forks as the C library does, so that the child may go on for long, threads included.
@@ -114,7 +125,13 @@ pub(crate) fn fork() -> Result<Option<i32>, Errno> {
 pub(crate) fn execve(program: &CStr, argv: &CStrings, environ: &CStrings) -> Errno {
     // SAFETY: `program` is NUL-terminated; both arrays end in a null pointer and point at NUL-terminated strings
     // their owners keep alive. The kernel only reads them.
-    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), environ.pointers.as_ptr()) };
+    unsafe {
+        libc::execve(
+            program.as_ptr(),
+            argv.pointers.as_ptr(),
+            environ.pointers.as_ptr(),
+        )
+    };
     last()
 }
 
@@ -156,7 +173,9 @@ pub(crate) fn spawn(
 /// The child's part of [`spawn`] before exec. Allocates nothing.
 fn become_role(parent: i32, descriptors: &[(RawFd, RawFd)]) -> Result<(), Errno> {
     // SAFETY: prctl(PR_SET_PDEATHSIG) takes an integer and touches no memory.
-    check(libc::c_long::from(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }))?;
+    check(libc::c_long::from(unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+    }))?;
     // The parent may have died before the line above; then the signal will never come.
     // SAFETY: touches no memory.
     if unsafe { libc::getppid() } != parent {

@@ -29,7 +29,11 @@ pub enum Starter {
 impl Starter {
     /// Everyone we can be: both cases when run as root, ourselves otherwise.
     pub fn all() -> &'static [Starter] {
-        if rustix::process::geteuid().is_root() { &[Starter::Us, Starter::Nobody] } else { &[Starter::Us] }
+        if rustix::process::geteuid().is_root() {
+            &[Starter::Us, Starter::Nobody]
+        } else {
+            &[Starter::Us]
+        }
     }
 }
 
@@ -48,10 +52,21 @@ pub struct Place {
 impl Place {
     /// Makes a package with the prober and every directory a sandbox mounts something on.
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("percloud-sandbox-test").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("percloud-sandbox-test")
+            .tempdir()
+            .unwrap();
         let place = Self { directory };
         open_to_all(place.directory.path());
-        for name in ["package", "package/bin", "package/var", "package/tmp", "package/dev", "package/proc", "var"] {
+        for name in [
+            "package",
+            "package/bin",
+            "package/var",
+            "package/tmp",
+            "package/dev",
+            "package/proc",
+            "var",
+        ] {
             std::fs::create_dir(place.path(name)).unwrap();
             let mode = if name == "var" { 0o777 } else { 0o755 };
             std::fs::set_permissions(place.path(name), PermissionsExt::from_mode(mode)).unwrap();
@@ -68,7 +83,10 @@ impl Place {
 
     /// A specification that runs the prober under Sandstorm's rules.
     pub fn spec(&self, arguments: &[&str]) -> SandboxSpec {
-        let argv = std::iter::once("/bin/prober").chain(arguments.iter().copied()).map(str::to_owned).collect();
+        let argv = std::iter::once("/bin/prober")
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
+            .collect();
         let mut spec = SandboxSpec::new(self.path("package"), self.path("var"), argv);
         spec.policy = Policy::Sandstorm;
         spec
@@ -77,7 +95,10 @@ impl Place {
     /// A command of the driver, as `starter`.
     pub fn driver(&self, starter: Starter, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path("driver"));
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         if starter == Starter::Nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -87,7 +108,12 @@ impl Place {
     /// Starts the driver and hands it the specification.
     pub fn begin(&self, starter: Starter, command: &[&str], spec: &SandboxSpec) -> Running {
         let mut child = self.driver(starter, command).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&serde_json::to_vec(spec).unwrap()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(&serde_json::to_vec(spec).unwrap())
+            .unwrap();
         Running(child)
     }
 
@@ -141,7 +167,10 @@ impl Run {
     /// The lines `name: outcome` the prober printed.
     pub fn outcomes(&self) -> BTreeMap<&str, &str> {
         assert_eq!(self.error, None);
-        self.output.lines().filter_map(|line| line.split_once(": ").or(line.split_once(':'))).collect()
+        self.output
+            .lines()
+            .filter_map(|line| line.split_once(": ").or(line.split_once(':')))
+            .collect()
     }
 }
 
@@ -150,7 +179,9 @@ pub fn prober() -> &'static Path {
     static PROBER: OnceLock<PathBuf> = OnceLock::new();
     PROBER.get_or_init(|| {
         let mut build = cargo_build(&["--release", "--package", "percloud-prober"]);
-        build.args(["--target", "x86_64-unknown-linux-gnu"]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+        build
+            .args(["--target", "x86_64-unknown-linux-gnu"])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static");
         assert!(build.status().unwrap().success());
         target().join("x86_64-unknown-linux-gnu/release/percloud-prober")
     })
@@ -168,20 +199,30 @@ fn driver() -> &'static Path {
 
 fn cargo_build(arguments: &[&str]) -> Command {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet"]).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build
+        .args(["build", "--quiet"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     build
 }
 
 /// Cargo's target directory: three levels above a test's binary (`target/debug/deps/name`).
 fn target() -> PathBuf {
-    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+    std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(3)
+        .unwrap()
+        .to_owned()
 }
 
 /// Processes of the machine whose command line holds `mark`, except this one's children named in `but`.
 pub fn processes_with(mark: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if line.windows(mark.len()).any(|window| window == mark.as_bytes()) {
             found.push(pid);
@@ -204,7 +245,12 @@ pub fn read_ready(output: &mut impl std::io::Read) {
     let mut text = Vec::new();
     let mut byte = [0];
     while !text.ends_with(b"ready\n") {
-        assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&text));
+        assert_eq!(
+            output.read(&mut byte).unwrap(),
+            1,
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
         text.push(byte[0]);
     }
 }

@@ -11,8 +11,13 @@ use crate::failure::Failure;
 use crate::process::pss_bytes;
 use crate::summary::Entry;
 
+/// The server without a running grain, all its processes.
+pub fn of_the_server(pids: &dyn Fn() -> Vec<u32>) -> Result<Entry, Failure> {
+    Ok(megabytes("idle_server_pss", at_rest(pids)?).with_note("all processes, no grain running"))
+}
+
 /// The memory of `pids` once it has stopped changing, in bytes: allocators give back a little after they may.
-pub fn at_rest(pids: &dyn Fn() -> Vec<u32>) -> Result<f64, Failure> {
+fn at_rest(pids: &dyn Fn() -> Vec<u32>) -> Result<f64, Failure> {
     let mut last = None;
     let mut failure = None;
     let settled = wait::within(Duration::from_secs(10), || {
@@ -37,33 +42,34 @@ pub fn at_rest(pids: &dyn Fn() -> Vec<u32>) -> Result<f64, Failure> {
     }
 }
 
-/// What a running, idle grain adds: all its processes, app and grain host, and what the others need for it.
+/// A running, idle grain: all its processes, that is app and grain host.
+///
+/// What the others need for it is not in this: their memory moves by more than that for reasons of their own.
 pub fn of_a_grain(plan: &Plan, server: &Server, shell: &Shell, app: &str) -> Result<Entry, Failure> {
     let count = if plan.quick { 4 } else { 24 };
-    let all = || {
-        server
-            .processes()
-            .iter()
-            .map(|process| process.pid)
-            .collect::<Vec<u32>>()
-    };
+    let before = server.processes();
     let grains = (0..count)
         .map(|_| shell.create(app))
         .collect::<Result<Vec<String>, Failure>>()?;
-    let processes_before = all().len();
-    let before = at_rest(&all)?;
     let visits = grains
         .iter()
         .map(|grain| shell.open(grain))
         .collect::<Result<Vec<_>, Failure>>()?;
-    let after = at_rest(&all)?;
-    let processes = all().len() - processes_before;
+    let added = || {
+        let now = server.processes();
+        now.difference(&before)
+            .map(|process| process.pid)
+            .collect::<Vec<u32>>()
+    };
+    let bytes = at_rest(&added)?;
+    let processes = added().len();
     drop(visits);
     for grain in &grains {
         shell.put_to_sleep(grain)?;
     }
-    let each = (after - before) / f64::from(count);
-    Ok(megabytes("idle_grain_pss", each).with_note(format!(
-        "of {count} grains, {processes} processes; kernel memory not included"
-    )))
+    Ok(
+        megabytes("idle_grain_pss", bytes / f64::from(count)).with_note(format!(
+            "of {count} grains, {processes} processes; kernel memory not included"
+        )),
+    )
 }

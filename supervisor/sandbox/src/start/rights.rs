@@ -1,0 +1,146 @@
+//! What the new process gives up: limits, files by Landlock, capabilities.
+
+use std::os::fd::OwnedFd;
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitiesSecureBits as Secure, CapabilitySet, CapabilitySets};
+
+use crate::sys::Errno;
+
+use super::plan::Plan;
+
+/// Sets resource limits.
+pub(super) fn limits(plan: &Plan) -> Result<(), Errno> {
+    let limits = &plan.spec.limits;
+    let both = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    let set = rustix::process::setrlimit;
+    set(Resource::Core, both(0))?;
+    // Lower than the server's own limits at most: an unprivileged process cannot raise a hard limit.
+    let (_, ours) = current(Resource::Nofile);
+    let hard = limits.nofile_hard.min(ours);
+    set(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(limits.nofile_soft.min(hard)),
+            maximum: Some(hard),
+        },
+    )?;
+    // Counted in this user namespace alone (Linux 5.14), so it is the grain's own number, group or no group.
+    let pids = u64::from(limits.pids).min(current(Resource::Nproc).1);
+    set(Resource::Nproc, both(pids))?;
+    // Memory of each process, where no group counts the whole: private writable memory, which unlike address space
+    // is near to what is used. Four times, for it includes stacks that are never touched.
+    if !plan.grouped {
+        let data = limits.memory.saturating_mul(4).min(current(Resource::Data).1);
+        set(Resource::Data, both(data))?;
+    }
+    // Kernel memory without a file behind it: messages, locked pages, real-time signals, priorities.
+    set(Resource::Msgqueue, both(0))?;
+    set(Resource::Rtprio, both(0))?;
+    set(Resource::Nice, both(0))
+}
+
+fn current(resource: Resource) -> (u64, u64) {
+    let limit = rustix::process::getrlimit(resource);
+    (
+        limit.current.unwrap_or(u64::MAX),
+        limit.maximum.unwrap_or(u64::MAX),
+    )
+}
+
+/// The mounts allow no more than these rules do. They hold even where a mount would be found writable through a bug,
+/// and against descriptors of directories passed in from elsewhere. Returns whether this kernel can.
+pub(super) fn restrict_files() -> Result<bool, Errno> {
+    // ABI 1 forbids every rename between directories, which apps need; it counts as no Landlock.
+    let everything = AccessFs::from_all(ABI::V6);
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::Truncate;
+    let storage = everything & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
+    let rules: [(&std::ffi::CStr, BitFlags<AccessFs>); 5] = [
+        (c"/", AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute),
+        (c"/var", storage),
+        (c"/tmp", storage),
+        // Nothing can be made there: the mount is read-only.
+        (c"/dev", device),
+        (c"/dev/shm", storage),
+    ];
+    let refused = |_: RulesetError| Errno::INVAL;
+    let required = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V2));
+    let ruleset = match required {
+        Ok(ruleset) => ruleset,
+        Err(_) => return Ok(false),
+    };
+    let mut ruleset = ruleset
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(everything)
+        .map_err(refused)?
+        // Signals and abstract sockets beyond this sandbox (ABI 6); its namespaces separate both already.
+        .scope(Scope::from_all(ABI::V6))
+        .map_err(refused)?
+        .create()
+        .map_err(refused)?;
+    for (path, access) in rules {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(beneath) => {
+                let access = if is_directory(&beneath)? {
+                    access
+                } else {
+                    access & AccessFs::from_file(ABI::V6)
+                };
+                ruleset = ruleset
+                    .add_rule(PathBeneath::new(beneath, access))
+                    .map_err(refused)?;
+            }
+            // The package has no such directory, so nothing was mounted.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let RestrictionStatus { ruleset, .. } = ruleset.restrict_self().map_err(refused)?;
+    Ok(ruleset != RulesetStatus::NotEnforced)
+}
+
+fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir())
+}
+
+/// Gives up the capabilities over the namespaces, and every way to have any again.
+pub(super) fn drop_capabilities() -> Result<(), Errno> {
+    rustix::thread::set_capabilities_secure_bits(
+        Secure::NO_ROOT
+            | Secure::NO_ROOT_LOCKED
+            | Secure::NO_SETUID_FIXUP
+            | Secure::NO_SETUID_FIXUP_LOCKED
+            | Secure::KEEP_CAPS_LOCKED
+            | Secure::NO_CAP_AMBIENT_RAISE
+            | Secure::NO_CAP_AMBIENT_RAISE_LOCKED,
+    )?;
+    for bit in 0..64 {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(()) => {}
+            // Beyond the last one this kernel knows.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )
+}
