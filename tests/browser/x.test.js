@@ -49,7 +49,7 @@ async function freshPage() {
   context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   context.setDefaultTimeout(20_000);
   page = await context.newPage();
-  page.on('response', async (r) => { const q = r.request(); if (q.frame()?.parentFrame?.()) console.log('NET', q.method(), r.status(), q.url().slice(0,20), q.method()=='PROPFIND' ? JSON.stringify(await q.allHeaders())+JSON.stringify(await r.allHeaders())+(await r.text()) : ''); }); page.on('requestfailed', (q) => console.log('FAILED', q.method(), q.url(), q.failure()?.errorText)); page.on('console', (m) => console.log('CONSOLE', m.text()));
+  page.on('response', async (r) => { const q = r.request(); if (q.frame()?.parentFrame?.()) console.log('NET', q.method(), r.status(), q.url().slice(0,20), q.method()=='PROPFIND' ? JSON.stringify(await q.allHeaders())+JSON.stringify(await r.allHeaders()) : ''); }); page.on('requestfailed', (q) => console.log('FAILED', q.method(), q.url(), q.failure()?.errorText)); page.on('console', (m) => console.log('CONSOLE', m.text()));
   await context.addInitScript(() => { const open = XMLHttpRequest.prototype.open, send = XMLHttpRequest.prototype.send; XMLHttpRequest.prototype.open = function (m, ...r) { this.__m = m; return open.call(this, m, ...r); }; XMLHttpRequest.prototype.send = function (b) { if (/PROPFIND|MKCOL|PROPPATCH|REPORT/.test(this.__m)) this.setRequestHeader("Content-Type", "application/xml"); return send.call(this, b); }; });
 }
 

@@ -25,6 +25,8 @@ impl Events {
     /// Subscribes a shell of `account`. The stream ends when the shell falls too far behind.
     pub(crate) fn watch(&self, account: AccountId) -> mpsc::Receiver<Rc<str>> {
         let (events, receiver) = mpsc::channel(BACKLOG);
+        // The first word says that the line is open; the channel has room for it.
+        let _ = events.try_send(r#"{"type":"hello"}"#.into());
         self.watchers.borrow_mut().push(Watcher { account, events });
         receiver
     }

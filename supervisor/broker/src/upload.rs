@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use percloud_core::id::UploadId;
 use percloud_spk::install::{PackageInfo, Stage};
@@ -21,8 +22,8 @@ use crate::tree;
 
 /// Largest package file, compressed, in bytes. The format itself ends at 1 GiB uncompressed (sheet 1.1).
 const SIZE_LIMIT: u64 = 1_200_000_000;
-/// Progress is told when this many more bytes have arrived.
-const TELL_EVERY: u64 = 1 << 20;
+/// Least time between two words on the same stage.
+const TELL_PAUSE: Duration = Duration::from_millis(100);
 /// Longest line of a worker's report, in bytes: the description of a package with its texts.
 const REPORT_LIMIT: u64 = 16 << 20;
 
@@ -35,7 +36,8 @@ pub(crate) struct Upload {
     folder: PathBuf,
     file: RefCell<Option<std::fs::File>>,
     received: Cell<u64>,
-    told: Cell<u64>,
+    /// The stage told last, and when.
+    last_told: Cell<(&'static str, Option<Instant>)>,
     size: Option<u64>,
     finished: Cell<bool>,
 }
@@ -57,7 +59,7 @@ impl Upload {
             folder,
             file: RefCell::new(Some(file)),
             received: Cell::new(0),
-            told: Cell::new(0),
+            last_told: Cell::default(),
             size: (size > 0).then_some(size),
             finished: Cell::new(false),
         })
@@ -77,10 +79,7 @@ impl Upload {
         file.write_all(data)
             .map_err(|error| Problem::internal("write an upload", &error))?;
         self.received.set(received);
-        if received >= self.told.get() + TELL_EVERY {
-            self.told.set(received);
-            self.tell("receiving", received, self.size);
-        }
+        self.tell("receiving", received, self.size);
         Ok(())
     }
 
@@ -162,7 +161,14 @@ impl Upload {
         }
     }
 
-    fn tell(&self, stage: &str, done: u64, total: Option<u64>) {
+    /// Tells the shell how far it is: every change of stage, and between them ten times a second at most.
+    fn tell(&self, stage: &'static str, done: u64, total: Option<u64>) {
+        let now = Instant::now();
+        let (last_stage, last) = self.last_told.get();
+        if last_stage == stage && last.is_some_and(|last| now.duration_since(last) < TELL_PAUSE) {
+            return;
+        }
+        self.last_told.set((stage, Some(now)));
         let event =
             json!({"type": "upload", "uploadId": self.name, "stage": stage, "done": done, "total": total});
         self.broker.events.tell(&self.who.account, &event);

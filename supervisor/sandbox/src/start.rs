@@ -19,7 +19,7 @@ use crate::exit::{kill, wait};
 use crate::ids::ids;
 use crate::seccomp;
 use crate::spec::{CgroupMode, SandboxSpec};
-use crate::sys::{self, Cloned};
+use crate::sys::{self, Cloned, Errno};
 
 use plan::{Ends, HostEnds, Plan, Sources};
 use report::Report;
