@@ -143,7 +143,7 @@ struct MembraneRequirement @0x918db9a721f13886 {
   }
 }
 
-interface SystemPersistent @0xc38cedd77cbed5b4 extends(Persistent(Data, ApiTokenOwner)) {
+interface SystemPersistent @0xc38cedd77cbed5b4 extends(Persistent) {
   # What the platform can do with every persistent capability. The inherited `save` seals for an
   # `ApiTokenOwner`, which may not be null. Apps cannot call any of it: the membrane answers with an
   # error that points to `SandstormApi.save`.

@@ -42,7 +42,9 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         idle: Duration::from_secs(90),
         record_refused: true,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = tokio::task::LocalSet::new().block_on(&runtime, async {
         let server = Server::start(&settings)?;
         let report = attempt(&server, options, &data).await;
@@ -54,13 +56,21 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
     } else {
         print!("{report}");
     }
-    Ok(if report.problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.problem.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Does what a person would; whatever goes wrong ends up in the report.
 async fn attempt(server: &Server, options: &Try, data: &std::path::Path) -> Report {
     let mut report = Report::new(&options.file);
-    let outcome = tokio::time::timeout(Duration::from_secs(options.timeout), steps(server, options, &mut report)).await;
+    let outcome = tokio::time::timeout(
+        Duration::from_secs(options.timeout),
+        steps(server, options, &mut report),
+    )
+    .await;
     report.problem = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -75,25 +85,40 @@ async fn attempt(server: &Server, options: &Try, data: &std::path::Path) -> Repo
 
 async fn steps(server: &Server, options: &Try, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let shell = Browser::new(server.address, &server.base.host);
-    let secret = server.setup.as_ref().ok_or("the throw-away server's folder is that of a server somebody owns")?;
+    let secret = server
+        .setup
+        .as_ref()
+        .ok_or("the throw-away server's folder is that of a server somebody owns")?;
     let owner = json!({"secret": secret.expose_hex(), "name": "Tester", "handle": "tester", "password": secret.expose_hex()});
     let shell = shell.signed_in(shell.json(Method::POST, "/api/setup", &owner).await?)?;
 
     let started = Instant::now();
-    let package = shell.upload("/api/packages", &options.file).await?.json(StatusCode::CREATED)?;
+    let package = shell
+        .upload("/api/packages", &options.file)
+        .await?
+        .json(StatusCode::CREATED)?;
     report.describe(&package);
     let id = text(&package, "packageId")?;
-    shell.json(Method::POST, &format!("/api/packages/{id}/install"), &json!({})).await?.json(StatusCode::OK)?;
+    shell
+        .json(Method::POST, &format!("/api/packages/{id}/install"), &json!({}))
+        .await?
+        .json(StatusCode::OK)?;
     report.timings.install = Some(started.elapsed().into());
 
     let new = json!({"packageId": id, "action": options.action});
-    let grain = shell.json(Method::POST, "/api/grains", &new).await?.json(StatusCode::CREATED)?;
+    let grain = shell
+        .json(Method::POST, "/api/grains", &new)
+        .await?
+        .json(StatusCode::CREATED)?;
     let grain = text(&grain, "id")?;
     report.grain = Some(grain.clone());
 
     let clicked = Instant::now();
     let open = json!({"path": options.path});
-    let opened = shell.json(Method::POST, &format!("/api/grains/{grain}/open"), &open).await?.json(StatusCode::OK)?;
+    let opened = shell
+        .json(Method::POST, &format!("/api/grains/{grain}/open"), &open)
+        .await?
+        .json(StatusCode::OK)?;
     let host = text(&opened, "host")?;
     let host = host.split_once("://").map_or(host.as_str(), |(_, host)| host);
     let page = Browser::new(server.address, host);
@@ -135,15 +160,15 @@ async fn warm(page: &Browser, path: &str) -> Result<Duration, Box<dyn Error>> {
 
 async fn log(grain: PathBuf) -> String {
     let read = tokio::task::spawn_blocking(move || percloud_broker::tail_of_log(&grain, LOG_SHOWN)).await;
-    read.ok().and_then(Result::ok).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    read.ok()
+        .and_then(Result::ok)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 fn text(value: &Value, key: &str) -> Result<String, Box<dyn Error>> {
-    Ok(value[key].as_str().ok_or_else(|| format!("the server's answer lacks {key}"))?.to_owned())
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self { install: None, cold_start: None, first_byte: None, warm: None }
-    }
+    Ok(value[key]
+        .as_str()
+        .ok_or_else(|| format!("the server's answer lacks {key}"))?
+        .to_owned())
 }

@@ -12,7 +12,9 @@ pub enum BaseError {
     #[error("the base URL {0} must end after its host and port")]
     Tail(String),
     /// Not a host name under which other names can live.
-    #[error("the base URL's host {0} must be a name, such as percloud.example.org: every page gets a name below it")]
+    #[error(
+        "the base URL's host {0} must be a name, such as percloud.example.org: every page gets a name below it"
+    )]
     Host(String),
 }
 
@@ -28,8 +30,15 @@ impl Base {
     pub fn new(asked: Option<&str>, listening: SocketAddr) -> Result<Self, BaseError> {
         match asked {
             None => {
-                let port = if listening.port() == 80 { String::new() } else { format!(":{}", listening.port()) };
-                Ok(Self { scheme: "http".to_owned(), host: format!("percloud.localhost{port}") })
+                let port = if listening.port() == 80 {
+                    String::new()
+                } else {
+                    format!(":{}", listening.port())
+                };
+                Ok(Self {
+                    scheme: "http".to_owned(),
+                    host: format!("percloud.localhost{port}"),
+                })
             }
             Some(url) => Self::parse(url),
         }
@@ -37,7 +46,9 @@ impl Base {
 
     /// Reads `scheme://host[:port]`.
     pub fn parse(url: &str) -> Result<Self, BaseError> {
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| BaseError::Scheme(url.to_owned()))?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| BaseError::Scheme(url.to_owned()))?;
         if !matches!(scheme, "http" | "https") {
             return Err(BaseError::Scheme(url.to_owned()));
         }
@@ -45,7 +56,9 @@ impl Base {
         if host.contains(['/', '?', '#', '@']) {
             return Err(BaseError::Tail(url.to_owned()));
         }
-        let (name, port) = host.split_once(':').map_or((host.as_str(), None), |(name, port)| (name, Some(port)));
+        let (name, port) = host
+            .split_once(':')
+            .map_or((host.as_str(), None), |(name, port)| (name, Some(port)));
         let label = |label: &str| {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             !label.is_empty() && label.len() <= 63 && label.bytes().all(plain) && !label.starts_with('-')
@@ -55,7 +68,10 @@ impl Base {
         if !named || !ported || name.len() > 200 {
             return Err(BaseError::Host(host));
         }
-        Ok(Self { scheme: scheme.to_owned(), host })
+        Ok(Self {
+            scheme: scheme.to_owned(),
+            host,
+        })
     }
 
     /// `scheme://host`.
@@ -72,8 +88,20 @@ mod tests {
     fn names_are_accepted_and_anything_else_is_explained() {
         let good = Base::parse("https://Cloud.Example.org/").unwrap();
         assert_eq!(good.url(), "https://cloud.example.org");
-        assert_eq!(Base::parse("http://percloud.localhost:8000").unwrap().host, "percloud.localhost:8000");
-        for bad in ["cloud.example.org", "ftp://x", "http://", "http://127.0.0.1:80", "http://a/b", "http://a:0", "http://-a", "http://u@a"] {
+        assert_eq!(
+            Base::parse("http://percloud.localhost:8000").unwrap().host,
+            "percloud.localhost:8000"
+        );
+        for bad in [
+            "cloud.example.org",
+            "ftp://x",
+            "http://",
+            "http://127.0.0.1:80",
+            "http://a/b",
+            "http://a:0",
+            "http://-a",
+            "http://u@a",
+        ] {
             assert!(Base::parse(bad).is_err(), "{bad}");
         }
         let default = Base::new(None, "127.0.0.1:6080".parse().unwrap()).unwrap();

@@ -34,7 +34,12 @@ pub struct Serve {
     #[arg(long, value_name = "DIR", env = "PERCLOUD_DATA")]
     pub data: PathBuf,
     /// Address and port to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6080", env = "PERCLOUD_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:6080",
+        env = "PERCLOUD_LISTEN"
+    )]
     pub listen: SocketAddr,
     /// The URL people use, when it is not http://percloud.localhost:PORT. Its host needs a wildcard beside it.
     #[arg(long, value_name = "URL", env = "PERCLOUD_BASE_URL")]

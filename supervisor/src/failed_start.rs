@@ -15,11 +15,18 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Reports `reason` over the connection a grain host would have had.
 pub fn report(broker: UnixStream, reason: &str) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         broker.set_nonblocking(true)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(broker)?.into_split();
-        let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Client, Default::default());
+        let network = VatNetwork::new(
+            reader.compat(),
+            writer.compat_write(),
+            Side::Client,
+            Default::default(),
+        );
         let mut system = RpcSystem::new(Box::new(network), None);
         let keeper: host_keeper::Client = system.bootstrap(Side::Server);
         tokio::task::spawn_local(system);

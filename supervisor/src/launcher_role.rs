@@ -68,15 +68,19 @@ fn child(request: Request) -> i32 {
     }
 }
 
-fn grain(
-    sandbox: &SandboxSpec,
-    host: serde_json::Value,
-    fds: Vec<OwnedFd>,
-) -> Result<(), Box<dyn Error>> {
+fn grain(sandbox: &SandboxSpec, host: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
     let host: HostJob = serde_json::from_value(host)?;
     let [broker, door]: [OwnedFd; 2] = fds.try_into().map_err(|_| "a grain host needs two descriptors")?;
     let broker = UnixStream::from(broker);
-    let App { pidfd, rpc, log, refused, cgroup, warnings, .. } = match percloud_sandbox::start(sandbox) {
+    let App {
+        pidfd,
+        rpc,
+        log,
+        refused,
+        cgroup,
+        warnings,
+        ..
+    } = match percloud_sandbox::start(sandbox) {
         Ok(app) => app,
         Err(error) => {
             let reason = format!("the app could not be started: {}", explain(&error));
@@ -122,10 +126,20 @@ fn record(
                 name: refused.name.to_owned(),
                 count: u32::try_from(refused.count).unwrap_or(u32::MAX),
             };
-            counted.lock().unwrap_or_else(PoisonError::into_inner).insert(call.number, call);
+            counted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(call.number, call);
         }
     });
-    Box::new(move || calls.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect())
+    Box::new(move || {
+        calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    })
 }
 
 /// An error with its causes, as one line.
@@ -142,13 +156,15 @@ fn explain(error: &dyn Error) -> String {
 
 fn unpack(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
     let job: UnpackJob = serde_json::from_value(job)?;
-    let [report]: [OwnedFd; 1] = fds.try_into().map_err(|_| "an unpack worker needs one descriptor")?;
+    let [report]: [OwnedFd; 1] = fds
+        .try_into()
+        .map_err(|_| "an unpack worker needs one descriptor")?;
     let mut report = io::BufWriter::new(UnixStream::from(report));
     // Opened before the walls go up: from then on only the staging folder exists.
     let spk = File::open(&job.spk)?;
     confine::worker(&WorkerLimits {
         read: &[],
-        write: &[job.into.clone()],
+        write: std::slice::from_ref(&job.into),
         memory: WORKER_MEMORY,
         cpu_seconds: WORKER_SECONDS,
         file_size: WORKER_FILE,
@@ -164,7 +180,10 @@ fn unpack(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error
     });
     let last = match outcome {
         Ok(info) => UnpackReport::Done(Box::new(info)),
-        Err(error) => UnpackReport::Failed { code: error.code().to_owned(), message: explain(&error) },
+        Err(error) => UnpackReport::Failed {
+            code: error.code().to_owned(),
+            message: explain(&error),
+        },
     };
     tell(&last)?;
     Ok(())

@@ -68,8 +68,12 @@ impl Server {
         let (client, launcher_process) = start_launcher()?;
         let launcher = LauncherHandle::new(client, settings.idle);
 
-        let listener = TcpListener::bind(settings.listen)
-            .map_err(|error| format!("cannot listen on {}: {error}; choose another with --listen", settings.listen))?;
+        let listener = TcpListener::bind(settings.listen).map_err(|error| {
+            format!(
+                "cannot listen on {}: {error}; choose another with --listen",
+                settings.listen
+            )
+        })?;
         let address = listener.local_addr()?;
         let base = Base::new(settings.base_url.as_deref(), address)?;
         let (runtime, kept) = runtime_folder(settings)?;
@@ -81,9 +85,22 @@ impl Server {
         };
         let (broker, setup) = Broker::start(config, outside(launcher.clone()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = settings.threads.unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
+        let threads = settings
+            .threads
+            .unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
         let edge = start_edge(&broker, &listener, &base, threads)?;
-        Ok(Self { broker, base, address, setup, listener, threads, launcher, _runtime: kept, edge, launcher_process })
+        Ok(Self {
+            broker,
+            base,
+            address,
+            setup,
+            listener,
+            threads,
+            launcher,
+            _runtime: kept,
+            edge,
+            launcher_process,
+        })
     }
 
     /// Starts a dead edge or launcher again, for as long as it is awaited.
@@ -119,7 +136,10 @@ impl Server {
 }
 
 /// Watches a process by its descriptor, which the watcher owns.
-#[allow(deprecated, reason = "the replacement is for types that may not own their descriptor; OwnedFd does")]
+#[allow(
+    deprecated,
+    reason = "the replacement is for types that may not own their descriptor; OwnedFd does"
+)]
 fn watch(child: &Child) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(child.pidfd.try_clone()?)
 }
@@ -130,19 +150,34 @@ fn end(child: &Child) {
 }
 
 /// What a role inherits of our environment: how to log.
-#[allow(clippy::disallowed_methods, reason = "the wiring decides what a role's environment is")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the wiring decides what a role's environment is"
+)]
 fn environment() -> Vec<(OsString, OsString)> {
     let kept = ["PERCLOUD_LOG", "RUST_BACKTRACE"];
-    kept.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?))).collect()
+    kept.iter()
+        .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
+        .collect()
 }
 
 fn start_launcher() -> Result<(Client, Child), Box<dyn Error>> {
     let (ours, theirs) = UnixStream::pair()?;
-    let child = process::spawn_role(Path::new(SELF), &["launcher".into()], &environment(), vec![(theirs.into(), CONTROL_FD)])?;
+    let child = process::spawn_role(
+        Path::new(SELF),
+        &["launcher".into()],
+        &environment(),
+        vec![(theirs.into(), CONTROL_FD)],
+    )?;
     Ok((Client::new(ours.into()), child))
 }
 
-fn start_edge(broker: &Rc<Broker>, listener: &TcpListener, base: &Base, threads: u16) -> Result<Child, Box<dyn Error>> {
+fn start_edge(
+    broker: &Rc<Broker>,
+    listener: &TcpListener,
+    base: &Base,
+    threads: u16,
+) -> Result<Child, Box<dyn Error>> {
     let mut fds: Vec<(OwnedFd, i32)> = vec![(listener.try_clone()?.into(), LISTENER_FD)];
     for thread in 0..threads {
         let (ours, theirs) = UnixStream::pair()?;
@@ -150,14 +185,24 @@ fn start_edge(broker: &Rc<Broker>, listener: &TcpListener, base: &Base, threads:
         serve_edge(broker, ours)?;
     }
     let arguments = ["edge", "--base", &base.url(), "--threads", &threads.to_string()].map(OsString::from);
-    Ok(process::spawn_role(Path::new(SELF), &arguments, &environment(), fds)?)
+    Ok(process::spawn_role(
+        Path::new(SELF),
+        &arguments,
+        &environment(),
+        fds,
+    )?)
 }
 
 /// Offers the broker's front to one thread of the edge until it hangs up.
 fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
     socket.set_nonblocking(true)?;
     let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
-    let network = VatNetwork::new(reader.compat(), writer.compat_write(), Side::Server, Default::default());
+    let network = VatNetwork::new(
+        reader.compat(),
+        writer.compat_write(),
+        Side::Server,
+        Default::default(),
+    );
     let system = RpcSystem::new(Box::new(network), Some(broker.front().client));
     tokio::task::spawn_local(async move {
         if let Err(error) = system.await {
@@ -171,7 +216,11 @@ fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Err
 fn runtime_folder(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Box<dyn Error>> {
     if let Some(asked) = &settings.runtime {
         if asked.as_os_str().len() > RUNTIME_LIMIT {
-            return Err(format!("the runtime folder's name is longer than {RUNTIME_LIMIT} bytes: {}", asked.display()).into());
+            return Err(format!(
+                "the runtime folder's name is longer than {RUNTIME_LIMIT} bytes: {}",
+                asked.display()
+            )
+            .into());
         }
         return Ok((std::path::absolute(asked)?, None));
     }

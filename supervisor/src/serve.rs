@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use percloud_broker::Broker;
@@ -24,7 +25,9 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         idle: Duration::from_secs(options.idle),
         record_refused: false,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
@@ -46,7 +49,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Lets the broker do what is due, every minute.
-async fn maintain(broker: &Broker) {
+async fn maintain(broker: &Rc<Broker>) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,6 +60,11 @@ async fn maintain(broker: &Broker) {
 
 /// Logs to standard error; `PERCLOUD_LOG` chooses what, as `tracing` filters do.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("PERCLOUD_LOG").unwrap_or_else(|_| EnvFilter::new("warn,percloud=info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).compact().try_init();
+    let filter =
+        EnvFilter::try_from_env("PERCLOUD_LOG").unwrap_or_else(|_| EnvFilter::new("warn,percloud=info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .compact()
+        .try_init();
 }

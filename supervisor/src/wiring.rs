@@ -9,8 +9,8 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use percloud_broker::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackStart};
 use percloud_core::time::Timestamp;
-use percloud_sandbox::{Policy, SandboxSpec};
 use percloud_sandbox::launcher::{Client, Kind};
+use percloud_sandbox::{Policy, SandboxSpec};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -18,17 +18,28 @@ use crate::launcher_role::{HostJob, UnpackJob};
 
 /// The clock, the randomness and the launcher of a real server.
 pub fn outside(launcher: LauncherHandle) -> Outside {
-    Outside { now: Rc::new(now), random: Rc::new(random), launcher: Rc::new(launcher) }
+    Outside {
+        now: Rc::new(now),
+        random: Rc::new(random),
+        launcher: Rc::new(launcher),
+    }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the wiring is where the clock comes from")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the wiring is where the clock comes from"
+)]
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn random(bytes: &mut [u8]) {
-    OsRng.try_fill_bytes(bytes).expect("the kernel gives random bytes once it has booted");
+    OsRng
+        .try_fill_bytes(bytes)
+        .expect("the kernel gives random bytes once it has booted");
 }
 
 /// The launcher as the broker sees it. The process behind it may be replaced when it dies.
@@ -41,7 +52,10 @@ pub struct LauncherHandle {
 impl LauncherHandle {
     /// Wraps the control connection of a launcher.
     pub fn new(client: Client, idle: Duration) -> Self {
-        Self { client: Arc::new(Mutex::new(client)), idle }
+        Self {
+            client: Arc::new(Mutex::new(client)),
+            idle,
+        }
     }
 
     /// Uses another launcher from now on.
@@ -50,16 +64,26 @@ impl LauncherHandle {
     }
 
     /// Asks the launcher for a process; the answer takes about a millisecond, spent off the broker's thread.
-    fn request(&self, kind: Kind, fds: Vec<OwnedFd>) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+    fn request(
+        &self,
+        kind: Kind,
+        fds: Vec<OwnedFd>,
+    ) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
         let client = self.client.clone();
         async move {
             let asked = tokio::task::spawn_blocking(move || {
                 let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-                client.lock().unwrap_or_else(PoisonError::into_inner).request(&kind, &borrowed)
+                client
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .request(&kind, &borrowed)
             });
             let started = asked.await.map_err(|error| LaunchError(error.to_string()))?;
             let started = started.map_err(|error| LaunchError(error.to_string()))?;
-            Ok(HostProcess { pid: started.pid.unsigned_abs(), pidfd: started.pidfd })
+            Ok(HostProcess {
+                pid: started.pid.unsigned_abs(),
+                pidfd: started.pidfd,
+            })
         }
         .boxed_local()
     }
@@ -75,13 +99,25 @@ impl Launcher for LauncherHandle {
             record_refused: start.record_refused,
             ..SandboxSpec::new(start.package, start.grain.join("sandbox"), start.argv)
         };
-        let host = HostJob { grain: start.grain, idle: self.idle };
+        let host = HostJob {
+            grain: start.grain,
+            idle: self.idle,
+        };
         let host = serde_json::to_value(host).expect("plain data becomes JSON");
-        self.request(Kind::Grain { sandbox: Box::new(sandbox), host }, vec![start.broker.into(), start.door.into()])
+        self.request(
+            Kind::Grain {
+                sandbox: Box::new(sandbox),
+                host,
+            },
+            vec![start.broker.into(), start.door.into()],
+        )
     }
 
     fn start_unpack(&self, start: UnpackStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
-        let job = UnpackJob { spk: start.spk, into: start.into };
+        let job = UnpackJob {
+            spk: start.spk,
+            into: start.into,
+        };
         let job = serde_json::to_value(job).expect("plain data becomes JSON");
         self.request(Kind::Worker { job }, vec![start.report])
     }

@@ -45,7 +45,7 @@ after(async () => {
 /** A browser that has never seen this server. */
 async function freshPage() {
   await context?.close();
-  context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce" });
   context.setDefaultTimeout(20_000);
   page = await context.newPage();
 }
@@ -68,7 +68,7 @@ async function photograph(name) {
   for (const { width, scheme } of VIEWS) {
     await page.setViewportSize({ width, height: 800 });
     await page.emulateMedia({ colorScheme: scheme });
-    await page.screenshot({ path: join(output, `${name}-${width}-${scheme}.png`) });
+    await page.screenshot({ path: join(output, `${name}-${width}-${scheme}.png`), animations: "disabled" });
     const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.ok(wider <= 0, `${name} is ${wider} px too wide for ${width} px`);
   }

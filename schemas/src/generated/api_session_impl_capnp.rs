@@ -58,7 +58,7 @@ pub mod persistent_api_session {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::grain_capnp::ui_session::Server + crate::web_session_capnp::web_session::Server + crate::api_session_capnp::api_session::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::grain_capnp::ui_session::Server + crate::web_session_capnp::web_session::Server + crate::api_session_capnp::api_session::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -83,7 +83,7 @@ pub mod persistent_api_session {
                 0xf63241ee58b5166f => crate::grain_capnp::ui_session::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xa50711a14d35a8ce => crate::web_session_capnp::web_session::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc879e379c625cdc7 => crate::api_session_capnp::api_session::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }

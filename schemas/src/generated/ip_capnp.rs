@@ -4876,7 +4876,7 @@ pub mod persistent_ip_network {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::ip_capnp::ip_network::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::ip_capnp::ip_network::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -4899,7 +4899,7 @@ pub mod persistent_ip_network {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xa982576b7a2a2040 => crate::ip_capnp::ip_network::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }
@@ -4971,7 +4971,7 @@ pub mod persistent_ip_interface {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::ip_capnp::ip_interface::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::ip_capnp::ip_interface::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -4994,7 +4994,7 @@ pub mod persistent_ip_interface {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xe32c506ee93ed6fa => crate::ip_capnp::ip_interface::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }

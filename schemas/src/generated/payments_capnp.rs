@@ -2449,7 +2449,7 @@ pub mod persistent_payment_source {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::payments_capnp::payment_source::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::payments_capnp::payment_source::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -2472,7 +2472,7 @@ pub mod persistent_payment_source {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xf9692c357124ed70 => crate::payments_capnp::payment_source::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }
@@ -2544,7 +2544,7 @@ pub mod persistent_payment_acceptor {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::payments_capnp::payment_acceptor::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::payments_capnp::payment_acceptor::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -2567,7 +2567,7 @@ pub mod persistent_payment_acceptor {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xd562e38729bbd911 => crate::payments_capnp::payment_acceptor::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }
@@ -2639,7 +2639,7 @@ pub mod persistent_payment {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::payments_capnp::payment::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::payments_capnp::payment::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -2662,7 +2662,7 @@ pub mod persistent_payment {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xc5203e36361f382d => crate::payments_capnp::payment::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }

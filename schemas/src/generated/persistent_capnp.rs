@@ -6,18 +6,17 @@
 
 
 
-pub mod persistent { /* (SturdyRef,Owner) */
+pub mod persistent {
     #![allow(unused_variables)]
-    pub type SaveParams<Owner,SturdyRef,> = ::capnp::capability::Params<crate::persistent_capnp::persistent::save_params::Owned<SturdyRef,Owner>>;
-    pub type SaveResults<SturdyRef,Owner,> = ::capnp::capability::Results<crate::persistent_capnp::persistent::save_results::Owned<SturdyRef,Owner>>;
+    pub type SaveParams<> = ::capnp::capability::Params<crate::persistent_capnp::persistent::save_params::Owned>;
+    pub type SaveResults<> = ::capnp::capability::Results<crate::persistent_capnp::persistent::save_results::Owned>;
 
-    pub struct Client<SturdyRef,Owner> {
+    pub struct Client {
         pub client: ::capnp::capability::Client,
-        _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
     }
-    impl <SturdyRef,Owner> ::capnp::capability::FromClientHook for Client<SturdyRef,Owner> {
+    impl  ::capnp::capability::FromClientHook for Client {
         fn new(hook: Box<::capnp::capability::DynClientHook>) -> Self {
-            Self { client: ::capnp::capability::Client::new(hook), _phantom: ::core::marker::PhantomData, }
+            Self { client: ::capnp::capability::Client::new(hook),  }
         }
         fn into_client_hook(self) -> Box<::capnp::capability::DynClientHook> {
             self.client.hook
@@ -27,18 +26,16 @@ pub mod persistent { /* (SturdyRef,Owner) */
         }
     }
     #[derive(Copy, Clone)]
-    pub struct Owned<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-        _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-    }
-    impl <SturdyRef,Owner> ::capnp::introspect::Introspect for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Capability.into() } }
-    impl <SturdyRef,Owner> ::capnp::traits::Owned for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Reader<'a> = Client<SturdyRef,Owner>; type Builder<'a> = Client<SturdyRef,Owner>; }
-    impl <SturdyRef,Owner> ::capnp::traits::Pipelined for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Pipeline = Client<SturdyRef,Owner>; }
-    impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerReader<'a> for Client<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    pub struct Owned(());
+    impl ::capnp::introspect::Introspect for Owned { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Capability.into() } }
+    impl ::capnp::traits::Owned for Owned { type Reader<'a> = Client; type Builder<'a> = Client; }
+    impl ::capnp::traits::Pipelined for Owned { type Pipeline = Client; }
+    impl <'a,> ::capnp::traits::FromPointerReader<'a> for Client<>  {
         fn get_from_pointer(reader: &::capnp::private::layout::PointerReader<'a>, _default: ::core::option::Option<&'a [::capnp::Word]>) -> ::capnp::Result<Self> {
             ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(reader.get_capability()?))
         }
     }
-    impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerBuilder<'a> for Client<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    impl <'a,> ::capnp::traits::FromPointerBuilder<'a> for Client<>  {
         fn init_pointer(_builder: ::capnp::private::layout::PointerBuilder<'a>, _size: u32) -> Self {
             unimplemented!()
         }
@@ -47,46 +44,45 @@ pub mod persistent { /* (SturdyRef,Owner) */
         }
     }
 
-    impl <SturdyRef,Owner> ::capnp::traits::SetterInput<Owned<SturdyRef,Owner>> for Client<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    impl <> ::capnp::traits::SetterInput<Owned<>> for Client<>  {
         fn set_pointer_builder(mut pointer: ::capnp::private::layout::PointerBuilder<'_>, from: Self, _canonicalize: bool) -> ::capnp::Result<()> {
             pointer.set_capability(from.client.hook);
             ::core::result::Result::Ok(())
         }
     }
-    impl <SturdyRef,Owner> ::capnp::traits::HasTypeId for Client<SturdyRef,Owner> {
+    impl  ::capnp::traits::HasTypeId for Client {
         const TYPE_ID: u64 = _private::TYPE_ID;
     }
-    impl <SturdyRef,Owner> Clone for Client<SturdyRef,Owner> {
+    impl  Clone for Client {
         fn clone(&self) -> Self {
-            Self { client: self.client.clone(), _phantom: ::core::marker::PhantomData, }
+            Self { client: self.client.clone(),  }
         }
     }
-    impl <SturdyRef,Owner> Client<SturdyRef,Owner> {
-        pub fn save_request(&self) -> ::capnp::capability::Request<crate::persistent_capnp::persistent::save_params::Owned<SturdyRef,Owner>,crate::persistent_capnp::persistent::save_results::Owned<SturdyRef,Owner>> {
+    impl  Client {
+        pub fn save_request(&self) -> ::capnp::capability::Request<crate::persistent_capnp::persistent::save_params::Owned,crate::persistent_capnp::persistent::save_results::Owned> {
             self.client.new_call(_private::TYPE_ID, 0, ::core::option::Option::None)
         }
     }
-    pub trait Server<SturdyRef,Owner> : 'static where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-        fn save(self: ::capnp::capability::Rc<Self>, _: SaveParams<Owner,SturdyRef,>, _: SaveResults<SturdyRef,Owner,>) -> impl ::core::future::Future<Output = Result<(), ::capnp::Error>> + 'static { ::core::future::ready(Err(::capnp::Error::unimplemented("method persistent::Server::save not implemented".to_string()))) }
+    pub trait Server<> : 'static  {
+        fn save(self: ::capnp::capability::Rc<Self>, _: SaveParams<>, _: SaveResults<>) -> impl ::core::future::Future<Output = Result<(), ::capnp::Error>> + 'static { ::core::future::ready(Err(::capnp::Error::unimplemented("method persistent::Server::save not implemented".to_string()))) }
     }
-    pub struct ServerDispatch<_T,SturdyRef,Owner> {
+    pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
-        _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
     }
-    impl <_S: Server<SturdyRef,Owner> + 'static, SturdyRef,Owner> ::capnp::capability::FromServer<_S> for Client<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static   {
-        type Dispatch = ServerDispatch<_S, SturdyRef,Owner>;
-        fn from_server(s: ::capnp::capability::Rc<_S>) -> ServerDispatch<_S, SturdyRef,Owner> {
-            ServerDispatch { server: s, _phantom: ::core::marker::PhantomData, }
+    impl <_S: Server + 'static, > ::capnp::capability::FromServer<_S> for Client   {
+        type Dispatch = ServerDispatch<_S, >;
+        fn from_server(s: ::capnp::capability::Rc<_S>) -> ServerDispatch<_S, > {
+            ServerDispatch { server: s,  }
         }
     }
-    impl <SturdyRef,Owner, _T: Server<SturdyRef,Owner>> ::core::ops::Deref for ServerDispatch<_T,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    impl <_T: Server> ::core::ops::Deref for ServerDispatch<_T> {
         type Target = _T;
         fn deref(&self) -> &_T { &self.server}
     }
-    impl <SturdyRef,Owner, _T: Server<SturdyRef,Owner>> ::core::clone::Clone for ServerDispatch<_T,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-        fn clone(&self) -> Self { Self { server: self.server.clone(), _phantom: ::core::marker::PhantomData, } }
+    impl <_T: Server> ::core::clone::Clone for ServerDispatch<_T> {
+        fn clone(&self) -> Self { Self { server: self.server.clone(),  } }
     }
-    impl <SturdyRef,Owner, _T: Server<SturdyRef,Owner>> ::capnp::capability::Server for ServerDispatch<_T,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    impl <_T: Server> ::capnp::capability::Server for ServerDispatch<_T> {
         fn dispatch_call(self, interface_id: u64, method_id: u16, params: ::capnp::capability::Params<::capnp::any_pointer::Owned>, results: ::capnp::capability::Results<::capnp::any_pointer::Owned>) -> ::capnp::capability::DispatchCallResult {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
@@ -95,10 +91,10 @@ pub mod persistent { /* (SturdyRef,Owner) */
         }
         fn as_ptr(&self) -> usize { ::capnp::capability::Rc::as_ptr(&self.server) as usize }
     }
-    impl <SturdyRef,Owner, _T: Server<SturdyRef,Owner>> ServerDispatch<_T,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+    impl <_T :Server> ServerDispatch<_T> {
         pub fn dispatch_call_internal(this: ::capnp::capability::Rc<_T>, method_id: u16, params: ::capnp::capability::Params<::capnp::any_pointer::Owned>, results: ::capnp::capability::Results<::capnp::any_pointer::Owned>) -> ::capnp::capability::DispatchCallResult {
             match method_id {
-                0 => ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::from_future(<_T as Server<SturdyRef,Owner>>::save(this, ::capnp::private::capability::internal_get_typed_params(params), ::capnp::private::capability::internal_get_typed_results(results))), false),
+                0 => ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::from_future(<_T as Server>::save(this, ::capnp::private::capability::internal_get_typed_params(params), ::capnp::private::capability::internal_get_typed_results(results))), false),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }
         }
@@ -107,66 +103,61 @@ pub mod persistent { /* (SturdyRef,Owner) */
         pub(crate) const TYPE_ID: u64 = 0xc8cb_212f_cd9f_5691;
     }
 
-    pub mod save_params { /* SturdyRef,Owner */
+    pub mod save_params {
         #[derive(Copy, Clone)]
-        pub struct Owned<SturdyRef,Owner> {
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::capnp::introspect::Introspect for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Struct(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>() }).into() } }
-        impl <SturdyRef,Owner> ::capnp::traits::Owned for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Reader<'a> = Reader<'a, SturdyRef,Owner>; type Builder<'a> = Builder<'a, SturdyRef,Owner>; }
-        impl <SturdyRef,Owner> ::capnp::traits::OwnedStruct for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Reader<'a> = Reader<'a, SturdyRef,Owner>; type Builder<'a> = Builder<'a, SturdyRef,Owner>; }
-        impl <SturdyRef,Owner> ::capnp::traits::Pipelined for Owned<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Pipeline = Pipeline<SturdyRef,Owner>; }
+        pub struct Owned(());
+        impl ::capnp::introspect::Introspect for Owned { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Struct(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types, annotation_types: _private::get_annotation_types, type_id: ::core::any::TypeId::of::<Owned>() }).into() } }
+        impl ::capnp::traits::Owned for Owned { type Reader<'a> = Reader<'a>; type Builder<'a> = Builder<'a>; }
+        impl ::capnp::traits::OwnedStruct for Owned { type Reader<'a> = Reader<'a>; type Builder<'a> = Builder<'a>; }
+        impl ::capnp::traits::Pipelined for Owned { type Pipeline = Pipeline; }
 
-        pub struct Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            reader: ::capnp::private::layout::StructReader<'a>,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::core::marker::Copy for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {}
-        impl <SturdyRef,Owner> ::core::clone::Clone for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        pub struct Reader<'a> { reader: ::capnp::private::layout::StructReader<'a> }
+        impl <> ::core::marker::Copy for Reader<'_,>  {}
+        impl <> ::core::clone::Clone for Reader<'_,>  {
             fn clone(&self) -> Self { *self }
         }
 
-        impl <SturdyRef,Owner> ::capnp::traits::HasTypeId for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::HasTypeId for Reader<'_,>  {
             const TYPE_ID: u64 = _private::TYPE_ID;
         }
-        impl <'a,SturdyRef,Owner> ::core::convert::From<::capnp::private::layout::StructReader<'a>> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::core::convert::From<::capnp::private::layout::StructReader<'a>> for Reader<'a,>  {
             fn from(reader: ::capnp::private::layout::StructReader<'a>) -> Self {
-                Self { reader, _phantom: ::core::marker::PhantomData, }
+                Self { reader,  }
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::core::convert::From<Reader<'a,SturdyRef,Owner>> for ::capnp::dynamic_value::Reader<'a> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            fn from(reader: Reader<'a,SturdyRef,Owner>) -> Self {
-                Self::Struct(::capnp::dynamic_struct::Reader::new(reader.reader, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>()})))
+        impl <'a,> ::core::convert::From<Reader<'a,>> for ::capnp::dynamic_value::Reader<'a>  {
+            fn from(reader: Reader<'a,>) -> Self {
+                Self::Struct(::capnp::dynamic_struct::Reader::new(reader.reader, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<>, annotation_types: _private::get_annotation_types::<>, type_id: ::core::any::TypeId::of::<Owned<>>()})))
             }
         }
 
-        impl <SturdyRef,Owner> ::core::fmt::Debug for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::core::fmt::Debug for Reader<'_,>  {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::result::Result<(), ::core::fmt::Error> {
                 core::fmt::Debug::fmt(&::core::convert::Into::<::capnp::dynamic_value::Reader<'_>>::into(*self), f)
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerReader<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::FromPointerReader<'a> for Reader<'a,>  {
             fn get_from_pointer(reader: &::capnp::private::layout::PointerReader<'a>, default: ::core::option::Option<&'a [::capnp::Word]>) -> ::capnp::Result<Self> {
                 ::core::result::Result::Ok(reader.get_struct(default)?.into())
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::IntoInternalStructReader<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::IntoInternalStructReader<'a> for Reader<'a,>  {
             fn into_internal_struct_reader(self) -> ::capnp::private::layout::StructReader<'a> {
                 self.reader
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::Imbue<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::Imbue<'a> for Reader<'a,>  {
             fn imbue(&mut self, cap_table: &'a ::capnp::private::layout::CapTable) {
                 self.reader.imbue(::capnp::private::layout::CapTableReader::from_ref(cap_table))
             }
         }
 
-        impl <'a,SturdyRef,Owner> Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            pub fn reborrow(&self) -> Reader<'_,SturdyRef,Owner> {
+        impl <'a,> Reader<'a,>  {
+            pub fn reborrow(&self) -> Reader<'_,> {
                 Self { .. *self }
             }
 
@@ -174,8 +165,8 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 self.reader.total_size()
             }
             #[inline]
-            pub fn get_seal_for(self) -> ::capnp::Result<<Owner as ::capnp::traits::Owned>::Reader<'a>> {
-                ::capnp::traits::FromPointerReader::get_from_pointer(&self.reader.get_pointer_field(0), ::core::option::Option::None)
+            pub fn get_seal_for(self) -> ::capnp::any_pointer::Reader<'a> {
+                ::capnp::any_pointer::Reader::new(self.reader.get_pointer_field(0))
             }
             #[inline]
             pub fn has_seal_for(&self) -> bool {
@@ -183,35 +174,32 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        pub struct Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            builder: ::capnp::private::layout::StructBuilder<'a>,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::capnp::traits::HasStructSize for Builder<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        pub struct Builder<'a> { builder: ::capnp::private::layout::StructBuilder<'a> }
+        impl <> ::capnp::traits::HasStructSize for Builder<'_,>  {
             const STRUCT_SIZE: ::capnp::private::layout::StructSize = ::capnp::private::layout::StructSize { data: 0, pointers: 1 };
         }
-        impl <SturdyRef,Owner> ::capnp::traits::HasTypeId for Builder<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::HasTypeId for Builder<'_,>  {
             const TYPE_ID: u64 = _private::TYPE_ID;
         }
-        impl <'a,SturdyRef,Owner> ::core::convert::From<::capnp::private::layout::StructBuilder<'a>> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::core::convert::From<::capnp::private::layout::StructBuilder<'a>> for Builder<'a,>  {
             fn from(builder: ::capnp::private::layout::StructBuilder<'a>) -> Self {
-                Self { builder, _phantom: ::core::marker::PhantomData, }
+                Self { builder,  }
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::core::convert::From<Builder<'a,SturdyRef,Owner>> for ::capnp::dynamic_value::Builder<'a> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            fn from(builder: Builder<'a,SturdyRef,Owner>) -> Self {
-                Self::Struct(::capnp::dynamic_struct::Builder::new(builder.builder, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>()})))
+        impl <'a,> ::core::convert::From<Builder<'a,>> for ::capnp::dynamic_value::Builder<'a>  {
+            fn from(builder: Builder<'a,>) -> Self {
+                Self::Struct(::capnp::dynamic_struct::Builder::new(builder.builder, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<>, annotation_types: _private::get_annotation_types::<>, type_id: ::core::any::TypeId::of::<Owned<>>()})))
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::ImbueMut<'a> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::ImbueMut<'a> for Builder<'a,>  {
             fn imbue_mut(&mut self, cap_table: &'a mut ::capnp::private::layout::CapTable) {
                 self.builder.imbue(::capnp::private::layout::CapTableBuilder::from_ref(cap_table))
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerBuilder<'a> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::FromPointerBuilder<'a> for Builder<'a,>  {
             fn init_pointer(builder: ::capnp::private::layout::PointerBuilder<'a>, _size: u32) -> Self {
                 builder.init_struct(<Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE).into()
             }
@@ -220,18 +208,18 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        impl <SturdyRef,Owner> ::capnp::traits::SetterInput<Owned<SturdyRef,Owner>> for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::SetterInput<Owned<>> for Reader<'_,>  {
             fn set_pointer_builder(mut pointer: ::capnp::private::layout::PointerBuilder<'_>, value: Self, canonicalize: bool) -> ::capnp::Result<()> { pointer.set_struct(&value.reader, canonicalize) }
         }
 
-        impl <'a,SturdyRef,Owner> Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            pub fn into_reader(self) -> Reader<'a,SturdyRef,Owner> {
+        impl <'a,> Builder<'a,>  {
+            pub fn into_reader(self) -> Reader<'a,> {
                 self.builder.into_reader().into()
             }
-            pub fn reborrow(&mut self) -> Builder<'_,SturdyRef,Owner> {
-                Builder { builder: self.builder.reborrow(), ..*self }
+            pub fn reborrow(&mut self) -> Builder<'_,> {
+                Builder { builder: self.builder.reborrow() }
             }
-            pub fn reborrow_as_reader(&self) -> Reader<'_,SturdyRef,Owner> {
+            pub fn reborrow_as_reader(&self) -> Reader<'_,> {
                 self.builder.as_reader().into()
             }
 
@@ -239,20 +227,14 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 self.builder.as_reader().total_size()
             }
             #[inline]
-            pub fn get_seal_for(self) -> ::capnp::Result<<Owner as ::capnp::traits::Owned>::Builder<'a>> {
-                ::capnp::traits::FromPointerBuilder::get_from_pointer(self.builder.get_pointer_field(0), ::core::option::Option::None)
+            pub fn get_seal_for(self) -> ::capnp::any_pointer::Builder<'a> {
+                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0))
             }
             #[inline]
-            pub fn initn_seal_for(self, length: u32) -> <Owner as ::capnp::traits::Owned>::Builder<'a> {
-                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0)).initn_as(length)
-            }
-            #[inline]
-            pub fn set_seal_for(&mut self, value: impl ::capnp::traits::SetterInput<Owner>) -> ::capnp::Result<()> {
-                ::capnp::traits::SetterInput::set_pointer_builder(self.builder.reborrow().get_pointer_field(0), value, false)
-            }
-            #[inline]
-            pub fn init_seal_for(self, ) -> <Owner as ::capnp::traits::Owned>::Builder<'a> {
-                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0)).init_as()
+            pub fn init_seal_for(self, ) -> ::capnp::any_pointer::Builder<'a> {
+                let mut result = ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0));
+                result.clear();
+                result
             }
             #[inline]
             pub fn has_seal_for(&self) -> bool {
@@ -260,17 +242,14 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        pub struct Pipeline<SturdyRef,Owner> {
-            _typeless: ::capnp::any_pointer::Pipeline,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl<SturdyRef,Owner> ::capnp::capability::FromTypelessPipeline for Pipeline<SturdyRef,Owner> {
+        pub struct Pipeline { _typeless: ::capnp::any_pointer::Pipeline }
+        impl ::capnp::capability::FromTypelessPipeline for Pipeline {
             fn new(typeless: ::capnp::any_pointer::Pipeline) -> Self {
-                Self { _typeless: typeless, _phantom: ::core::marker::PhantomData, }
+                Self { _typeless: typeless,  }
             }
         }
-        impl<SturdyRef,Owner> Pipeline<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Pipelined, <SturdyRef as ::capnp::traits::Pipelined>::Pipeline: ::capnp::capability::FromTypelessPipeline, Owner: ::capnp::traits::Pipelined, <Owner as ::capnp::traits::Pipelined>::Pipeline: ::capnp::capability::FromTypelessPipeline  {
-            pub fn get_seal_for(&self) -> <Owner as ::capnp::traits::Pipelined>::Pipeline {
+        impl Pipeline  {
+            pub fn get_seal_for(&self) -> ::capnp::any_pointer::Pipeline {
                 ::capnp::capability::FromTypelessPipeline::new(self._typeless.get_pointer_field(0))
             }
         }
@@ -281,8 +260,8 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 ::capnp::word(28, 0, 0, 0, 1, 0, 0, 0),
                 ::capnp::word(145, 86, 159, 205, 47, 33, 203, 200),
                 ::capnp::word(1, 0, 7, 0, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 1, 0, 0, 0),
-                ::capnp::word(90, 1, 0, 0, 156, 1, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(249, 1, 0, 0, 64, 2, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 58, 1, 0, 0),
                 ::capnp::word(37, 0, 0, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -305,20 +284,20 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 ::capnp::word(20, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(115, 101, 97, 108, 70, 111, 114, 0),
                 ::capnp::word(18, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(1, 0, 1, 0, 0, 0, 0, 0),
-                ::capnp::word(145, 86, 159, 205, 47, 33, 203, 200),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(18, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ];
-            pub(crate) fn get_field_types<SturdyRef,Owner>(index: u16) -> ::capnp::introspect::Type where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+            pub(crate) fn get_field_types(index: u16) -> ::capnp::introspect::Type {
                 match index {
-                    0 => <Owner as ::capnp::introspect::Introspect>::introspect(),
+                    0 => <::capnp::any_pointer::Owned as ::capnp::introspect::Introspect>::introspect(),
                     _ => ::capnp::introspect::panic_invalid_field_index(index),
                 }
             }
-            pub(crate) fn get_annotation_types<SturdyRef,Owner>(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+            pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
                 ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)
             }
             pub(crate) static ARENA: ::capnp::private::arena::GeneratedCodeArena = ::capnp::private::arena::GeneratedCodeArena::new(&ENCODED_NODE);
@@ -335,66 +314,61 @@ pub mod persistent { /* (SturdyRef,Owner) */
         }
     }
 
-    pub mod save_results { /* SturdyRef,Owner */
+    pub mod save_results {
         #[derive(Copy, Clone)]
-        pub struct Owned<SturdyRef,Owner> {
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::capnp::introspect::Introspect for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Struct(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>() }).into() } }
-        impl <SturdyRef,Owner> ::capnp::traits::Owned for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Reader<'a> = Reader<'a, SturdyRef,Owner>; type Builder<'a> = Builder<'a, SturdyRef,Owner>; }
-        impl <SturdyRef,Owner> ::capnp::traits::OwnedStruct for Owned <SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Reader<'a> = Reader<'a, SturdyRef,Owner>; type Builder<'a> = Builder<'a, SturdyRef,Owner>; }
-        impl <SturdyRef,Owner> ::capnp::traits::Pipelined for Owned<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  { type Pipeline = Pipeline<SturdyRef,Owner>; }
+        pub struct Owned(());
+        impl ::capnp::introspect::Introspect for Owned { fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Struct(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types, annotation_types: _private::get_annotation_types, type_id: ::core::any::TypeId::of::<Owned>() }).into() } }
+        impl ::capnp::traits::Owned for Owned { type Reader<'a> = Reader<'a>; type Builder<'a> = Builder<'a>; }
+        impl ::capnp::traits::OwnedStruct for Owned { type Reader<'a> = Reader<'a>; type Builder<'a> = Builder<'a>; }
+        impl ::capnp::traits::Pipelined for Owned { type Pipeline = Pipeline; }
 
-        pub struct Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            reader: ::capnp::private::layout::StructReader<'a>,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::core::marker::Copy for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {}
-        impl <SturdyRef,Owner> ::core::clone::Clone for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        pub struct Reader<'a> { reader: ::capnp::private::layout::StructReader<'a> }
+        impl <> ::core::marker::Copy for Reader<'_,>  {}
+        impl <> ::core::clone::Clone for Reader<'_,>  {
             fn clone(&self) -> Self { *self }
         }
 
-        impl <SturdyRef,Owner> ::capnp::traits::HasTypeId for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::HasTypeId for Reader<'_,>  {
             const TYPE_ID: u64 = _private::TYPE_ID;
         }
-        impl <'a,SturdyRef,Owner> ::core::convert::From<::capnp::private::layout::StructReader<'a>> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::core::convert::From<::capnp::private::layout::StructReader<'a>> for Reader<'a,>  {
             fn from(reader: ::capnp::private::layout::StructReader<'a>) -> Self {
-                Self { reader, _phantom: ::core::marker::PhantomData, }
+                Self { reader,  }
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::core::convert::From<Reader<'a,SturdyRef,Owner>> for ::capnp::dynamic_value::Reader<'a> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            fn from(reader: Reader<'a,SturdyRef,Owner>) -> Self {
-                Self::Struct(::capnp::dynamic_struct::Reader::new(reader.reader, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>()})))
+        impl <'a,> ::core::convert::From<Reader<'a,>> for ::capnp::dynamic_value::Reader<'a>  {
+            fn from(reader: Reader<'a,>) -> Self {
+                Self::Struct(::capnp::dynamic_struct::Reader::new(reader.reader, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<>, annotation_types: _private::get_annotation_types::<>, type_id: ::core::any::TypeId::of::<Owned<>>()})))
             }
         }
 
-        impl <SturdyRef,Owner> ::core::fmt::Debug for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::core::fmt::Debug for Reader<'_,>  {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::result::Result<(), ::core::fmt::Error> {
                 core::fmt::Debug::fmt(&::core::convert::Into::<::capnp::dynamic_value::Reader<'_>>::into(*self), f)
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerReader<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::FromPointerReader<'a> for Reader<'a,>  {
             fn get_from_pointer(reader: &::capnp::private::layout::PointerReader<'a>, default: ::core::option::Option<&'a [::capnp::Word]>) -> ::capnp::Result<Self> {
                 ::core::result::Result::Ok(reader.get_struct(default)?.into())
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::IntoInternalStructReader<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::IntoInternalStructReader<'a> for Reader<'a,>  {
             fn into_internal_struct_reader(self) -> ::capnp::private::layout::StructReader<'a> {
                 self.reader
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::Imbue<'a> for Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::Imbue<'a> for Reader<'a,>  {
             fn imbue(&mut self, cap_table: &'a ::capnp::private::layout::CapTable) {
                 self.reader.imbue(::capnp::private::layout::CapTableReader::from_ref(cap_table))
             }
         }
 
-        impl <'a,SturdyRef,Owner> Reader<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            pub fn reborrow(&self) -> Reader<'_,SturdyRef,Owner> {
+        impl <'a,> Reader<'a,>  {
+            pub fn reborrow(&self) -> Reader<'_,> {
                 Self { .. *self }
             }
 
@@ -402,8 +376,8 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 self.reader.total_size()
             }
             #[inline]
-            pub fn get_sturdy_ref(self) -> ::capnp::Result<<SturdyRef as ::capnp::traits::Owned>::Reader<'a>> {
-                ::capnp::traits::FromPointerReader::get_from_pointer(&self.reader.get_pointer_field(0), ::core::option::Option::None)
+            pub fn get_sturdy_ref(self) -> ::capnp::any_pointer::Reader<'a> {
+                ::capnp::any_pointer::Reader::new(self.reader.get_pointer_field(0))
             }
             #[inline]
             pub fn has_sturdy_ref(&self) -> bool {
@@ -411,35 +385,32 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        pub struct Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            builder: ::capnp::private::layout::StructBuilder<'a>,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl <SturdyRef,Owner> ::capnp::traits::HasStructSize for Builder<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        pub struct Builder<'a> { builder: ::capnp::private::layout::StructBuilder<'a> }
+        impl <> ::capnp::traits::HasStructSize for Builder<'_,>  {
             const STRUCT_SIZE: ::capnp::private::layout::StructSize = ::capnp::private::layout::StructSize { data: 0, pointers: 1 };
         }
-        impl <SturdyRef,Owner> ::capnp::traits::HasTypeId for Builder<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::HasTypeId for Builder<'_,>  {
             const TYPE_ID: u64 = _private::TYPE_ID;
         }
-        impl <'a,SturdyRef,Owner> ::core::convert::From<::capnp::private::layout::StructBuilder<'a>> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::core::convert::From<::capnp::private::layout::StructBuilder<'a>> for Builder<'a,>  {
             fn from(builder: ::capnp::private::layout::StructBuilder<'a>) -> Self {
-                Self { builder, _phantom: ::core::marker::PhantomData, }
+                Self { builder,  }
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::core::convert::From<Builder<'a,SturdyRef,Owner>> for ::capnp::dynamic_value::Builder<'a> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            fn from(builder: Builder<'a,SturdyRef,Owner>) -> Self {
-                Self::Struct(::capnp::dynamic_struct::Builder::new(builder.builder, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<SturdyRef,Owner>, annotation_types: _private::get_annotation_types::<SturdyRef,Owner>, type_id: ::core::any::TypeId::of::<Owned<SturdyRef,Owner>>()})))
+        impl <'a,> ::core::convert::From<Builder<'a,>> for ::capnp::dynamic_value::Builder<'a>  {
+            fn from(builder: Builder<'a,>) -> Self {
+                Self::Struct(::capnp::dynamic_struct::Builder::new(builder.builder, ::capnp::schema::StructSchema::new(::capnp::introspect::RawBrandedStructSchema { generic: &_private::RAW_SCHEMA, field_types: _private::get_field_types::<>, annotation_types: _private::get_annotation_types::<>, type_id: ::core::any::TypeId::of::<Owned<>>()})))
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::ImbueMut<'a> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::ImbueMut<'a> for Builder<'a,>  {
             fn imbue_mut(&mut self, cap_table: &'a mut ::capnp::private::layout::CapTable) {
                 self.builder.imbue(::capnp::private::layout::CapTableBuilder::from_ref(cap_table))
             }
         }
 
-        impl <'a,SturdyRef,Owner> ::capnp::traits::FromPointerBuilder<'a> for Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <'a,> ::capnp::traits::FromPointerBuilder<'a> for Builder<'a,>  {
             fn init_pointer(builder: ::capnp::private::layout::PointerBuilder<'a>, _size: u32) -> Self {
                 builder.init_struct(<Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE).into()
             }
@@ -448,18 +419,18 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        impl <SturdyRef,Owner> ::capnp::traits::SetterInput<Owned<SturdyRef,Owner>> for Reader<'_,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+        impl <> ::capnp::traits::SetterInput<Owned<>> for Reader<'_,>  {
             fn set_pointer_builder(mut pointer: ::capnp::private::layout::PointerBuilder<'_>, value: Self, canonicalize: bool) -> ::capnp::Result<()> { pointer.set_struct(&value.reader, canonicalize) }
         }
 
-        impl <'a,SturdyRef,Owner> Builder<'a,SturdyRef,Owner> where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
-            pub fn into_reader(self) -> Reader<'a,SturdyRef,Owner> {
+        impl <'a,> Builder<'a,>  {
+            pub fn into_reader(self) -> Reader<'a,> {
                 self.builder.into_reader().into()
             }
-            pub fn reborrow(&mut self) -> Builder<'_,SturdyRef,Owner> {
-                Builder { builder: self.builder.reborrow(), ..*self }
+            pub fn reborrow(&mut self) -> Builder<'_,> {
+                Builder { builder: self.builder.reborrow() }
             }
-            pub fn reborrow_as_reader(&self) -> Reader<'_,SturdyRef,Owner> {
+            pub fn reborrow_as_reader(&self) -> Reader<'_,> {
                 self.builder.as_reader().into()
             }
 
@@ -467,20 +438,14 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 self.builder.as_reader().total_size()
             }
             #[inline]
-            pub fn get_sturdy_ref(self) -> ::capnp::Result<<SturdyRef as ::capnp::traits::Owned>::Builder<'a>> {
-                ::capnp::traits::FromPointerBuilder::get_from_pointer(self.builder.get_pointer_field(0), ::core::option::Option::None)
+            pub fn get_sturdy_ref(self) -> ::capnp::any_pointer::Builder<'a> {
+                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0))
             }
             #[inline]
-            pub fn initn_sturdy_ref(self, length: u32) -> <SturdyRef as ::capnp::traits::Owned>::Builder<'a> {
-                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0)).initn_as(length)
-            }
-            #[inline]
-            pub fn set_sturdy_ref(&mut self, value: impl ::capnp::traits::SetterInput<SturdyRef>) -> ::capnp::Result<()> {
-                ::capnp::traits::SetterInput::set_pointer_builder(self.builder.reborrow().get_pointer_field(0), value, false)
-            }
-            #[inline]
-            pub fn init_sturdy_ref(self, ) -> <SturdyRef as ::capnp::traits::Owned>::Builder<'a> {
-                ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0)).init_as()
+            pub fn init_sturdy_ref(self, ) -> ::capnp::any_pointer::Builder<'a> {
+                let mut result = ::capnp::any_pointer::Builder::new(self.builder.get_pointer_field(0));
+                result.clear();
+                result
             }
             #[inline]
             pub fn has_sturdy_ref(&self) -> bool {
@@ -488,17 +453,14 @@ pub mod persistent { /* (SturdyRef,Owner) */
             }
         }
 
-        pub struct Pipeline<SturdyRef,Owner> {
-            _typeless: ::capnp::any_pointer::Pipeline,
-            _phantom: ::core::marker::PhantomData<(SturdyRef,Owner)>
-        }
-        impl<SturdyRef,Owner> ::capnp::capability::FromTypelessPipeline for Pipeline<SturdyRef,Owner> {
+        pub struct Pipeline { _typeless: ::capnp::any_pointer::Pipeline }
+        impl ::capnp::capability::FromTypelessPipeline for Pipeline {
             fn new(typeless: ::capnp::any_pointer::Pipeline) -> Self {
-                Self { _typeless: typeless, _phantom: ::core::marker::PhantomData, }
+                Self { _typeless: typeless,  }
             }
         }
-        impl<SturdyRef,Owner> Pipeline<SturdyRef,Owner> where SturdyRef: ::capnp::traits::Pipelined, <SturdyRef as ::capnp::traits::Pipelined>::Pipeline: ::capnp::capability::FromTypelessPipeline, Owner: ::capnp::traits::Pipelined, <Owner as ::capnp::traits::Pipelined>::Pipeline: ::capnp::capability::FromTypelessPipeline  {
-            pub fn get_sturdy_ref(&self) -> <SturdyRef as ::capnp::traits::Pipelined>::Pipeline {
+        impl Pipeline  {
+            pub fn get_sturdy_ref(&self) -> ::capnp::any_pointer::Pipeline {
                 ::capnp::capability::FromTypelessPipeline::new(self._typeless.get_pointer_field(0))
             }
         }
@@ -509,8 +471,8 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 ::capnp::word(28, 0, 0, 0, 1, 0, 0, 0),
                 ::capnp::word(145, 86, 159, 205, 47, 33, 203, 200),
                 ::capnp::word(1, 0, 7, 0, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 1, 0, 0, 0),
-                ::capnp::word(159, 1, 0, 0, 232, 1, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(67, 2, 0, 0, 141, 2, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 66, 1, 0, 0),
                 ::capnp::word(37, 0, 0, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -534,20 +496,20 @@ pub mod persistent { /* (SturdyRef,Owner) */
                 ::capnp::word(115, 116, 117, 114, 100, 121, 82, 101),
                 ::capnp::word(102, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(18, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(145, 86, 159, 205, 47, 33, 203, 200),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(18, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ];
-            pub(crate) fn get_field_types<SturdyRef,Owner>(index: u16) -> ::capnp::introspect::Type where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+            pub(crate) fn get_field_types(index: u16) -> ::capnp::introspect::Type {
                 match index {
-                    0 => <SturdyRef as ::capnp::introspect::Introspect>::introspect(),
+                    0 => <::capnp::any_pointer::Owned as ::capnp::introspect::Introspect>::introspect(),
                     _ => ::capnp::introspect::panic_invalid_field_index(index),
                 }
             }
-            pub(crate) fn get_annotation_types<SturdyRef,Owner>(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type where SturdyRef: ::capnp::traits::Owned + 'static, Owner: ::capnp::traits::Owned + 'static  {
+            pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
                 ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)
             }
             pub(crate) static ARENA: ::capnp::private::arena::GeneratedCodeArena = ::capnp::private::arena::GeneratedCodeArena::new(&ENCODED_NODE);

@@ -58,7 +58,7 @@ pub mod persistent_ui_view {
     }
     impl  Client {
     }
-    pub trait Server<> : crate::grain_capnp::ui_view::Server + crate::persistent_capnp::persistent::Server<::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned> + crate::supervisor_capnp::system_persistent::Server + 'static  {
+    pub trait Server<> : crate::grain_capnp::ui_view::Server + crate::persistent_capnp::persistent::Server + crate::supervisor_capnp::system_persistent::Server + 'static  {
     }
     pub struct ServerDispatch<_T,> {
         pub server: ::capnp::capability::Rc<_T>,
@@ -81,7 +81,7 @@ pub mod persistent_ui_view {
             match interface_id {
                 _private::TYPE_ID => Self::dispatch_call_internal(self.server, method_id, params, results),
                 0xdbb4d798ea67e2e7 => crate::grain_capnp::ui_view::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
-                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T,::capnp::data::Owned,crate::supervisor_capnp::api_token_owner::Owned>::dispatch_call_internal(self.server, method_id, params, results),
+                0xc8cb212fcd9f5691 => crate::persistent_capnp::persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 0xc38cedd77cbed5b4 => crate::supervisor_capnp::system_persistent::ServerDispatch::<_T>::dispatch_call_internal(self.server, method_id, params, results),
                 _ => { ::capnp::capability::DispatchCallResult::new(::capnp::capability::Promise::err(::capnp::Error::unimplemented("Method not implemented.".to_string())), false) }
             }

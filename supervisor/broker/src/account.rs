@@ -168,7 +168,7 @@ impl Broker {
         let cookie = Secret::from_slice(cookie)?;
         let session: ShellSession = self.read(cookie.hash().as_bytes()).ok()??;
         let known = self.accounts.borrow().contains_key(&session.account);
-        (known && self.outside.now() < session.expires).then(|| SignedIn {
+        (known && self.outside.now() < session.expires).then_some(SignedIn {
             account: session.account,
             cookie: Some(cookie),
         })
@@ -252,7 +252,11 @@ impl Broker {
     /// can keep its owner out.
     fn check_sign_in(&self, keys: &SignInKeys) -> Result<(), Problem> {
         self.check_throttle(&[&keys.address, &keys.both])?;
-        match self.throttle.borrow().wait_at_most(HANDLE_WAIT, &keys.handle, self.outside.now()) {
+        match self
+            .throttle
+            .borrow()
+            .wait_at_most(HANDLE_WAIT, &keys.handle, self.outside.now())
+        {
             0 => Ok(()),
             retry_after => Err(Problem::TooManyAttempts { retry_after }),
         }

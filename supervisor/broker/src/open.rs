@@ -153,12 +153,12 @@ impl Broker {
         };
         let admitted = self.admit(&grain, &account, session_id, tab_id).await;
         // Closed while the grain woke up: nobody told its host, so we do.
-        if !self
+        let closed = self
             .pages
             .borrow()
             .get(&host)
-            .is_some_and(|page| page.session_id == session_id)
-        {
+            .is_none_or(|page| page.session_id != session_id);
+        if closed {
             self.end_sessions(vec![(grain, session_id)]).await;
             return None;
         }

@@ -11,13 +11,16 @@ use percloud_core::time::Timestamp;
 use percloud_spk::install::{PackageInfo, Progress};
 use serde::{Deserialize, Serialize};
 
+/// Fills a buffer with random bytes.
+pub type Random = Rc<dyn Fn(&mut [u8])>;
+
 /// The clock, the source of randomness and the launcher.
 #[derive(Clone)]
 pub struct Outside {
     /// Tells the time.
     pub now: Rc<dyn Fn() -> Timestamp>,
     /// Fills a buffer with random bytes of the operating system.
-    pub random: Rc<dyn Fn(&mut [u8])>,
+    pub random: Random,
     /// Starts what runs in a process of its own.
     pub launcher: Rc<dyn Launcher>,
 }

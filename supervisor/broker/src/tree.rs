@@ -135,7 +135,7 @@ mod tests {
         fs::write(top.join(".removing-0"), "in the way").unwrap();
         fs::create_dir(top.join("closed")).unwrap();
         fs::write(top.join("closed/inside"), "").unwrap();
-        fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         remove(&top).unwrap();
         assert!(!top.exists());
         assert_eq!(fs::read(kept.join("file")).unwrap(), b"data");

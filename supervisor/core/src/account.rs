@@ -37,9 +37,18 @@ pub fn name(text: &str) -> Result<&str, Unfit> {
 /// Checks a handle, `^[a-z_][a-z0-9_]*$` (sheet 6.4), and returns it without surrounding space.
 pub fn handle(text: &str) -> Result<&str, Unfit> {
     let text = text.trim();
-    let first = text.bytes().next().is_some_and(|byte| matches!(byte, b'a'..=b'z' | b'_'));
-    let rest = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    if first && rest && text.len() <= 32 { Ok(text) } else { Err(Unfit::Handle) }
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| matches!(byte, b'a'..=b'z' | b'_'));
+    let rest = text
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    if first && rest && text.len() <= 32 {
+        Ok(text)
+    } else {
+        Err(Unfit::Handle)
+    }
 }
 
 /// Checks a new password against the handle it is for.
@@ -54,7 +63,11 @@ pub fn password(text: &str, handle: &str) -> Result<(), Unfit> {
     let first = characters.next();
     let monotonous = characters.all(|character| Some(character) == first);
     let repeats_handle = !handle.is_empty() && text.to_lowercase().replace(handle, "").chars().count() < 4;
-    if monotonous || repeats_handle { Err(Unfit::ObviousPassword) } else { Ok(()) }
+    if monotonous || repeats_handle {
+        Err(Unfit::ObviousPassword)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

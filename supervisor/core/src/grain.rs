@@ -25,7 +25,11 @@ pub enum State {
 /// `None` when nothing is left.
 #[must_use]
 pub fn title(text: &str) -> Option<String> {
-    let plain: String = text.chars().filter(|character| !character.is_control()).take(TITLE_LIMIT).collect();
+    let plain: String = text
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(TITLE_LIMIT)
+        .collect();
     let plain = plain.trim();
     (!plain.is_empty()).then(|| plain.to_owned())
 }

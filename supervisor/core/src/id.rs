@@ -129,7 +129,13 @@ mod tests {
 
     #[test]
     fn foreign_text_is_not_an_id() {
-        for text in ["", "short", "../../../../etc/passwd", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA\u{e4}"] {
+        for text in [
+            "",
+            "short",
+            "../../../../etc/passwd",
+            "AAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAA\u{e4}",
+        ] {
             assert_eq!(text.parse::<GrainId>(), Err(NotAnId), "{text}");
         }
     }

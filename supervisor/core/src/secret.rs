@@ -97,7 +97,10 @@ impl Eq for SecretHash {}
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -117,7 +120,14 @@ mod tests {
         let secret = Secret::new(|bytes| bytes.fill(0x3c));
         let text = secret.expose_hex();
         assert!(Secret::from_hex(&text).is_some_and(|back| secret.hash().matches(&back)));
-        for wrong in ["", "3c", &text[1..], &format!("{text}00"), &text.replace('3', "g"), &"\u{e4}".repeat(32)] {
+        for wrong in [
+            "",
+            "3c",
+            &text[1..],
+            &format!("{text}00"),
+            &text.replace('3', "g"),
+            &"\u{e4}".repeat(32),
+        ] {
             assert!(Secret::from_hex(wrong).is_none(), "{wrong}");
         }
     }

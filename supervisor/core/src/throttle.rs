@@ -37,8 +37,12 @@ impl Throttle {
     /// The same where no wait may be longer than `longest` seconds: for keys that strangers can run up.
     #[must_use]
     pub fn wait_at_most(&self, longest: u64, key: &str, now: Timestamp) -> u64 {
-        let Some(failures) = self.failures.get(key) else { return 0 };
-        let Some(beyond) = failures.count.checked_sub(FREE_FAILURES) else { return 0 };
+        let Some(failures) = self.failures.get(key) else {
+            return 0;
+        };
+        let Some(beyond) = failures.count.checked_sub(FREE_FAILURES) else {
+            return 0;
+        };
         if beyond == 0 {
             return 0;
         }
@@ -51,7 +55,10 @@ impl Throttle {
         if self.failures.len() >= KEYS && !self.failures.contains_key(key) {
             self.forget_old(now);
         }
-        let entry = self.failures.entry(key.to_owned()).or_insert(Failures { count: 0, last: now });
+        let entry = self
+            .failures
+            .entry(key.to_owned())
+            .or_insert(Failures { count: 0, last: now });
         if now > entry.last.plus_seconds(MEMORY) {
             entry.count = 0;
         }
@@ -65,7 +72,8 @@ impl Throttle {
     }
 
     fn forget_old(&mut self, now: Timestamp) {
-        self.failures.retain(|_, failures| now <= failures.last.plus_seconds(MEMORY));
+        self.failures
+            .retain(|_, failures| now <= failures.last.plus_seconds(MEMORY));
         if self.failures.len() >= KEYS {
             let oldest = self.failures.iter().min_by_key(|(_, failures)| failures.last);
             if let Some(key) = oldest.map(|(key, _)| key.clone()) {

@@ -60,6 +60,14 @@ pub struct Limits {
     pub package: u64,
     /// Bytes of one stream held between an app and a slow client.
     pub window: usize,
+    /// WebSockets one session may have open, on each thread; further ones are answered with 503.
+    pub sockets_per_session: usize,
+    /// Answers one session may have streaming, on each thread; further ones are answered with 503.
+    pub streams_per_session: usize,
+    /// Bytes of answers given whole that may wait for the clients of one session, on each thread; what would exceed
+    /// them is answered with 503. Streams and WebSockets of the session may together hold as many again; beyond
+    /// them, the app waits.
+    pub bytes_per_session: usize,
     /// How long requests may finish in when the edge stops.
     pub drain: Duration,
 }
@@ -84,6 +92,9 @@ impl Default for Limits {
             xml_body: 1 << 20,
             package: 1_288_490_189,
             window: 256 << 10,
+            sockets_per_session: 64,
+            streams_per_session: 128,
+            bytes_per_session: 64 << 20,
             drain: Duration::from_secs(2),
         }
     }

@@ -45,8 +45,8 @@ impl Drop for Member {
     }
 }
 
-/// Whoever has an IPv6 address has the 2^64 beside it too (RFC 6177).
-fn client(peer: IpAddr) -> IpAddr {
+/// Who a peer is to us: whoever has an IPv6 address has the 2^64 beside it too (RFC 6177).
+pub(crate) fn client(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,

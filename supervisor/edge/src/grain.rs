@@ -12,6 +12,7 @@ mod etag;
 mod guard;
 mod range;
 mod reply;
+mod share;
 mod upload;
 mod websocket;
 

@@ -19,6 +19,7 @@ pub mod base_url;
 pub mod config;
 
 mod body;
+mod budget;
 mod cookie;
 mod crowd;
 mod edge;

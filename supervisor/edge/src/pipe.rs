@@ -14,8 +14,13 @@ use bytes::Bytes;
 use capnp::Error;
 use percloud_schemas::util_capnp::byte_stream;
 
+use crate::budget::Budget;
+
 /// A writer that ignores flow control may hold this many windows here before its stream is broken.
 const OVERRUN: usize = 16;
+/// Largest piece that a writer who waited for its turn may write at once, in bytes: as much as a connection has under
+/// way (sheet 3.1).
+const LARGEST: usize = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -43,6 +48,60 @@ struct Shared {
 }
 
 impl Shared {
+    /// Why a piece may not be written now, if so.
+    fn refusal(&self, length: usize) -> Option<Error> {
+        if self.reader_gone {
+            return Some(reader_gone());
+        }
+        if self.end != End::Open {
+            return Some(Error::failed("this stream has ended".to_owned()));
+        }
+        let announced = |expected| self.written + length as u64 > expected;
+        if self.expected.is_some_and(announced) {
+            return Some(Error::failed(
+                "more bytes than the size announced for this stream".to_owned(),
+            ));
+        }
+        let overrun = self.window.saturating_mul(OVERRUN);
+        let largest = overrun.max(LARGEST);
+        if length > largest {
+            return Some(Error::failed(format!(
+                "a piece of {length} bytes, where this stream takes {largest} at once"
+            )));
+        }
+        let waited = self.held <= self.window;
+        if !waited && self.held.saturating_add(length) > overrun {
+            return Some(Error::failed(
+                "writing on without waiting for this stream to take what was written".to_owned(),
+            ));
+        }
+        None
+    }
+
+    /// Refuses a piece that may not be written now; a writer that broke the rules has no second try.
+    fn check(&mut self, length: usize) -> Result<(), Error> {
+        let Some(refusal) = self.refusal(length) else {
+            return Ok(());
+        };
+        if !self.reader_gone {
+            self.break_off();
+        }
+        Err(refusal)
+    }
+
+    fn break_off(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Broken;
+            self.wake_reader();
+        }
+    }
+
+    fn wake_later(&mut self, context: &Context<'_>) {
+        if !self.writers.iter().any(|waker| waker.will_wake(context.waker())) {
+            self.writers.push(context.waker().clone());
+        }
+    }
+
     fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
@@ -54,13 +113,18 @@ impl Shared {
     }
 }
 
+fn reader_gone() -> Error {
+    Error::disconnected("the reader of this stream has gone away".to_owned())
+}
+
 /// What a stream that was cut off says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stream ended before it was done")]
 pub(crate) struct CutOff;
 
-/// Makes both ends of a pipe that holds about `window` bytes.
-pub(crate) fn pipe(window: usize) -> (Writer, Reader) {
+/// Makes both ends of a pipe that holds about `window` bytes, all of which count towards `budget` if they are copied by
+/// [`Writer::copy`].
+pub(crate) fn pipe(window: usize, budget: Budget) -> (Writer, Reader) {
     let shared = Rc::new(RefCell::new(Shared {
         queue: VecDeque::new(),
         held: 0,
@@ -74,44 +138,25 @@ pub(crate) fn pipe(window: usize) -> (Writer, Reader) {
         #[cfg(test)]
         most_held: 0,
     }));
-    (Writer(shared.clone()), Reader(shared))
+    (Writer(shared.clone(), budget), Reader(shared))
 }
 
 /// The end that is written to. Dropping it before [`Writer::finish`] breaks the stream.
 #[derive(Debug)]
-pub(crate) struct Writer(Rc<RefCell<Shared>>);
+pub(crate) struct Writer(Rc<RefCell<Shared>>, Budget);
 
 impl Writer {
     /// Adds bytes, in the order of the calls.
     ///
     /// # Errors
     ///
-    /// When the reader is gone, the stream has ended, more comes than was announced, or the window was ignored.
+    /// When the reader is gone, the stream has ended, more comes than was announced, the window was ignored, or the
+    /// piece is too large.
     pub(crate) fn push(&self, bytes: Bytes) -> Result<(), Error> {
         let mut shared = self.0.borrow_mut();
-        if shared.reader_gone {
-            return Err(Error::disconnected(
-                "the reader of this stream has gone away".to_owned(),
-            ));
-        }
-        if shared.end != End::Open {
-            return Err(Error::failed("this stream has ended".to_owned()));
-        }
-        let written = shared.written + bytes.len() as u64;
-        let refusal = if shared.expected.is_some_and(|expected| written > expected) {
-            Some("more bytes than the size announced for this stream")
-        } else if shared.held > shared.window.saturating_mul(OVERRUN) {
-            Some("writing on without waiting for this stream to take what was written")
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            shared.end = End::Broken;
-            shared.wake_reader();
-            return Err(Error::failed(refusal.to_owned()));
-        }
+        shared.check(bytes.len())?;
         if !bytes.is_empty() {
-            shared.written = written;
+            shared.written += bytes.len() as u64;
             shared.held += bytes.len();
             #[cfg(test)]
             {
@@ -123,6 +168,30 @@ impl Writer {
         Ok(())
     }
 
+    /// Copies bytes that somebody not trusted wants to write, and adds them, once the budget has room for them. The
+    /// original can be let go then, before [`Writer::room`] is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::push`]; and when the reader goes away meanwhile.
+    pub(crate) async fn copy(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.borrow_mut().check(bytes.len())?;
+        if bytes.len() > self.1.total() {
+            self.0.borrow_mut().break_off();
+            return Err(Error::failed(format!(
+                "a piece of {} bytes, where all streams together may hold {}",
+                bytes.len(),
+                self.1.total()
+            )));
+        }
+        let copy = tokio::select! {
+            biased;
+            copy = self.1.copy(bytes) => copy,
+            () = self.nobody_reads() => return Err(reader_gone()),
+        };
+        self.push(copy)
+    }
+
     /// Waits until what is held fits the window.
     ///
     /// # Errors
@@ -132,17 +201,27 @@ impl Writer {
         poll_fn(|context| {
             let mut shared = self.0.borrow_mut();
             if shared.reader_gone {
-                Poll::Ready(Err(Error::disconnected(
-                    "the reader of this stream has gone away".to_owned(),
-                )))
+                Poll::Ready(Err(reader_gone()))
             } else if shared.held <= shared.window {
                 Poll::Ready(Ok(()))
             } else {
-                shared.writers.push(context.waker().clone());
+                shared.wake_later(context);
                 Poll::Pending
             }
         })
         .await
+    }
+
+    async fn nobody_reads(&self) {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.reader_gone {
+                return Poll::Ready(());
+            }
+            shared.wake_later(context);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether nothing is waiting to be read.
@@ -172,11 +251,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let mut shared = self.0.borrow_mut();
-        if shared.end == End::Open {
-            shared.end = End::Broken;
-            shared.wake_reader();
-        }
+        self.0.borrow_mut().break_off();
     }
 }
 
@@ -252,7 +327,9 @@ impl Drop for Reader {
 
 impl byte_stream::Server for Writer {
     async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Result<(), Error> {
-        self.push(Bytes::copy_from_slice(params.get()?.get_data()?))?;
+        self.copy(params.get()?.get_data()?).await?;
+        // The message is not held for as long as a slow reader reads.
+        drop(params);
         self.room().await
     }
 
@@ -283,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_write_waits_for_the_reader_and_order_is_kept() {
-        let (writer, mut reader) = pipe(4);
+        let (writer, mut reader) = pipe(4, Budget::of(64 << 20));
         writer.push(Bytes::from_static(b"abc")).unwrap();
         assert!(
             writer.room().now_or_never().is_some(),
@@ -301,21 +378,21 @@ mod tests {
 
     #[test]
     fn an_end_without_done_is_an_error() {
-        let (writer, mut reader) = pipe(4);
+        let (writer, mut reader) = pipe(4, Budget::of(64 << 20));
         drop(writer);
         assert_eq!(reader.next().now_or_never(), Some(Some(Err(CutOff))));
     }
 
     #[test]
     fn the_announced_size_is_neither_passed_nor_missed() {
-        let (writer, mut reader) = pipe(64);
+        let (writer, mut reader) = pipe(64, Budget::of(64 << 20));
         writer.expect(3);
         writer.expect(9);
         assert_eq!(reader.size(), Some(3));
         assert!(writer.push(Bytes::from_static(b"four")).is_err());
         assert_eq!(reader.next().now_or_never(), Some(Some(Err(CutOff))));
 
-        let (writer, mut reader) = pipe(64);
+        let (writer, mut reader) = pipe(64, Budget::of(64 << 20));
         writer.expect(3);
         writer.push(Bytes::from_static(b"ab")).unwrap();
         writer.finish();
@@ -325,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_writer_learns_that_nobody_reads() {
-        let (writer, reader) = pipe(1);
+        let (writer, reader) = pipe(1, Budget::of(64 << 20));
         writer.push(Bytes::from_static(b"ab")).unwrap();
         drop(reader);
         assert!(writer.room().now_or_never().unwrap().is_err());
@@ -334,7 +411,7 @@ mod tests {
 
     #[test]
     fn ignoring_the_window_breaks_the_stream() {
-        let (writer, _reader) = pipe(1024);
+        let (writer, _reader) = pipe(1024, Budget::of(64 << 20));
         let outcome = (0..64).try_for_each(|_| writer.push(Bytes::from(vec![0; 1024])));
         assert!(outcome.is_err());
     }

@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     AppAnswer(&'static str),
     #[error("The app is busy. Try again in a moment.")]
     Overloaded,
+    #[error("This page has too much under way: {0}. Try again in a moment.")]
+    Crowded(&'static str),
     #[error("Percloud is stopping or starting. Try again in a moment.")]
     Unavailable,
 }
@@ -97,9 +99,11 @@ impl Refusal {
             Self::Aborted => StatusCode::BAD_REQUEST,
             Self::AppFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AppSilent => StatusCode::GATEWAY_TIMEOUT,
-            Self::GrainFailed(_) | Self::UploadFailed(_) | Self::Overloaded | Self::Unavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::GrainFailed(_)
+            | Self::UploadFailed(_)
+            | Self::Overloaded
+            | Self::Crowded(_)
+            | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -110,7 +114,7 @@ impl Refusal {
             Self::CrossSite => "cross-site",
             Self::TooLarge(_) => "too-large",
             Self::BadRequest(_) | Self::TooSlow | Self::Aborted | Self::PathTooLong(_) => "bad-request",
-            Self::Unavailable | Self::Overloaded | Self::UploadFailed(_) => "unavailable",
+            Self::Unavailable | Self::Overloaded | Self::Crowded(_) | Self::UploadFailed(_) => "unavailable",
             _ => "not-found",
         }
     }
@@ -148,7 +152,7 @@ impl Refusal {
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Overloaded | Self::Unavailable => {
+            Self::Overloaded | Self::Crowded(_) | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
             }
             // The rest of the request is not worth reading.

@@ -6,6 +6,11 @@
 //! - `launcher N`: serves launch requests on descriptor N. A grain is hosted as by `host`, with descriptor 0 of the
 //!   request for its output; a worker does the job named in the request (see `work`).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tries to start a program, and must fail"
+)]
+
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -170,12 +175,57 @@ fn handle(request: Request) -> i32 {
     let mut fds = request.fds.into_iter();
     let mut output = fds.next().map(std::fs::File::from);
     match request.kind {
+        Kind::Grain { sandbox, host: what } if what["confine"] == true => {
+            confined_host(&sandbox, &mut output.expect("an output"))
+        }
         Kind::Grain { sandbox, .. } => match &mut output {
             Some(output) => host(&sandbox, output),
             None => host(&sandbox, &mut std::io::sink()),
         },
         Kind::Worker { job } => work(&job, output.as_mut()),
     }
+}
+
+/// Starts the app, confines itself to the grain's storage, tries things, waits until the app is ready and kills it.
+fn confined_host(spec: &SandboxSpec, output: &mut std::fs::File) -> i32 {
+    let app = percloud_sandbox::start(spec).unwrap();
+    confine::grain_host(&spec.var).unwrap();
+    let say = |name: &str, result: std::io::Result<()>| {
+        let outcome = result.map_or_else(|error| error.kind().to_string(), |()| "ok".to_owned());
+        let mut output: &std::fs::File = output;
+        writeln!(output, "{name}: {outcome}").unwrap();
+    };
+    say("write its grain", std::fs::write(spec.var.join("log"), b"x"));
+    say(
+        "listen in its grain",
+        std::os::unix::net::UnixListener::bind(spec.var.join("socket")).map(drop),
+    );
+    say("read the package", std::fs::read_dir(&spec.package).map(drop));
+    say("read /etc/passwd", std::fs::read("/etc/passwd").map(drop));
+    say("write /tmp", std::fs::write("/tmp/percloud-host-was-here", b"x"));
+    say(
+        "run a program",
+        std::process::Command::new("/bin/true").status().map(drop),
+    );
+    say(
+        "thread",
+        std::thread::spawn(|| ())
+            .join()
+            .map_err(|_| std::io::ErrorKind::Other.into()),
+    );
+    say("socket", std::net::UdpSocket::bind("127.0.0.1:0").map(drop));
+    let mut ready = [0; 6];
+    say(
+        "read the log",
+        std::fs::File::from(app.log).read_exact(&mut ready),
+    );
+    say("kill the app", percloud_sandbox::kill(app.pidfd.as_fd()));
+    poll(&mut [PollFd::new(&app.pidfd, PollFlags::IN)], None).unwrap();
+    say(
+        "reap the app",
+        percloud_sandbox::reap(app.pidfd.as_fd()).map(drop),
+    );
+    0
 }
 
 /// Jobs: `{"exit": N}` ends so; `{"wait": true}` never ends; `{"panic": true}` panics; `{"descriptors": true}` lists

@@ -67,6 +67,7 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     if !sys::single_threaded() {
         return Err(StartError::Threads);
     }
+    plan::check(spec)?;
     let mut warnings = Vec::new();
     let (sources, ids) = Sources::find(spec, &mut warnings)?;
     let plan = Plan::new(spec, ids)?;

@@ -327,6 +327,39 @@ fn a_confined_worker_reaches_its_files_and_nothing_else() {
 }
 
 #[test]
+fn a_confined_host_keeps_its_grain_and_the_power_over_its_app() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let sandbox = Box::new(place.spec(&["family", &mark(&place)]));
+        let kind = Kind::Grain {
+            sandbox,
+            host: json!({"confine": true}),
+        };
+        let host = launcher.client.request(&kind, &[writer.as_fd()]).unwrap();
+        drop(writer);
+        let mut report = String::new();
+        reader.read_to_string(&mut report).unwrap();
+        ended(&host);
+        let expected = "\
+            write its grain: ok\n\
+            listen in its grain: ok\n\
+            read the package: permission denied\n\
+            read /etc/passwd: permission denied\n\
+            write /tmp: permission denied\n\
+            run a program: permission denied\n\
+            thread: ok\n\
+            socket: ok\n\
+            read the log: ok\n\
+            kill the app: ok\n\
+            reap the app: ok\n";
+        assert_eq!(report, expected, "{starter:?}");
+        assert_eq!(processes_with(&mark(&place)), [0; 0]);
+    }
+}
+
+#[test]
 fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let place = Place::new();
     let (ours, theirs) = UnixStream::pair().unwrap();

@@ -45,20 +45,37 @@ pub struct Answer {
 
 impl Browser {
     pub fn new(server: SocketAddr, host: &str) -> Self {
-        Self { server, host: host.to_owned(), cookie: None }
+        Self {
+            server,
+            host: host.to_owned(),
+            cookie: None,
+        }
     }
 
     /// The same browser with the cookie an answer set.
     pub fn signed_in(&self, answer: Answer) -> Result<Self, Box<dyn Error>> {
-        let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+        let cookie = answer
+            .header("set-cookie")
+            .and_then(|cookie| cookie.split(';').next());
         match cookie {
-            Some(cookie) => Ok(Self { cookie: Some(cookie.to_owned()), ..self.clone() }),
-            None => Err(format!("{} answered {}: {}", self.host, answer.status, answer.text_start()).into()),
+            Some(cookie) => Ok(Self {
+                cookie: Some(cookie.to_owned()),
+                ..self.clone()
+            }),
+            None => Err(format!(
+                "{} answered {}: {}",
+                self.host,
+                answer.status,
+                answer.text_start()
+            )
+            .into()),
         }
     }
 
     pub async fn json(&self, method: Method, path: &str, body: &Value) -> Result<Answer, Box<dyn Error>> {
-        let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
+        let request = self
+            .request(method, path)
+            .header(CONTENT_TYPE, "application/json");
         self.send(request.body(full(body.to_string()))?).await
     }
 
@@ -72,7 +89,8 @@ impl Browser {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, length)
             .header("x-upload-id", "try");
-        self.send(request.body(BodyExt::boxed(StreamBody::new(chunks)))?).await
+        self.send(request.body(BodyExt::boxed(StreamBody::new(chunks)))?)
+            .await
     }
 
     /// Hands the secret of a page session to its host.
@@ -87,11 +105,20 @@ impl Browser {
     }
 
     pub async fn get(&self, path: &str) -> Result<Answer, Box<dyn Error>> {
-        self.send(self.request(Method::GET, path).header("accept", "text/html,*/*;q=0.8").body(full(""))?).await
+        self.send(
+            self.request(Method::GET, path)
+                .header("accept", "text/html,*/*;q=0.8")
+                .body(full(""))?,
+        )
+        .await
     }
 
     fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host).header("x-percloud", "1");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.host)
+            .header("x-percloud", "1");
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie);
         }
@@ -114,15 +141,30 @@ impl Browser {
             }
         }
         connection.abort();
-        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Ok(Answer { status: response.status(), headers, body, body_bytes, first_byte, total: started.elapsed() })
+        let text =
+            |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect();
+        Ok(Answer {
+            status: response.status(),
+            headers,
+            body,
+            body_bytes,
+            first_byte,
+            total: started.elapsed(),
+        })
     }
 }
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The JSON of an answer with the expected status; anything else as the error its body tells.
@@ -132,7 +174,9 @@ impl Answer {
             return Ok(value);
         }
         let message = value["error"]["message"].as_str().map(str::to_owned);
-        Err(message.unwrap_or_else(|| format!("the server answered {}: {}", self.status, self.text_start())).into())
+        Err(message
+            .unwrap_or_else(|| format!("the server answered {}: {}", self.status, self.text_start()))
+            .into())
     }
 
     /// The path of a redirect that stays on this host.
@@ -141,7 +185,9 @@ impl Answer {
             return None;
         }
         let location = self.header(LOCATION.as_str())?;
-        let local = location.split_once("://").map_or(Some(location), |(_, rest)| rest.strip_prefix(host));
+        let local = location
+            .split_once("://")
+            .map_or(Some(location), |(_, rest)| rest.strip_prefix(host));
         Some(match local? {
             "" => "/".to_owned(),
             path if path.starts_with('/') => path.to_owned(),
@@ -151,7 +197,10 @@ impl Answer {
 
     /// The beginning of the body, as text.
     pub fn text_start(&self) -> String {
-        String::from_utf8_lossy(&self.body).chars().take(BODY_SHOWN).collect()
+        String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(BODY_SHOWN)
+            .collect()
     }
 }
 

@@ -27,7 +27,7 @@ impl Serialize for Milliseconds {
 }
 
 /// Milliseconds each step took.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// Upload, verification, unpacking, installation.
@@ -106,7 +106,13 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
-        writeln!(out, "{} {} ({})", known(&self.title), known(&self.version), self.file)?;
+        writeln!(
+            out,
+            "{} {} ({})",
+            known(&self.title),
+            known(&self.version),
+            self.file
+        )?;
         writeln!(out, "app      {}", known(&self.app_id))?;
         writeln!(out, "package  {}", known(&self.package_id))?;
         for (name, time) in [
@@ -123,7 +129,11 @@ impl fmt::Display for Report {
             writeln!(out, "redirected to {redirect}")?;
         }
         if let (Some(path), Some(status)) = (&self.path, self.status) {
-            writeln!(out, "\nGET {path} -> {status}, {} bytes", self.body_bytes.unwrap_or(0))?;
+            writeln!(
+                out,
+                "\nGET {path} -> {status}, {} bytes",
+                self.body_bytes.unwrap_or(0)
+            )?;
             for (name, value) in &self.headers {
                 writeln!(out, "  {name}: {value}")?;
             }

@@ -146,7 +146,10 @@ fn guesses_made_at_once_do_not_slip_through_together() {
         let body = json!({"handle": "anna", "password": "not the password"}).to_string();
         let guesses = (0..40).map(|_| world.broker.sign_in(&body, "192.0.2.1"));
         let answers = futures::future::join_all(guesses).await;
-        let codes: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err().code()).collect();
+        let codes: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.unwrap_err().code())
+            .collect();
         let looked_at = codes.iter().filter(|code| **code == "wrong-credentials").count();
         assert!(looked_at <= 6, "{looked_at} guesses were looked at: {codes:?}");
         assert!(codes.contains(&"too-many-attempts"));
@@ -161,7 +164,10 @@ fn guesses_from_elsewhere_keep_nobody_out_for_long() {
         let wrong = json!({"handle": "anna", "password": "not the password"}).to_string();
         for address in 0..30 {
             world.pass(6);
-            let _ = world.broker.sign_in(&wrong, &format!("198.51.100.{address}")).await;
+            let _ = world
+                .broker
+                .sign_in(&wrong, &format!("198.51.100.{address}"))
+                .await;
         }
         world.pass(6);
         let right = json!({"handle": "anna", "password": PASSWORD}).to_string();

@@ -137,8 +137,10 @@ fn a_page_closed_while_its_grain_wakes_stays_closed() {
         let id = world.grain(&who).await;
         let (host, secret) = open(&world, &who, &id, "/");
         let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-        let (session, signed_out) =
-            futures::join!(world.broker.page_session(&host, cookie.expose()), world.broker.sign_out(&who));
+        let (session, signed_out) = futures::join!(
+            world.broker.page_session(&host, cookie.expose()),
+            world.broker.sign_out(&who)
+        );
         signed_out.unwrap();
         assert!(session.is_none(), "a session was handed out after signing out");
         assert!(world.stage.ended_sessions.get() > 0, "the host was told");

@@ -93,7 +93,7 @@ impl From<Failure> for Refusal {
 
 async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answer, Failure> {
     let patience = edge.limits.answer;
-    let (writer, reader) = pipe(edge.limits.window);
+    let (writer, reader) = pipe(edge.limits.window, session.share.streamed());
     let stream = capnp_rpc::new_client(writer);
     if ask.verb == Verb::Options {
         let mut request = session.web.options_request();

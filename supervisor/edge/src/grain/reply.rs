@@ -26,6 +26,7 @@ use crate::grain::ask::{Ask, Verb};
 use crate::grain::range::{self, Part};
 use crate::grain::reply::values::{additional, checked, cookies, disposition, is_printable, is_token, tag};
 use crate::grain::sessions::Session;
+use crate::grain::share::{Seat, Share};
 use crate::pipe::Reader;
 use crate::policy::Policy;
 use crate::respond::{Answer, Refusal};
@@ -54,13 +55,15 @@ pub(super) async fn compose(
 ) -> Result<Answer, Refusal> {
     let (mut answer, handle) = {
         let reply = replied.get().map_err(|_| UNREADABLE)?;
-        head(ask, reply, session.origin.starts_with("https:"))?
+        head(ask, reply, session)?
     };
     if let Some(handle) = handle {
+        let seat = session.share.stream()?;
         let _ = timeout(FIRST_WORD, reader.first_word()).await;
         let held = Held {
             pinging: ping(handle, edge.limits.ping),
             _session: session.clone(),
+            _seat: seat,
         };
         *answer.body_mut() = Body::Stream(Stream::new(reader, Box::new(held)));
     }
@@ -123,7 +126,7 @@ const UNREADABLE: Refusal = Refusal::AppAnswer("it cannot be read");
 fn head(
     ask: &Ask,
     reply: response::Reader<'_>,
-    secure: bool,
+    session: &Session,
 ) -> Result<(Answer, Option<handle::Client>), Refusal> {
     let unreadable = |_| UNREADABLE;
     let mut answer = Response::new(Body::Empty);
@@ -165,7 +168,7 @@ fn head(
                 content::body::Bytes(bytes) => {
                     let bytes = bytes.map_err(unreadable)?;
                     if !bodiless {
-                        *answer.body_mut() = Body::Whole(Bytes::copy_from_slice(bytes));
+                        *answer.body_mut() = Body::Whole(session.share.whole(bytes)?);
                     }
                 }
                 // Dropping the handle tells the app that nobody wants the rest.
@@ -228,6 +231,7 @@ fn head(
                 &mut answer,
                 body,
                 error.get_description_html().map_err(unreadable)?,
+                &session.share,
             )?;
         }
         response::ServerError(error) => {
@@ -241,6 +245,7 @@ fn head(
                 &mut answer,
                 body,
                 error.get_description_html().map_err(unreadable)?,
+                &session.share,
             )?;
         }
     }
@@ -248,7 +253,7 @@ fn head(
         cookies(
             answer.headers_mut(),
             reply.get_set_cookies().map_err(unreadable)?,
-            secure,
+            session.origin.starts_with("https:"),
         )?;
     }
     if reply.has_additional_headers() {
@@ -331,6 +336,7 @@ fn error_body(
     answer: &mut Answer,
     body: Option<response::error_body::Reader<'_>>,
     html: capnp::text::Reader<'_>,
+    share: &Share,
 ) -> Result<(), Refusal> {
     let bytes = match body {
         Some(body) => {
@@ -353,7 +359,7 @@ fn error_body(
                 body.get_mime_type().map_err(|_| UNREADABLE)?,
                 is_printable,
             );
-            Bytes::copy_from_slice(body.get_data().map_err(|_| UNREADABLE)?)
+            share.whole(body.get_data().map_err(|_| UNREADABLE)?)?
         }
         None if html.is_empty() => {
             answer.headers_mut().insert(
@@ -367,7 +373,7 @@ fn error_body(
             answer
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
-            Bytes::copy_from_slice(html.as_bytes())
+            share.whole(html.as_bytes())?
         }
     };
     *answer.body_mut() = Body::Whole(bytes);
@@ -378,6 +384,7 @@ fn error_body(
 struct Held {
     pinging: AbortHandle,
     _session: Rc<Session>,
+    _seat: Seat,
 }
 
 impl Drop for Held {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::edge::Edge;
 use crate::grain::door::{self, Connection};
+use crate::grain::share::Share;
 use crate::respond::Refusal;
 
 /// A session host with the cookie that opens it, side by side: looked up for every request without allocating. Found
@@ -47,6 +49,7 @@ pub(crate) struct Session {
     /// The session host's own origin, and the page policy that names it.
     pub origin: String,
     pub policy: HeaderValue,
+    pub(super) share: Share,
     last_used: Cell<Instant>,
     connection: Connection,
 }
@@ -76,16 +79,31 @@ pub(super) async fn get(
         }
         slots.entry(key).or_default().clone()
     };
-    let opened = slot
-        .session
-        .get_or_try_init(|| open(edge, host, cookie, browser))
-        .await
-        .cloned();
-    if opened.is_err() {
-        // Only what was opened is kept: strangers leave nothing behind.
-        edge.sessions.remove(&key, |kept| Rc::ptr_eq(kept, &slot));
+    let waiting = Waiting {
+        sessions: &edge.sessions,
+        key,
+        slot,
+    };
+    let session = &waiting.slot.session;
+    let opened = session.get_or_try_init(|| open(edge, host, cookie, browser)).await;
+    opened.cloned()
+}
+
+/// A request that waits for a session, answered or given up. Only what was opened is kept: strangers leave nothing
+/// behind.
+struct Waiting<'a> {
+    sessions: &'a Sessions,
+    key: Key,
+    slot: Rc<Slot>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.sessions.remove(&self.key, |kept| {
+            // One is this, one is the table's.
+            Rc::ptr_eq(kept, &self.slot) && kept.session.get().is_none() && Rc::strong_count(kept) <= 2
+        });
     }
-    opened
 }
 
 /// Lets go of a session that turned out dead, unless it was replaced already.
@@ -110,6 +128,7 @@ async fn open(
         web: entered.web,
         relaxed: entered.relaxed,
         origin,
+        share: Share::new(&edge.limits),
         last_used: Cell::new(Instant::now()),
         connection: entered.connection,
     }))
@@ -133,12 +152,18 @@ impl Sessions {
         loop {
             beat.tick().await;
             let Some(edge) = edge.upgrade() else { return };
-            edge.sessions.slots.borrow_mut().retain(|_, slot| {
-                slot.session.get().is_none_or(|session| {
-                    let in_use = Rc::strong_count(session) > 1;
-                    !session.connection.is_gone() && (in_use || session.last_used.get().elapsed() < idle)
-                })
-            });
+            edge.sessions.sweep(idle);
         }
+    }
+
+    fn sweep(&self, idle: Duration) {
+        self.slots.borrow_mut().retain(|_, slot| match slot.session.get() {
+            Some(session) => {
+                let in_use = Rc::strong_count(session) > 1;
+                !session.connection.is_gone() && (in_use || session.last_used.get().elapsed() < idle)
+            }
+            // Somebody still waits for it to be opened.
+            None => Rc::strong_count(slot) > 1,
+        });
     }
 }

@@ -53,7 +53,7 @@ fn is_unimplemented(error: &capnp::Error) -> bool {
 type Opened = Result<(request_stream::Client, Reader), capnp::Error>;
 
 async fn open(page: &Page<'_>, session: &Rc<Session>, ask: &Ask) -> Result<Opened, Refusal> {
-    let (writer, reader) = pipe(page.edge.limits.window);
+    let (writer, reader) = pipe(page.edge.limits.window, session.share.streamed());
     let stream = capnp_rpc::new_client(writer);
     macro_rules! open {
         ($request:ident) => {{

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use capnp::Error;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -21,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::body::Body;
+use crate::budget::Budget;
 use crate::edge::Edge;
 use crate::grain::context;
 use crate::grain::sessions::Session;
@@ -78,13 +78,14 @@ pub(super) async fn answer(
     let offered = protocols(headers);
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
 
-    let (writer, from_app) = pipe(edge.limits.window);
+    let seat = session.share.socket()?;
+    let (writer, from_app) = pipe(edge.limits.window, session.share.streamed());
     let mut call = session.web.open_web_socket_request();
     let mut params = call.get();
     params.set_path(path.strip_prefix('/').unwrap_or_default());
     params.set_client_stream(capnp_rpc::new_client(writer));
     // An app has no business streaming an answer here, but must find a capability in its place.
-    let (unused, _nobody) = pipe(0);
+    let (unused, _nobody) = pipe(0, Budget::of(0));
     context::fill(
         params.reborrow().init_context(),
         headers,
@@ -128,7 +129,7 @@ pub(super) async fn answer(
             relay(upgraded, from_app, to_app).await;
         }
         // Held as long as frames may pass.
-        drop(session);
+        drop((session, seat));
     });
     Ok(answer)
 }
@@ -195,7 +196,9 @@ async fn relay(upgraded: Upgraded, mut from_app: Reader, to_app: web_socket_stre
 
 impl web_socket_stream::Server for Writer {
     async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Result<(), Error> {
-        self.push(Bytes::copy_from_slice(params.get()?.get_message()?))?;
+        self.copy(params.get()?.get_message()?).await?;
+        // The message is not held for as long as a slow reader reads.
+        drop(params);
         self.room().await
     }
 }

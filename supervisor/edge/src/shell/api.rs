@@ -256,7 +256,8 @@ fn fill_client(
     peer: IpAddr,
     headers: &HeaderMap,
 ) {
-    client.set_address(peer.to_string().as_str());
+    // What the broker counts attempts by must not be cheap to change.
+    client.set_address(crate::crowd::client(peer).to_string());
     let agent = headers
         .get(USER_AGENT)
         .and_then(|agent| agent.to_str().ok())

@@ -12,6 +12,7 @@ use percloud_schemas::front_capnp::{grain_control, listener, user_session};
 use tokio::task::AbortHandle;
 
 use crate::body::{Body, Stream};
+use crate::budget::Budget;
 use crate::edge::Edge;
 use crate::pipe::{Reader, Writer, pipe};
 use crate::policy::Policy;
@@ -21,10 +22,12 @@ use crate::shell::api::{ask, broken};
 /// Backlog of a log where none is asked for, and the most, in bytes.
 const BACKLOG: u64 = 64 << 10;
 const MOST_BACKLOG: u64 = 16 << 20;
+/// Bytes of one stream held for a slow client at most; the window makes it fewer.
+const HELD: usize = 16 << 20;
 
 /// Answers with what changes, until the client goes away.
 pub(super) async fn answer(edge: &Rc<Edge>, session: &user_session::Client) -> Result<Answer, Refusal> {
-    let (writer, reader) = pipe(edge.limits.window);
+    let (writer, reader) = pipe(edge.limits.window, Budget::of(HELD));
     let events = Rc::new(Events(writer));
     let commenting = tokio::task::spawn_local(comment(Rc::downgrade(&events), edge.limits.event_comment));
     let mut call = session.watch_request();
@@ -51,7 +54,7 @@ pub(super) async fn log(
             .parse()
             .map_err(|_| Refusal::BadRequest("The backlog is not a number of bytes."))?,
     };
-    let (writer, reader) = pipe(edge.limits.window);
+    let (writer, reader) = pipe(edge.limits.window, Budget::of(HELD));
     let mut call = grain.log_request();
     call.get().set_backlog(backlog.min(MOST_BACKLOG));
     call.get().set_stream(capnp_rpc::new_client(writer));

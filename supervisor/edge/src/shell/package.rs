@@ -7,7 +7,7 @@ use hyper::Response;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
-use percloud_schemas::front_capnp::{package, user_session};
+use percloud_schemas::front_capnp::{package, upload, user_session};
 
 use crate::body::Body;
 use crate::edge::Edge;
@@ -66,13 +66,24 @@ pub(super) async fn upload(
                 // What went wrong with the bytes, such as a full disk, is what `finish` has to say, unless the
                 // capability broke with the write.
                 let told = |_| Refusal::UploadFailed(error.extra.chars().take(500).collect());
-                let finished = upload.finish_request().send().promise.await.map_err(told)?;
+                let finished = finish(upload).await.map_err(told)?;
                 return pass(finished.get().and_then(|finished| finished.get_reply()));
             }
         }
     }
-    let finished = ask(upload.finish_request().send().promise).await?;
+    let finished = finish(upload).await.map_err(broken)?;
     pass(finished.get().and_then(|finished| finished.get_reply()))
+}
+
+type Finished = capnp::capability::Response<upload::finish_results::Owned>;
+
+/// Finishes an upload that is here whole, whether or not the browser waits for the end of it: what the broker does
+/// then is not called off half-way.
+async fn finish(upload: upload::Client) -> Result<Finished, capnp::Error> {
+    let finishing = tokio::task::spawn_local(async move { upload.finish_request().send().promise.await });
+    finishing
+        .await
+        .unwrap_or_else(|error| Err(capnp::Error::failed(error.to_string())))
 }
 
 /// Everything about one package.

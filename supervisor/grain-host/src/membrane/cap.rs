@@ -109,7 +109,7 @@ fn refuse_reserved(interface: u64, lives: Side) -> capnp::Result<()> {
     type Any = any_pointer::Owned;
     const MAIN_VIEW: u64 = grain_capnp::main_view::Client::<Any>::TYPE_ID;
     const APP_PERSISTENT: u64 = grain_capnp::app_persistent::Client::<Any>::TYPE_ID;
-    const PERSISTENT: u64 = persistent_capnp::persistent::Client::<Any, Any>::TYPE_ID;
+    const PERSISTENT: u64 = persistent_capnp::persistent::Client::TYPE_ID;
     const SYSTEM_PERSISTENT: u64 = supervisor_capnp::system_persistent::Client::TYPE_ID;
     match (interface, lives) {
         (MAIN_VIEW, Side::Inside) | (APP_PERSISTENT | PERSISTENT | SYSTEM_PERSISTENT, Side::Inside) => Err(

@@ -38,13 +38,15 @@ const GROUPS: &[Group] = &[
         &[SYS_socket],
         &[
             arm(&[int(0, Compare::Gt, AF_NETLINK as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_AX25 as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_IPX as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_APPLETALK as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_NETROM as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_BRIDGE as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_ATMPVC as u64)], UNSUPPORTED_FAMILY),
-            arm(&[int(0, Compare::Eq, AF_X25 as u64)], UNSUPPORTED_FAMILY),
+            // AX25, IPX, APPLETALK, NETROM, BRIDGE, ATMPVC, X25.
+            arm(
+                &[
+                    int(0, Compare::Ge, AF_AX25 as u64),
+                    int(0, Compare::Le, AF_X25 as u64),
+                ],
+                UNSUPPORTED_FAMILY,
+            ),
+            // ROSE, DECnet, NETBEUI, SECURITY, KEY.
             arm(
                 &[
                     int(0, Compare::Ge, AF_ROSE as u64),

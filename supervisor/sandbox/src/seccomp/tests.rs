@@ -437,6 +437,25 @@ fn the_answers_apps_depend_on() {
         errno(libc::EPROTONOSUPPORT)
     );
     assert_eq!(say(libc::SYS_socket, [16, 3, 0, 0, 0, 0]), Verdict::Allow);
+    for family in 0..64 {
+        let allowed = [
+            libc::AF_UNSPEC,
+            libc::AF_UNIX,
+            libc::AF_INET,
+            libc::AF_INET6,
+            libc::AF_NETLINK,
+        ];
+        let answer = if allowed.contains(&family) {
+            Verdict::Allow
+        } else {
+            errno(libc::EAFNOSUPPORT)
+        };
+        assert_eq!(
+            say(libc::SYS_socket, [family as u64, 1, 0, 0, 0, 0]),
+            answer,
+            "family {family}"
+        );
+    }
     assert_eq!(say(libc::SYS_prctl, [22, 2, 0, 0, 0, 0]), errno(libc::EINVAL));
     assert_eq!(say(libc::SYS_rseq, none), ENOSYS);
     assert_eq!(say(libc::SYS_renameat2, none), Verdict::Allow);

@@ -18,6 +18,27 @@ use crate::sys::{self, Attributes, CStrings, Errno};
 
 use super::root::Source;
 
+/// Refuses what no machine can carry out.
+pub(super) fn check(spec: &SandboxSpec) -> Result<(), StartError> {
+    let unusable = |what: String| Err(StartError::Spec(what));
+    if spec.argv.first().is_none_or(String::is_empty) {
+        return unusable("argv names no program".to_owned());
+    }
+    for path in [&spec.package, &spec.var] {
+        if !path.is_absolute() {
+            return unusable(format!("{} is not an absolute path", path.display()));
+        }
+    }
+    if spec
+        .environ
+        .iter()
+        .any(|(name, _)| name.is_empty() || name.contains('='))
+    {
+        return unusable("an environment variable has no usable name".to_owned());
+    }
+    Ok(())
+}
+
 /// What the child needs of the specification, in shapes that need no allocation after the clone.
 pub(super) struct Plan<'a> {
     pub(super) spec: &'a SandboxSpec,
@@ -31,24 +52,11 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(spec: &'a SandboxSpec, ids: &'static Ids) -> Result<Self, StartError> {
-        let unusable = |what: &str| StartError::Spec(what.to_owned());
-        let program = spec.argv.first().ok_or_else(|| unusable("argv is empty"))?;
-        for path in [&spec.package, &spec.var] {
-            if !path.is_absolute() {
-                return Err(unusable(&format!("{} is not an absolute path", path.display())));
-            }
-        }
-        if spec
-            .environ
-            .iter()
-            .any(|(name, _)| name.is_empty() || name.contains('='))
-        {
-            return Err(unusable("an environment variable has no usable name"));
-        }
-        let nul = |_| unusable("a NUL byte in argv or environment");
+        let nul = |_| StartError::Spec("a NUL byte in argv or environment".to_owned());
+        let program = spec.argv.first().map(String::as_str).unwrap_or_default();
         Ok(Self {
             spec,
-            program: std::ffi::CString::new(program.as_str()).map_err(nul)?,
+            program: std::ffi::CString::new(program).map_err(nul)?,
             argv: CStrings::new(spec.argv.iter().map(String::as_str)).map_err(nul)?,
             environ: CStrings::new(spec.environ.iter().map(|(name, value)| format!("{name}={value}")))
                 .map_err(nul)?,

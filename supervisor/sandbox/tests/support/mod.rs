@@ -72,8 +72,8 @@ impl Place {
             std::fs::set_permissions(place.path(name), PermissionsExt::from_mode(mode)).unwrap();
         }
         std::fs::write(place.path("package/proc/cpuinfo"), b"").unwrap();
-        std::fs::copy(prober(), place.path("package/bin/prober")).unwrap();
-        std::fs::copy(driver(), place.path("driver")).unwrap();
+        copy_program(prober(), &place.path("package/bin/prober"));
+        copy_program(driver(), &place.path("driver"));
         place
     }
 
@@ -150,6 +150,12 @@ impl Drop for Running {
 
 fn open_to_all(directory: &Path) {
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// Copies a program to execute. Not with a descriptor of this process: a fork of another test's thread would carry it
+/// along, and nobody can execute a file that somebody has open for writing.
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 /// What became of one app.
