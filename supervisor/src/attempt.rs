@@ -14,7 +14,7 @@ use percloud_core::id::GrainId;
 use serde_json::{Value, json};
 
 use crate::attempt::client::{Answer, Browser};
-use crate::attempt::report::{Report, Timings};
+use crate::attempt::report::Report;
 use crate::cli::Try;
 use crate::processes::{Server, Settings};
 
