@@ -415,4 +415,71 @@ mod tests {
         let outcome = (0..64).try_for_each(|_| writer.push(Bytes::from(vec![0; 1024])));
         assert!(outcome.is_err());
     }
+    #[test]
+    fn a_piece_counts_before_it_is_taken() {
+        let (writer, mut reader) = pipe(1024, Budget::of(64 << 20));
+        let error = writer.push(Bytes::from(vec![0; LARGEST + 1])).unwrap_err();
+        assert!(error.extra.contains("8388609 bytes"), "{error}");
+        assert_eq!(
+            reader.next().now_or_never(),
+            Some(Some(Err(CutOff))),
+            "nothing of it is held"
+        );
+        assert_eq!(reader.most_held(), 0);
+        assert!(
+            writer.push(Bytes::from_static(b"a")).is_err(),
+            "there is no second try"
+        );
+    }
+
+    #[test]
+    fn a_large_piece_is_taken_from_a_writer_who_waited() {
+        let (writer, mut reader) = pipe(1024, Budget::of(64 << 20));
+        writer.push(Bytes::from(vec![0; LARGEST])).unwrap();
+        assert!(writer.room().now_or_never().is_none());
+        assert_eq!(
+            reader.next().now_or_never().flatten().unwrap().unwrap().len(),
+            LARGEST
+        );
+        assert!(writer.room().now_or_never().is_some());
+        // And not from one who did not.
+        writer.push(Bytes::from(vec![0; LARGEST])).unwrap();
+        assert!(writer.push(Bytes::from_static(b"a")).is_err());
+        assert_eq!(reader.most_held(), LARGEST);
+    }
+
+    #[test]
+    fn streams_of_one_budget_wait_for_each_other() {
+        let budget = Budget::of(4);
+        let (first, mut first_reader) = pipe(4, budget.clone());
+        let (second, mut second_reader) = pipe(4, budget.clone());
+        first.copy(b"abc").now_or_never().unwrap().unwrap();
+        let mut waiting = Box::pin(second.copy(b"de"));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let read = first_reader.next().now_or_never().flatten().unwrap();
+        assert!(
+            waiting.as_mut().now_or_never().is_none(),
+            "what was read lies here until it is sent"
+        );
+        drop(read);
+        waiting.now_or_never().unwrap().unwrap();
+        assert_eq!(
+            second_reader.next().now_or_never().flatten().unwrap().unwrap(),
+            "de"
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_budget_in_vain() {
+        let budget = Budget::of(4);
+        let (writer, reader) = pipe(4, budget.clone());
+        let _held = budget.try_copy(b"abcd").unwrap();
+        let mut waiting = Box::pin(writer.copy(b"e"));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(reader);
+        assert!(waiting.now_or_never().unwrap().is_err());
+        let (writer, _reader) = pipe(4, budget);
+        let error = writer.copy(b"abcde").now_or_never().unwrap().unwrap_err();
+        assert!(error.extra.contains("may hold 4"), "{error}");
+    }
 }

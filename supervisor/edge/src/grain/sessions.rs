@@ -85,7 +85,9 @@ pub(super) async fn get(
         slot,
     };
     let session = &waiting.slot.session;
-    let opened = session.get_or_try_init(|| open(edge, host, cookie, browser)).await;
+    let opened = session
+        .get_or_try_init(|| open(edge, host, cookie, browser))
+        .await;
     opened.cloned()
 }
 
@@ -157,13 +159,114 @@ impl Sessions {
     }
 
     fn sweep(&self, idle: Duration) {
-        self.slots.borrow_mut().retain(|_, slot| match slot.session.get() {
-            Some(session) => {
-                let in_use = Rc::strong_count(session) > 1;
-                !session.connection.is_gone() && (in_use || session.last_used.get().elapsed() < idle)
+        self.slots
+            .borrow_mut()
+            .retain(|_, slot| match slot.session.get() {
+                Some(session) => {
+                    let in_use = Rc::strong_count(session) > 1;
+                    !session.connection.is_gone() && (in_use || session.last_used.get().elapsed() < idle)
+                }
+                // Somebody still waits for it to be opened.
+                None => Rc::strong_count(slot) > 1,
+            });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use capnp::Error;
+    use futures::FutureExt;
+    use percloud_schemas::front_capnp::front;
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::{Assets, BaseUrl, Limits};
+
+    /// A broker that never says whose session it is, or that is about to stop.
+    struct Broker {
+        silent: bool,
+    }
+
+    impl front::Server for Broker {
+        async fn grain_session(
+            self: Rc<Self>,
+            _: front::GrainSessionParams,
+            _: front::GrainSessionResults,
+        ) -> Result<(), Error> {
+            if self.silent {
+                std::future::pending::<()>().await;
             }
-            // Somebody still waits for it to be opened.
-            None => Rc::strong_count(slot) > 1,
+            Err(Error::failed("stopping".to_owned()))
+        }
+    }
+
+    fn edge(silent: bool) -> Rc<Edge> {
+        let base = BaseUrl::new("http", "percloud.localhost:6080").unwrap();
+        Rc::new(Edge {
+            policy: Policy::new(&base),
+            base,
+            limits: Limits::default(),
+            assets: Assets::new([]),
+            front: capnp_rpc::new_client(Broker { silent }),
+            sessions: Sessions::default(),
+        })
+    }
+
+    fn stranger() -> (SessionHost, Secret) {
+        let host = SessionHost::parse("ui-0123456789abcdef0123456789abcdef").unwrap();
+        (host, Secret::from_slice(&[1; 32]).unwrap())
+    }
+
+    fn known(edge: &Edge) -> usize {
+        edge.sessions.slots.borrow().len()
+    }
+
+    /// The clock of `open` needs a runtime.
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(test);
+    }
+
+    #[test]
+    fn who_leaves_while_the_broker_is_asked_leaves_nothing_behind() {
+        run(async {
+            let (edge, (host, cookie), headers) = (edge(true), stranger(), HeaderMap::new());
+            let mut first = Box::pin(get(&edge, &host, &cookie, &headers, false));
+            assert!(first.as_mut().now_or_never().is_none());
+            let mut second = Box::pin(get(&edge, &host, &cookie, &headers, false));
+            assert!(second.as_mut().now_or_never().is_none());
+            assert_eq!(known(&edge), 1, "both wait for the same");
+            drop(first);
+            assert_eq!(known(&edge), 1, "somebody still waits");
+            assert!(second.as_mut().now_or_never().is_none());
+            drop(second);
+            assert_eq!(known(&edge), 0);
         });
+    }
+
+    #[test]
+    fn who_is_refused_leaves_nothing_behind() {
+        run(async {
+            let (edge, (host, cookie), headers) = (edge(false), stranger(), HeaderMap::new());
+            let refused = get(&edge, &host, &cookie, &headers, false).await;
+            assert_eq!(refused.err(), Some(Refusal::Unavailable));
+            assert_eq!(known(&edge), 0);
+        });
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_swept_away() {
+        let edge = edge(true);
+        let (host, cookie) = stranger();
+        let slot = Rc::new(Slot::default());
+        let slots = || edge.sessions.slots.borrow_mut();
+        slots().insert(key(&host, &cookie), slot.clone());
+        edge.sessions.sweep(Duration::ZERO);
+        assert_eq!(known(&edge), 1, "somebody waits");
+        drop(slot);
+        edge.sessions.sweep(Duration::ZERO);
+        assert_eq!(known(&edge), 0);
     }
 }

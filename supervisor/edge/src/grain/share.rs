@@ -18,7 +18,9 @@ pub(crate) struct Share {
 }
 
 /// A WebSocket or a streamed answer that is counted, until dropped.
-pub(super) struct Seat(#[expect(dead_code, reason = "held for what its drop gives back")] OwnedSemaphorePermit);
+pub(super) struct Seat(
+    #[expect(dead_code, reason = "held for what its drop gives back")] OwnedSemaphorePermit,
+);
 
 impl Share {
     pub(super) fn new(limits: &Limits) -> Self {

@@ -305,3 +305,30 @@ pub(super) fn pass(reply: Result<reply::Reader<'_>, capnp::Error>) -> Result<Ans
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use percloud_schemas::front_capnp::client;
+
+    use super::*;
+
+    fn told(peer: &str) -> String {
+        let mut message = capnp::message::Builder::new_default();
+        let mut client = message.init_root::<client::Builder<'_>>();
+        fill_client(client.reborrow(), peer.parse().unwrap(), &HeaderMap::new());
+        client.into_reader().get_address().unwrap().to_string().unwrap()
+    }
+
+    #[test]
+    fn the_broker_counts_networks_and_not_the_addresses_within() {
+        assert_eq!(told("2001:db8:1:2:3:4:5:6"), told("2001:db8:1:2::1"));
+        assert_eq!(told("2001:db8:1:2::1"), "2001:db8:1:2::");
+        assert_ne!(told("2001:db8:1:3::1"), told("2001:db8:1:2::1"));
+    }
+
+    #[test]
+    fn an_old_address_is_told_whole_and_in_one_way() {
+        assert_eq!(told("192.0.2.7"), "192.0.2.7");
+        assert_eq!(told("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+}

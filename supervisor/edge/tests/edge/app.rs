@@ -22,8 +22,14 @@ pub fn pattern(from: u64, length: usize) -> Vec<u8> {
     static ROUND: std::sync::LazyLock<Vec<u8>> =
         std::sync::LazyLock::new(|| (0..251).cycle().take(251 * 4200).collect());
     // Copied from one long piece: these tests move hundreds of megabytes.
-    let start = usize::try_from(from % 251).unwrap();
-    ROUND[start..start + length].to_vec()
+    let mut start = usize::try_from(from % 251).unwrap();
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let end = ROUND.len().min(start + length - bytes.len());
+        bytes.extend_from_slice(&ROUND[start..end]);
+        start = end % 251;
+    }
+    bytes
 }
 
 /// Everything a context says, one thing a line.
@@ -196,7 +202,7 @@ impl App {
                     .init_body()
                     .set_bytes(&pattern(0, usize::try_from(number).unwrap()));
             }
-            "stream" | "open-stream" | "cut" | "endless" | "quiet" | "too-long" => {
+            "stream" | "open-stream" | "piece" | "cut" | "endless" | "quiet" | "too-long" => {
                 let mut content = results.get().init_content();
                 content.set_mime_type("application/octet-stream");
                 content.init_body().set_stream(new_client(Handle(facts.clone())));
@@ -206,6 +212,18 @@ impl App {
                         "stream" => {
                             expect(&stream, number).await;
                             write(facts, stream, Some(number), true).await;
+                        }
+                        "piece" => {
+                            let mut write = stream.write_request();
+                            write
+                                .get()
+                                .set_data(&pattern(0, usize::try_from(number).unwrap()));
+                            match write.send().await {
+                                Ok(()) => drop(stream.done_request().send().promise.await),
+                                Err(error) => {
+                                    facts.update(|facts| facts.write_error = Some(error.to_string()))
+                                }
+                            }
                         }
                         "open-stream" => write(facts, stream, Some(number), true).await,
                         "cut" => {
@@ -505,6 +523,19 @@ impl web_session::Server for App {
                         }
                         facts.update(|facts| facts.written += 64 << 10);
                     }
+                });
+                results.get().set_server_stream(new_client(Echo {
+                    facts: self.0.clone(),
+                    to: None,
+                }));
+            }
+            "blurt" => {
+                let facts = self.0.clone();
+                tokio::task::spawn_local(async move {
+                    let mut bytes = client.send_bytes_request();
+                    bytes.get().set_message(&vec![0; 9 << 20]);
+                    let error = bytes.send().await.err();
+                    facts.update(|facts| facts.write_error = error.map(|error| error.to_string()));
                 });
                 results.get().set_server_stream(new_client(Echo {
                     facts: self.0.clone(),

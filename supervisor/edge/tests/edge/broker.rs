@@ -350,6 +350,9 @@ impl upload::Server for Upload {
     }
 
     async fn finish(self: Rc<Self>, _: upload::FinishParams, mut results: upload::FinishResults) -> Done {
+        self.0.update(|facts| facts.finishing += 1);
+        self.0.until(|facts| !facts.hold_finish).await;
+        self.0.update(|facts| facts.finished += 1);
         answer(results.get().init_reply(), 201, r#"{"packageId":"p1"}"#);
         Ok(())
     }

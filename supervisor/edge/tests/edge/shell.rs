@@ -328,6 +328,26 @@ fn an_upload_that_breaks_off_is_forgotten() {
 }
 
 #[test]
+fn what_is_here_whole_is_finished_even_if_nobody_waits() {
+    let world = World::new();
+    world.facts.update(|facts| facts.hold_finish = true);
+    let rest = "X-Upload-Id: up\r\nContent-Length: 9\r\n\r\nonly this";
+    let mut client = world.connect();
+    client.send(world.shell_request("POST", "/api/packages", rest).as_bytes());
+    world
+        .facts
+        .wait("finishing to begin", |facts| facts.finishing == 1);
+    // Gone both ways; the edge has closed its end once this reads an end.
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.is_closed());
+    assert!(!world.facts.read(|facts| facts.package_dropped));
+    world.facts.update(|facts| facts.hold_finish = false);
+    world.facts.wait("it to be finished and let go", |facts| {
+        facts.finished == 1 && facts.package_dropped
+    });
+}
+
+#[test]
 fn events_come_as_they_happen_until_nobody_listens() {
     let world = World::with(|limits| limits.event_comment = std::time::Duration::from_millis(50));
     let mut client = world.connect();

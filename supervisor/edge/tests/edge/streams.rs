@@ -294,3 +294,84 @@ fn an_expectation_is_met_when_the_body_is_wanted() {
     client.send(b"hi");
     assert_eq!(client.answer().status, 200);
 }
+
+#[test]
+fn a_piece_that_is_too_large_breaks_the_stream() {
+    let world = World::new();
+    let answer = world.get(&format!("/piece/{}", 60 << 20));
+    assert_eq!((answer.complete, answer.body.len()), (false, 0));
+    world.facts.wait("the app to be told why", |facts| {
+        facts
+            .write_error
+            .as_ref()
+            .is_some_and(|error| error.contains("where this stream takes 8388608 at once"))
+    });
+}
+
+#[test]
+fn a_piece_of_some_megabytes_passes() {
+    const SIZE: usize = 7 << 20;
+    let world = World::new();
+    let answer = world.get(&format!("/piece/{SIZE}"));
+    assert!(answer.complete && answer.body == pattern(0, SIZE));
+}
+
+#[test]
+fn a_session_streams_no_more_answers_than_it_may() {
+    let world = World::single(|limits| limits.streams_per_session = 1);
+    let mut reading = world.connect();
+    reading.send(world.page_request("GET", "/quiet", "").as_bytes());
+    assert_eq!(reading.head().unwrap().status, 200);
+    let refused = world.get("/stream/10");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+    assert_eq!(
+        world.get("/inline/10").status,
+        200,
+        "whole answers are not concerned"
+    );
+    world.facts.wait("the refused handle to be let go", |facts| {
+        facts.handles_dropped == 1
+    });
+    drop(reading);
+    world
+        .facts
+        .wait("the other one too", |facts| facts.handles_dropped == 2);
+    assert_eq!(world.get("/stream/10").body, pattern(0, 10));
+}
+
+#[test]
+fn whole_answers_share_what_may_wait_for_slow_clients() {
+    // More than the kernel takes for a client that does not read.
+    const MOST: usize = 32 << 20;
+    let world = World::single(|limits| limits.bytes_per_session = MOST);
+    let mut slow = world.connect();
+    slow.send(
+        world
+            .page_request("GET", &format!("/inline/{MOST}"), "")
+            .as_bytes(),
+    );
+    let mut head = slow.head().unwrap();
+    assert_eq!(head.status, 200);
+    assert_eq!(world.get("/inline/10").status, 503);
+    assert_eq!(
+        world.get("/stream/100000").body,
+        pattern(0, 100_000),
+        "streams wait on their own"
+    );
+    slow.body(&mut head);
+    assert!(head.body == pattern(0, MOST));
+    assert_eq!(world.get("/inline/10").status, 200);
+    assert_eq!(
+        world.get(&format!("/inline/{}", MOST + 1)).status,
+        503,
+        "not ever"
+    );
+}
+
+#[test]
+fn streams_make_do_with_what_a_session_may_hold() {
+    let world = World::single(|limits| limits.bytes_per_session = 64 << 10);
+    for answer in [world.get("/stream/1000000"), world.get("/open-stream/1000000")] {
+        assert!(answer.complete && answer.body == pattern(0, 1_000_000));
+    }
+}

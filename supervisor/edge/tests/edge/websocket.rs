@@ -126,3 +126,49 @@ fn a_slow_reader_holds_the_app_back() {
         .facts
         .wait("writing to fail", |facts| facts.write_error.is_some());
 }
+
+#[test]
+fn a_session_has_no_more_sockets_than_it_may() {
+    let world = World::single(|limits| limits.sockets_per_session = 2);
+    let (first, answer) = open(&world, "/echo", "");
+    assert_eq!(answer.status, 101);
+    let (_second, answer) = open(&world, "/echo", "");
+    assert_eq!(answer.status, 101);
+    let (_, answer) = open(&world, "/echo", "");
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        world.facts.read(|facts| facts.calls.len()),
+        2,
+        "the app is not asked for more"
+    );
+    assert_eq!(world.get("/a").status, 200, "other requests are not concerned");
+    drop(first);
+    world
+        .facts
+        .wait("the app's end to be let go", |facts| facts.sockets_closed == 1);
+    let (_, answer) = open(&world, "/echo", "");
+    assert_eq!(answer.status, 101);
+}
+
+#[test]
+fn a_socket_the_app_does_not_give_is_not_counted() {
+    let world = World::single(|limits| limits.sockets_per_session = 1);
+    for _ in 0..3 {
+        assert_eq!(open(&world, "/refuse", "").1.status, 500);
+    }
+    assert_eq!(open(&world, "/echo", "").1.status, 101);
+}
+
+#[test]
+fn a_message_that_is_too_large_ends_the_socket() {
+    let world = World::new();
+    let (mut client, answer) = open(&world, "/blurt", "");
+    assert_eq!(answer.status, 101);
+    assert!(client.is_closed(), "nothing of it comes");
+    world.facts.wait("the app to be told why", |facts| {
+        facts
+            .write_error
+            .as_ref()
+            .is_some_and(|error| error.contains("9437184 bytes"))
+    });
+}

@@ -51,6 +51,10 @@ pub struct Facts {
     pub hold: bool,
     pub package: Vec<u8>,
     pub package_dropped: bool,
+    /// Finishing a package waits while this is set; how often it was begun, and came to its end.
+    pub hold_finish: bool,
+    pub finishing: usize,
+    pub finished: usize,
     pub listener_handles_dropped: usize,
     pub sockets_closed: usize,
     pub cancelled: usize,
@@ -120,12 +124,21 @@ impl World {
 
     /// A world whose edge holds to other limits than usual.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::of(2, change)
+    }
+
+    /// A world whose edge has one thread, and so one session for one cookie.
+    pub fn single(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::of(1, change)
+    }
+
+    fn of(threads: usize, change: impl FnOnce(&mut Limits)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let door: PathBuf = folder.path().join("door");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let facts = Shared::default();
-        let (brokers, ends): (Vec<_>, Vec<_>) = (0..2)
+        let (brokers, ends): (Vec<_>, Vec<_>) = (0..threads)
             .map(|_| std::os::unix::net::UnixStream::pair().unwrap())
             .unzip();
         let (stop, stopped) = oneshot::channel();
