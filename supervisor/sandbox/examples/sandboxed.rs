@@ -191,7 +191,11 @@ fn confined_host(spec: &SandboxSpec, output: &mut std::fs::File) -> i32 {
     let app = percloud_sandbox::start(spec).unwrap();
     confine::grain_host(&spec.var).unwrap();
     let say = |name: &str, result: std::io::Result<()>| {
-        let outcome = result.map_or_else(|error| error.kind().to_string(), |()| "ok".to_owned());
+        let outcome = match result {
+            Ok(()) => "ok".to_owned(),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => "no such family".to_owned(),
+            Err(error) => error.kind().to_string(),
+        };
         let mut output: &std::fs::File = output;
         writeln!(output, "{name}: {outcome}").unwrap();
     };
@@ -214,6 +218,11 @@ fn confined_host(spec: &SandboxSpec, output: &mut std::fs::File) -> i32 {
             .map_err(|_| std::io::ErrorKind::Other.into()),
     );
     say("socket", std::net::UdpSocket::bind("127.0.0.1:0").map(drop));
+    let parent = rustix::process::getppid().unwrap();
+    say(
+        "signal the launcher",
+        rustix::process::test_kill_process(parent).map_err(Into::into),
+    );
     let mut ready = [0; 6];
     say(
         "read the log",

@@ -16,6 +16,8 @@
 //! This crate knows nothing of users, storage formats or Cap'n Proto, and nothing here is asynchronous. All `unsafe`
 //! is in `sys`, one system call per function.
 
+#![deny(unsafe_code)]
+
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
     "the sandbox is written for Linux on x86-64: call numbers and audit architecture are that machine's"
@@ -32,6 +34,7 @@ pub mod refused;
 pub mod seccomp;
 mod spec;
 mod start;
+#[allow(unsafe_code, reason = "the one place for it")]
 mod sys;
 
 pub use error::{StartError, Step};

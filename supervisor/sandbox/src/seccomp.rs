@@ -1,6 +1,6 @@
 //! System call rules as data, and what they say about a call.
 //!
-//! A policy is a table of groups: calls, what is answered, and for whom or why. [`Program`] compiles it into a
+//! A policy is a table of groups: calls, what is answered, and for whom or why. It is compiled into a
 //! classic BPF program shaped as a balanced tree over the call numbers. The shape matters: the kernel runs a filter
 //! over every call number when it is installed, so a linear chain of comparisons costs 0.6 ms at each start, a tree
 //! 0.03 ms.

@@ -350,7 +350,8 @@ fn a_confined_host_keeps_its_grain_and_the_power_over_its_app() {
             write /tmp: permission denied\n\
             run a program: permission denied\n\
             thread: ok\n\
-            socket: ok\n\
+            socket: no such family\n\
+            signal the launcher: permission denied\n\
             read the log: ok\n\
             kill the app: ok\n\
             reap the app: ok\n";

@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn stranger() -> (SessionHost, Secret) {
-        let host = SessionHost::parse("ui-0123456789abcdef0123456789abcdef").unwrap();
+        let host = "ui-0123456789abcdef0123456789abcdef".parse().unwrap();
         (host, Secret::from_slice(&[1; 32]).unwrap())
     }
 

@@ -218,12 +218,14 @@ impl App {
                             write
                                 .get()
                                 .set_data(&pattern(0, usize::try_from(number).unwrap()));
-                            match write.send().await {
-                                Ok(()) => drop(stream.done_request().send().promise.await),
-                                Err(error) => {
-                                    facts.update(|facts| facts.write_error = Some(error.to_string()))
-                                }
-                            }
+                            // What went wrong with a write may show with the call after it.
+                            let outcome = match write.send().await {
+                                Ok(()) => stream.done_request().send().promise.await.map(drop),
+                                Err(error) => Err(error),
+                            };
+                            facts.update(|facts| {
+                                facts.write_error = outcome.err().map(|error| error.to_string())
+                            });
                         }
                         "open-stream" => write(facts, stream, Some(number), true).await,
                         "cut" => {
@@ -532,10 +534,15 @@ impl web_session::Server for App {
             "blurt" => {
                 let facts = self.0.clone();
                 tokio::task::spawn_local(async move {
-                    let mut bytes = client.send_bytes_request();
-                    bytes.get().set_message(&vec![0; 9 << 20]);
-                    let error = bytes.send().await.err();
-                    facts.update(|facts| facts.write_error = error.map(|error| error.to_string()));
+                    // What went wrong with a message may show with one after it.
+                    let error = loop {
+                        let mut bytes = client.send_bytes_request();
+                        bytes.get().set_message(&vec![0; 9 << 20]);
+                        if let Err(error) = bytes.send().await {
+                            break error;
+                        }
+                    };
+                    facts.update(|facts| facts.write_error = Some(error.to_string()));
                 });
                 results.get().set_server_stream(new_client(Echo {
                     facts: self.0.clone(),

@@ -82,18 +82,25 @@ const GROUPS: &[Group] = &[
     ),
     group(
         &[SYS_socket],
-        &[
-            arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow),
-            arm(&[int(0, Compare::Eq, AF_INET as u64)], Verdict::Allow),
-            arm(&[int(0, Compare::Eq, AF_INET6 as u64)], Verdict::Allow),
-        ],
+        &[arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow)],
         errno(EAFNOSUPPORT),
-        "browsers and the broker",
+        "processes of ours; what faces the network was opened before and handed down",
+    ),
+    group(
+        &[SYS_kill, SYS_tkill],
+        &[],
+        EPERM,
+        "a host ends its app through the descriptor it has of it; nobody here may end the broker",
+    ),
+    group(
+        &[SYS_prlimit64],
+        &[arm(&[int(0, Compare::Eq, 0)], Verdict::Allow)],
+        EPERM,
+        "the limits of this process, not of others",
     ),
     group(
         &[
             SYS_pidfd_send_signal,
-            SYS_pidfd_open,
             SYS_close_range,
             SYS_openat2,
             SYS_faccessat2,
