@@ -31,6 +31,16 @@ pub struct HostJob {
     pub idle: Duration,
 }
 
+/// What a worker is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// Check and unpack a package.
+    Unpack(UnpackJob),
+    /// Say what is weaker on this machine than it should be.
+    Weaknesses,
+}
+
 /// What an unpack worker is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct UnpackJob {
@@ -57,7 +67,7 @@ fn child(request: Request) -> i32 {
     let Request { kind, fds } = request;
     let outcome = match kind {
         Kind::Grain { sandbox, host } => grain(&sandbox, host, fds),
-        Kind::Worker { job } => unpack(job, fds),
+        Kind::Worker { job } => work(job, fds),
     };
     match outcome {
         Ok(()) => 0,
@@ -154,12 +164,17 @@ fn explain(error: &dyn Error) -> String {
     text
 }
 
-fn unpack(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
-    let job: UnpackJob = serde_json::from_value(job)?;
-    let [report]: [OwnedFd; 1] = fds
-        .try_into()
-        .map_err(|_| "an unpack worker needs one descriptor")?;
-    let mut report = io::BufWriter::new(UnixStream::from(report));
+fn work(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
+    let [report]: [OwnedFd; 1] = fds.try_into().map_err(|_| "a worker needs one descriptor")?;
+    let report = UnixStream::from(report);
+    match serde_json::from_value(job)? {
+        Job::Unpack(job) => unpack(&job, report),
+        Job::Weaknesses => Ok(serde_json::to_writer(report, &percloud_sandbox::weaknesses())?),
+    }
+}
+
+fn unpack(job: &UnpackJob, report: UnixStream) -> Result<(), Box<dyn Error>> {
+    let mut report = io::BufWriter::new(report);
     // Opened before the walls go up: from then on only the staging folder exists.
     let spk = File::open(&job.spk)?;
     confine::worker(&WorkerLimits {

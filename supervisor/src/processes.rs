@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,14 +14,14 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::twoparty::VatNetwork;
 use percloud_broker::{Broker, Config, Layout};
 use percloud_core::secret::Secret;
-use percloud_sandbox::launcher::Client;
+use percloud_sandbox::launcher::{Client, Kind};
 use percloud_sandbox::process::{self, Child};
 use tokio::io::unix::AsyncFd;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::base::Base;
 use crate::edge_role::LISTENER_FD;
-use crate::launcher_role::CONTROL_FD;
+use crate::launcher_role::{CONTROL_FD, Job};
 use crate::wiring::{LauncherHandle, outside};
 
 /// How long to wait before a dead edge or launcher is started again: long enough not to spin.
@@ -31,6 +31,9 @@ const RUNTIME_LIMIT: usize = 80;
 
 /// This same program, whatever became of its file.
 const SELF: &str = "/proc/self/exe";
+
+/// How long the launcher may take to look at the machine.
+const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a server is told.
 #[derive(Debug, Clone)]
@@ -65,7 +68,8 @@ impl Server {
     pub fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         // Before anything is started: groups for apps need a parent without processes.
         percloud_sandbox::cgroup::delegate();
-        let (client, launcher_process) = start_launcher()?;
+        let (mut client, launcher_process) = start_launcher()?;
+        let warnings = weaknesses(&mut client)?;
         let launcher = LauncherHandle::new(client, settings.idle);
 
         let listener = TcpListener::bind(settings.listen).map_err(|error| {
@@ -81,7 +85,7 @@ impl Server {
             layout: Layout::new(settings.data.clone(), runtime),
             base: (base.scheme.clone(), base.host.clone()),
             record_refused: settings.record_refused,
-            warnings: Vec::new(),
+            warnings,
         };
         let (broker, setup) = Broker::start(config, outside(launcher.clone()))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -159,6 +163,23 @@ fn environment() -> Vec<(OsString, OsString)> {
     kept.iter()
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect()
+}
+
+/// Asks the launcher what is weaker on this machine than it should be, and says so; the shell shows it to the owner.
+fn weaknesses(client: &mut Client) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let job = serde_json::to_value(Job::Weaknesses)?;
+    client.request(&Kind::Worker { job }, &[theirs.as_fd()])?;
+    drop(theirs);
+    ours.set_read_timeout(Some(PROBE_DEADLINE))?;
+    let found: Vec<String> = serde_json::from_reader(ours)?;
+    for weakness in &found {
+        tracing::warn!("{weakness}");
+    }
+    Ok(found
+        .into_iter()
+        .map(|weakness| ("weaker-sandbox".to_owned(), weakness))
+        .collect())
 }
 
 fn start_launcher() -> Result<(Client, Child), Box<dyn Error>> {

@@ -14,7 +14,7 @@ use percloud_sandbox::{Policy, SandboxSpec};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use crate::launcher_role::{HostJob, UnpackJob};
+use crate::launcher_role::{HostJob, Job, UnpackJob};
 
 /// The clock, the randomness and the launcher of a real server.
 pub fn outside(launcher: LauncherHandle) -> Outside {
@@ -114,10 +114,10 @@ impl Launcher for LauncherHandle {
     }
 
     fn start_unpack(&self, start: UnpackStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
-        let job = UnpackJob {
+        let job = Job::Unpack(UnpackJob {
             spk: start.spk,
             into: start.into,
-        };
+        });
         let job = serde_json::to_value(job).expect("plain data becomes JSON");
         self.request(Kind::Worker { job }, vec![start.report])
     }

@@ -40,4 +40,4 @@ mod sys;
 pub use error::{StartError, Step};
 pub use exit::{Exit, kill, reap};
 pub use spec::{CgroupMode, Limits, Policy, SandboxSpec};
-pub use start::{App, prepare, start};
+pub use start::{App, prepare, start, weaknesses};

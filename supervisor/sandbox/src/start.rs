@@ -147,6 +147,30 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     }
 }
 
+/// What is weaker on this machine than it should be, for every app: sentences for the person running the server.
+/// Meant for the launcher's children, for which [`prepare`] has found it out.
+#[must_use]
+pub fn weaknesses() -> Vec<String> {
+    let mut weaknesses = Vec::new();
+    if let Err(why) = cgroup::place() {
+        weaknesses.push(no_control_group(why));
+    }
+    if rustix::process::geteuid().is_root() && ids().mounts().is_none() {
+        weaknesses.push(
+            "apps run as the machine's root user inside their boxes, because its kernel or container refuses another \
+             mapping of user ids; run the server as an ordinary user instead"
+                .to_owned(),
+        );
+    }
+    weaknesses
+}
+
+fn no_control_group(why: &str) -> String {
+    format!(
+        "no control group ({why}): memory is bounded per process, not per grain, and there is no share of processor time"
+    )
+}
+
 /// Finds where control groups go, if one is wanted.
 fn control_groups(
     spec: &SandboxSpec,
@@ -161,10 +185,7 @@ fn control_groups(
             Err(StartError::at(Step::Cgroup, why.to_owned(), Errno::OPNOTSUPP))
         }
         Err(why) => {
-            warnings.push(format!(
-                "no control group ({why}): memory is bounded per process, not per grain, and there is no share of \
-                 processor time"
-            ));
+            warnings.push(no_control_group(why));
             Ok(None)
         }
     }
