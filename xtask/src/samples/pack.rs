@@ -33,14 +33,13 @@ pub fn pack(workspace: &Workspace, sample: &Sample) -> Result<String, Failure> {
     let unfinished = work.join("unfinished.spk");
     let _ = fs::remove_file(&unfinished);
     let mut spk = Command::new(workspace.release("spk"));
-    spk.current_dir(&work).env(
-        "PERCLOUD_HTTP_BRIDGE",
-        workspace.grain_binary("sandstorm-http-bridge"),
-    );
-    spk.arg("pack")
-        .args(["-p", "sandstorm-pkgdef.capnp:pkgdef", "-k"])
-        .arg(&keyring)
-        .arg(&unfinished);
+    spk.current_dir(&work)
+        .args(["pack", "-p", "sandstorm-pkgdef.capnp:pkgdef", "-k"])
+        .arg(&keyring);
+    spk.arg("--bridge")
+        .arg(workspace.grain_binary("sandstorm-http-bridge"));
+    // Packed often and sent nowhere: a tenth more bytes is worth a quarter of the time.
+    spk.args(["--level", "1"]).arg(&unfinished);
     command::output(&mut spk)?;
     fs::rename(&unfinished, &package)
         .attempt(|| format!("cannot move the package to {}", package.display()))?;
