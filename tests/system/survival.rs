@@ -47,11 +47,10 @@ fn a_clean_stop_leaves_no_process_and_no_socket() {
     let grain = owner.grain_of(&built::sample("guestbook"));
     assert_eq!(owner.open(&grain).get("/").status, 200);
     assert!(server.stop(), "it exits with 0");
-    let run = server.folder().join("run");
-    let left: Vec<_> = std::fs::read_dir(&run)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    assert_eq!(
+        sockets_below(&server.folder().join("run")),
+        Vec::<std::path::PathBuf>::new()
+    );
     server.run();
     assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
 }
@@ -100,6 +99,23 @@ fn a_damaged_store_is_reported_and_not_made_worse() {
     std::fs::rename(server.data().join("store-aside"), &store).unwrap();
     server.run();
     Owner::sign_in(&server);
+}
+
+/// Everything below `folder` that is no folder itself.
+fn sockets_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut pending = vec![folder.to_path_buf()];
+    let mut found = Vec::new();
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                pending.push(path)
+            } else {
+                found.push(path)
+            }
+        }
+    }
+    found
 }
 
 /// Opens the grain and reads its page, where any step may fail just now.

@@ -100,10 +100,9 @@ impl Outbox {
         self.wake();
     }
 
+    /// Ends the connection, also one on which a write has failed: whoever drives it is waiting to be told.
     pub(super) fn close(&self) {
-        if self.state.get() == State::Open {
-            self.state.set(State::Closing);
-        }
+        self.state.set(State::Closing);
         self.wake();
     }
 

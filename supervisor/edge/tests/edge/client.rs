@@ -55,6 +55,8 @@ impl Answer {
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        // Else the kernel takes as much for a client that does not read as the machine is set to: some take 32 MiB.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 256 << 10).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         Self {
