@@ -133,6 +133,7 @@ impl Broker {
     /// Ends every running grain; returns when their processes have been told.
     pub async fn stop(&self) {
         self.stop_all_grains().await;
+        self.config.layout.clear_doors();
         if let Err(error) = self.store.export_now() {
             tracing::warn!("cannot write the export of the store: {error}");
         }

@@ -63,6 +63,13 @@ impl Layout {
         sync_folder(&self.data)
     }
 
+    /// Removes the folder of doors: a server that has stopped leaves no socket.
+    pub fn clear_doors(&self) {
+        if let Err(error) = tree::remove(&self.runtime) {
+            tracing::warn!("cannot remove {}: {error}", self.runtime.display());
+        }
+    }
+
     /// The store's folder.
     #[must_use]
     pub fn store(&self) -> PathBuf {

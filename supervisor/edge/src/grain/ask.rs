@@ -190,7 +190,8 @@ fn destination(headers: &HeaderMap, origin: &str) -> Result<String, Refusal> {
     }
 }
 
-/// An XML document of WebDAV: of a type ending in `/xml` (sheet 5.3), UTF-8, or nothing at all.
+/// An XML document of WebDAV: of a type ending in `/xml` (sheet 5.3), UTF-8, or nothing at all. Browsers call what a
+/// script sends without saying what it is `text/plain`, which is how some apps' own pages speak WebDAV.
 fn xml(headers: &HeaderMap, body: Bytes) -> Result<String, Refusal> {
     if body.is_empty() {
         return Ok(String::new());
@@ -202,7 +203,8 @@ fn xml(headers: &HeaderMap, body: Bytes) -> Result<String, Refusal> {
     let coded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if coded || !kind.to_ascii_lowercase().ends_with("/xml") {
+    let kind = kind.to_ascii_lowercase();
+    if coded || !(kind.is_empty() || kind.ends_with("/xml") || kind == "text/plain") {
         return Err(Refusal::NotXml);
     }
     String::from_utf8(body.into()).map_err(|_| Refusal::BadRequest("The XML document is not UTF-8."))
@@ -277,7 +279,11 @@ mod tests {
         );
         assert_eq!(xml(&HeaderMap::new(), Bytes::new()), Ok(String::new()));
         assert_eq!(
-            xml(&of("text/plain"), Bytes::from_static(b"<a/>")),
+            xml(&of("text/plain;charset=UTF-8"), Bytes::from_static(b"<a/>")),
+            Ok("<a/>".to_owned())
+        );
+        assert_eq!(
+            xml(&of("application/json"), Bytes::from_static(b"<a/>")),
             Err(Refusal::NotXml)
         );
         assert!(xml(&of("application/xml"), Bytes::from_static(b"\xff")).is_err());

@@ -69,7 +69,7 @@ fn requests_that_make_no_sense_do_not_reach_the_app() {
         ("PROPFIND", "Depth: 7\r\n", 400),
         (
             "PROPFIND",
-            "Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
+            "Content-Type: application/json\r\nContent-Length: 1\r\n\r\nx",
             415,
         ),
         (
