@@ -45,6 +45,50 @@ interface Front {
   grainSession @5 (hostId :Text, cookie :Data) -> (access :GrainAccess);
   # Wakes the grain behind a session host and says how to reach it. Null when host and cookie
   # do not belong together; absent and not-yours are the same answer.
+
+  join @6 (json :Text, client :Client) -> (reply :Reply, cookie :Data);
+  # Trades an invitation for an account of one's own.
+
+  lookAtLink @7 (json :Text, client :Client) -> (reply :Reply);
+  # What somebody who holds a sharing link may know before they follow it. Throttled.
+
+  openLink @8 (json :Text, client :Client) -> (reply :Reply);
+  # Follows a sharing link without an account: a session host and its hand-over secret.
+
+  apiAccess @9 (hostId :Text, token :Text, client :Client, remoteAddress :Text) -> (access :GrainAccess);
+  # Wakes the grain behind an API token (43 characters) and says how to reach it. `hostId` is the
+  # `api-…` host the request came to, or `api`. `remoteAddress` is empty unless the client asked for
+  # the app to be told. Null when the token is unknown, revoked, expired, or for another host.
+
+  apiHost @10 (hostId :Text, path :Text) -> (known :Bool, dav :List(Text), resource :ApiResource);
+  # What a token-specific host tells those who bring no token: the DAV classes it registered for
+  # `OPTIONS`, and the resource at `path` (null when there is none).
+
+  keepApiToken @11 (token :Text, milliseconds :UInt32) -> (known :Bool);
+  # Lets a token that expires when unused live on a while.
+
+  publishedSite @12 (publicId :Text, path :Text) -> (file :PublishedFile);
+  # A file below the `/var/www` of the grain with this public id; null when there is no such grain.
+  # The app is not started.
+}
+
+struct ApiResource {
+  mimeType @0 :Text;
+  language @1 :Text;
+  encoding @2 :Text;
+  body @3 :Data;
+}
+
+struct PublishedFile {
+  union {
+    notFound @0 :Void;
+    directory @1 :Void;
+    # There is a directory at this path; the client wants a slash behind it.
+    file :group {
+      size @2 :UInt64;
+      read @3 :import "/sandstorm/util.capnp".Blob;
+    }
+  }
 }
 
 struct GrainAccess {
@@ -59,6 +103,8 @@ struct GrainAccess {
     failed @4 :Text;
     # The grain cannot run; a sentence for the person in front of the page.
   }
+  isApi @5 :Bool;
+  # The session is for a program, not for a page.
 }
 
 interface UserSession {
@@ -77,6 +123,30 @@ interface UserSession {
   createGrain @6 (json :Text) -> (reply :Reply);
   watch @7 (listener :Listener) -> (handle :import "/sandstorm/util.capnp".Handle);
   # Tells the listener what changes until the handle is dropped.
+
+  acceptLink @8 (json :Text) -> (reply :Reply);
+  # Makes what a sharing link gives the person's own.
+  offer @9 (offerId :Text, accept :Bool) -> (reply :Reply);
+  # Answers what somebody offered: a share or the ownership of a grain.
+  people @10 () -> (reply :Reply);
+  invitations @11 () -> (reply :Reply);
+  invite @12 (json :Text) -> (reply :Reply);
+  uninvite @13 (invitationId :Text) -> (reply :Reply);
+  notifications @14 () -> (reply :Reply);
+  answerNotification @15 (notificationId :Text, json :Text) -> (reply :Reply);
+  powerbox @16 (requestId :Text) -> (reply :Reply, powerbox :Powerbox);
+  # A request for something that waits for the person's choice.
+  restoreBackup @17 (size :UInt64) -> (reply :Reply, upload :Upload);
+  # Begins the upload of a grain's backup; `finish` makes a grain of it.
+  history @18 () -> (reply :Reply);
+  # The audit log, as far as it concerns the person's account and server.
+}
+
+interface Powerbox {
+  # One request of a grain, in front of the person it was made to.
+  choices @0 () -> (reply :Reply);
+  choose @1 (json :Text) -> (reply :Reply);
+  cancel @2 () -> (reply :Reply);
 }
 
 interface Upload {
@@ -110,6 +180,31 @@ interface GrainControl {
   # Replays up to `backlog` bytes of the log, then follows it until the handle is dropped.
   configure @8 (json :Text) -> (reply :Reply);
   # Per-grain settings, such as the looser page policy.
+
+  sharing @9 () -> (reply :Reply);
+  # Everybody who can get in, how, and what one may hand on.
+  share @10 (json :Text) -> (reply :Reply);
+  changeShare @11 (shareId :Text, json :Text) -> (reply :Reply);
+  revokeShare @12 (shareId :Text, json :Text) -> (reply :Reply);
+  limitMyself @13 (json :Text) -> (reply :Reply);
+  leave @14 () -> (reply :Reply);
+  transfer @15 (json :Text) -> (reply :Reply);
+  devices @16 () -> (reply :Reply);
+  addDevice @17 (json :Text) -> (reply :Reply);
+  removeDevice @18 (deviceId :Text) -> (reply :Reply);
+  template @19 (json :Text) -> (reply :Reply);
+  # An API token for a program the app explains how to connect (sheet 5.6, `renderTemplate`).
+  request @20 (json :Text) -> (reply :Reply);
+  # Opens a powerbox request a page of the grain made.
+  history @21 () -> (reply :Reply);
+  backup @22 (stream :import "/sandstorm/util.capnp".ByteStream) -> (reply :Reply, handle :import "/sandstorm/util.capnp".Handle);
+  # Writes the grain's backup (sheet 6.7) to the stream; dropping the handle gives up.
+  duplicate @23 () -> (reply :Reply);
+  # A copy with its own id and no authority.
+  jobs @24 () -> (reply :Reply);
+  authority @25 () -> (reply :Reply);
+  # What this grain holds of others, each revocable.
+  dropAuthority @26 (tokenId :Text) -> (reply :Reply);
 }
 
 interface Listener {
