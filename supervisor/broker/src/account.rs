@@ -181,7 +181,7 @@ impl Broker {
         batch.delete::<ShellSession>(cookie.hash().as_bytes());
         self.commit(batch).await?;
         self.sign_outs.send_replace(());
-        self.close_pages(|page| page.shell == Some(cookie.hash())).await;
+        self.close_pages(|page| page.visit.visitor.shell == Some(cookie.hash())).await;
         self.events.tell(&who.account, &json!({"type": "signed-out"}));
         Ok(())
     }
@@ -189,7 +189,11 @@ impl Broker {
     pub(crate) fn whoami(&self, who: &SignedIn) -> Result<Value, Problem> {
         let accounts = self.accounts.borrow();
         let account = accounts.get(&who.account).ok_or(Problem::SignedOut)?;
-        Ok(json!({"name": account.name, "handle": account.handle}))
+        let role = match account.role {
+            AccountRole::Owner => "owner",
+            AccountRole::Member => "member",
+        };
+        Ok(json!({"id": who.account, "name": account.name, "handle": account.handle, "role": role}))
     }
 
     /// Forgets shell sessions that have ended by themselves.
@@ -209,7 +213,7 @@ impl Broker {
         Ok(())
     }
 
-    async fn begin_session(&self, account: AccountId) -> Result<(Value, Secret), Problem> {
+    pub(crate) async fn begin_session(&self, account: AccountId) -> Result<(Value, Secret), Problem> {
         let cookie = self.outside.secret();
         let now = self.outside.now();
         let session = ShellSession {
@@ -262,7 +266,7 @@ impl Broker {
         }
     }
 
-    fn check_throttle(&self, keys: &[&str]) -> Result<(), Problem> {
+    pub(crate) fn check_throttle(&self, keys: &[&str]) -> Result<(), Problem> {
         let now = self.outside.now();
         let throttle = self.throttle.borrow();
         match keys.iter().map(|key| throttle.wait(key, now)).max() {
@@ -271,7 +275,7 @@ impl Broker {
         }
     }
 
-    async fn hash_password(&self, password: String) -> Result<String, Problem> {
+    pub(crate) async fn hash_password(&self, password: String) -> Result<String, Problem> {
         let mut salt = [0; 16];
         (self.outside.random)(&mut salt);
         self.off_thread(move || {

@@ -1,25 +1,32 @@
 //! The broker's state, and how it starts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use percloud_core::host::SessionHost;
-use percloud_core::id::{AccountId, GrainId};
+use percloud_core::id::{AccountId, GrainId, ShareId};
 use percloud_core::secret::{Secret, SecretHash};
+use percloud_core::sharing::ledger::Ledger;
 use percloud_core::throttle::Throttle;
+use percloud_core::time::Timestamp;
 use percloud_store::{Batch, OpenOptions, Record, Store};
 
 use crate::event::Events;
+use crate::keeper::Identities;
 use crate::layout::Layout;
 use crate::open::PageSession;
 use crate::outside::Outside;
 use crate::package::Staged;
 use crate::problem::Problem;
-use crate::record::Account;
+use crate::record::{About, Account};
 use crate::running::Slot;
+use crate::token::Reference;
+use crate::view_info::Described;
+use crate::visit::{SessionId, Visit};
+use crate::{access, audit};
 
 /// Commits after which the store's export is written anew.
 const EXPORT_AFTER_COMMITS: u64 = 1000;
@@ -77,6 +84,26 @@ pub struct Broker {
     pub(crate) staged: RefCell<HashMap<String, Staged>>,
     pub(crate) slots: RefCell<HashMap<GrainId, Rc<Slot>>>,
     pub(crate) pages: RefCell<HashMap<SessionHost, PageSession>>,
+    /// Everybody who is in some grain.
+    pub(crate) visits: RefCell<HashMap<SessionId, Rc<Visit>>>,
+    /// Every saved reference that is alive in some grain.
+    pub(crate) references: RefCell<HashMap<SessionId, Reference>>,
+    /// Identities handed to apps.
+    pub(crate) identities: RefCell<Identities>,
+    /// Who shared what with whom; the store has the same.
+    pub(crate) ledger: RefCell<Ledger>,
+    /// What is kept beside each share.
+    pub(crate) abouts: RefCell<HashMap<ShareId, About>>,
+    /// What apps say of themselves, as far as it was needed since the start.
+    pub(crate) views: RefCell<HashMap<GrainId, Rc<Described>>>,
+    /// Where the audit log ends.
+    pub(crate) audit: RefCell<audit::End>,
+    /// Held from planning a change of sharing until it counts, and while something is noted in the audit log.
+    pub(crate) sharing_turn: tokio::sync::Mutex<()>,
+    /// When something ends by itself next.
+    pub(crate) next_look: Cell<Option<Timestamp>>,
+    /// Marked when that has changed.
+    pub(crate) time_changed: tokio::sync::watch::Sender<()>,
     pub(crate) infos: RefCell<HashMap<String, Rc<percloud_spk::install::PackageInfo>>>,
 }
 
@@ -102,6 +129,8 @@ impl Broker {
             .into_iter()
             .filter_map(|(key, account)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, account)))
             .collect();
+        let (ledger, abouts) = access::load(&store).map_err(StartError::Accounts)?;
+        let audit = audit::load(&store).map_err(StartError::Accounts)?;
         let secret = accounts.is_empty().then(|| outside.secret());
         let broker = Self {
             setup: RefCell::new(secret.as_ref().map(Secret::hash)),
@@ -119,6 +148,16 @@ impl Broker {
             staged: RefCell::default(),
             slots: RefCell::default(),
             pages: RefCell::default(),
+            visits: RefCell::default(),
+            references: RefCell::default(),
+            identities: RefCell::new(Identities::new()),
+            ledger: RefCell::new(ledger),
+            abouts: RefCell::new(abouts.into_iter().collect()),
+            views: RefCell::default(),
+            audit,
+            sharing_turn: tokio::sync::Mutex::default(),
+            next_look: Cell::default(),
+            time_changed: Default::default(),
             infos: RefCell::default(),
         };
         Ok((Rc::new(broker), secret))
@@ -144,6 +183,7 @@ impl Broker {
         let now = self.outside.now();
         self.forget_expired_uploads(now);
         self.close_pages(|page| page.has_expired(now)).await;
+        self.forget_unused_programs().await;
         if let Err(problem) = self.forget_expired_sessions(now).await {
             tracing::warn!("cannot forget expired sessions: {problem}");
         }

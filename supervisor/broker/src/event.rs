@@ -31,6 +31,12 @@ impl Events {
         receiver
     }
 
+    /// Whether a shell of `account` listens.
+    pub(crate) fn is_watching(&self, account: &AccountId) -> bool {
+        let watchers = self.watchers.borrow();
+        watchers.iter().any(|watcher| watcher.account == *account)
+    }
+
     /// Tells every shell of `account`.
     pub(crate) fn tell(&self, account: &AccountId, event: &Value) {
         let mut watchers = self.watchers.borrow_mut();

@@ -3,17 +3,19 @@
 use std::rc::Rc;
 
 use percloud_core::grain::title;
-use percloud_core::id::GrainId;
+use percloud_core::id::{AccountId, GrainId};
+use percloud_core::petname::Petname;
 use percloud_store::Batch;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::account::{SignedIn, parse};
+use crate::audit::Act;
 use crate::broker::Broker;
 use crate::described;
 use crate::layout::{make_private, sync_folder};
 use crate::problem::Problem;
-use crate::record::{App, Grain, app_key, grain_key};
+use crate::record::{App, Grain, OwnName, app_key, grain_key, grain_of_person};
 use crate::tree;
 
 /// Longest noun kept of an action, in characters.
@@ -99,10 +101,10 @@ impl Broker {
             return Err(problem);
         }
         self.tell_grain(&id);
-        Ok(self.grain_view(&id, &grain))
+        Ok(self.grain_view(who, &id, &grain))
     }
 
-    /// Changes what a grain is called and what its pages may do.
+    /// Changes what a grain is called and what its pages may do. Who does not own it names it for themselves alone.
     pub(crate) async fn change_grain(
         self: &Rc<Self>,
         who: &SignedIn,
@@ -110,10 +112,20 @@ impl Broker {
         body: &str,
     ) -> Result<Value, Problem> {
         let request: Change = parse(body)?;
-        let old_policy = self.own_grain(who, id)?.relaxed_policy;
-        let new_title = request.title.map(|text| title(&text));
-        if new_title == Some(None) {
+        let grain = self.reachable(who, id)?;
+        let new_title = request.title.as_deref().map(title);
+        let owns = grain.owner == who.account;
+        if !owns && request.relaxed_policy.is_some() {
+            return Err(Problem::NotFound);
+        }
+        if owns && new_title == Some(None) {
             return Err(Problem::BadRequest("a title cannot be empty".to_owned()));
+        }
+        if !owns {
+            if let Some(text) = request.title {
+                self.rename_for_oneself(who, id, &grain, &text).await?;
+            }
+            return self.grain_now(who, id);
         }
         self.update_grain(id, |grain| {
             if let Some(Some(title)) = new_title {
@@ -124,12 +136,40 @@ impl Broker {
         .await?;
         if request
             .relaxed_policy
-            .is_some_and(|relaxed| relaxed != old_policy)
+            .is_some_and(|relaxed| relaxed != grain.relaxed_policy)
         {
             // Open pages hold the old policy: end them, the shell opens them anew.
-            self.close_pages(|page| page.grain == *id).await;
+            self.close_pages(|page| page.visit.grain == *id).await;
         }
         self.grain_now(who, id)
+    }
+
+    /// Gives a grain of somebody else's a name of one's own; an empty one takes the owner's again.
+    async fn rename_for_oneself(
+        &self,
+        who: &SignedIn,
+        id: &GrainId,
+        grain: &Grain,
+        text: &str,
+    ) -> Result<(), Problem> {
+        let mut name = self
+            .petname(&who.account, id)
+            .unwrap_or_else(|| Petname::received(&grain.title));
+        name.rename(text);
+        let key = grain_of_person(&who.account, id);
+        let mut batch = Batch::new();
+        if name.is_renamed() {
+            batch.put(&key, &OwnName(name));
+        } else {
+            batch.delete::<OwnName>(&key);
+        }
+        self.commit(batch).await
+    }
+
+    /// What a person calls a grain of somebody else's, if they named it.
+    pub(crate) fn petname(&self, account: &AccountId, id: &GrainId) -> Option<Petname> {
+        let name: OwnName = self.read(&grain_of_person(account, id)).ok()??;
+        Some(name.0)
     }
 
     /// Moves a grain to the trash; it stops at once.
@@ -138,7 +178,8 @@ impl Broker {
         let now = self.outside.now();
         self.update_grain(id, |grain| _ = grain.trashed.get_or_insert(now))
             .await?;
-        self.close_pages(|page| page.grain == *id).await;
+        // Nobody has access to what is in the trash.
+        self.enforce().await;
         self.stop_grain(id).await;
         self.tell_grain(id);
         self.grain_now(who, id)
@@ -165,14 +206,22 @@ impl Broker {
             if self.own_grain(who, id)?.trashed.is_none() {
                 return Err(Problem::NotInTrash);
             }
+            let _turn = self.sharing_turn.lock().await;
+            let people = self.people_of(id);
             let mut batch = Batch::new();
             batch.delete::<Grain>(grain_key(id));
-            self.commit(batch).await?;
+            self.note(&mut batch, Some(&who.account), Act::Deleted, Some(id), &grain.title);
+            let changes = self.ledger.borrow().plan_forget_grain(id);
+            self.settle(batch, changes, |id| self.about(id)).await?;
+            for (hash, _) in self.held_by(id)? {
+                self.forget_token(id, &hash).await?;
+            }
+            for person in people {
+                self.events.tell(&person, &json!({"type": "grain-deleted", "id": id}));
+            }
         }
-        self.tell_grain(id);
         self.slots.borrow_mut().remove(id);
-        self.events
-            .tell(&grain.owner, &json!({"type": "grain-deleted", "id": id}));
+        self.views.borrow_mut().remove(id);
         self.discard(&self.config.layout.grain(id), id.as_str());
         Ok(())
     }
@@ -192,7 +241,7 @@ impl Broker {
     }
 
     pub(crate) fn grain_now(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
-        Ok(self.grain_view(id, &self.own_grain(who, id)?))
+        Ok(self.grain_view(who, id, &self.reachable(who, id)?))
     }
 
     /// Changes a grain's record: read, changed and durable before anyone else may change it.

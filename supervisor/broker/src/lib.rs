@@ -6,23 +6,32 @@
 //! grain hosts.
 #![forbid(unsafe_code)]
 
+mod access;
 mod account;
+mod audit;
 mod broker;
 mod described;
+mod device;
 mod event;
 mod front;
 mod grain;
+mod keeper;
 mod layout;
 mod log;
 mod open;
 mod outside;
 mod package;
+mod people;
 mod problem;
 mod record;
 mod running;
+mod sharing;
+mod token;
 mod tree;
 mod upload;
 mod view;
+mod view_info;
+mod visit;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +39,7 @@ mod tests;
 pub use broker::{Broker, Config, StartError};
 pub use layout::Layout;
 pub use log::tail as tail_of_log;
-pub use open::Opened;
 pub use outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackReport, UnpackStart};
 pub use problem::Problem;
 pub use running::RefusedSyscall;
+pub use visit::Opened;

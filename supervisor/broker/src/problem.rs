@@ -56,6 +56,18 @@ pub enum Problem {
     /// The disk is full.
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
+    /// They have it, and may not pass it on.
+    #[error("this was shared with you to use, not to pass on")]
+    MayNotShare,
+    /// An invitation that is none, or no more.
+    #[error("this invitation is unknown, used or expired; ask for a new one")]
+    WrongInvitation,
+    /// Somebody here is called that.
+    #[error("somebody here already uses that handle")]
+    HandleTaken,
+    /// A token that stands for nothing, or not for whoever presents it; the reasons are one answer.
+    #[error("this reference is unknown, taken back or expired")]
+    NoReference,
     /// The app cannot run.
     #[error("{0}")]
     GrainFailed(String),
@@ -84,6 +96,10 @@ impl Problem {
             Self::InTrash => "in-trash",
             Self::NotInTrash => "not-in-trash",
             Self::DiskFull => "disk-full",
+            Self::MayNotShare => "may-not-share",
+            Self::WrongInvitation => "wrong-secret",
+            Self::HandleTaken => "bad-request",
+            Self::NoReference => "not-found",
             Self::GrainFailed(_) => "grain-failed",
             Self::Unavailable => "unavailable",
         }
@@ -93,13 +109,13 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotFound => 404,
+            Self::NotFound | Self::NoReference => 404,
             Self::SignedOut => 401,
             Self::BadRequest(_) | Self::Unfit(_) => 400,
             Self::TooLarge => 413,
             Self::TooManyAttempts { .. } => 429,
-            Self::WrongCredentials | Self::WrongSecret => 403,
-            Self::AlreadySetUp | Self::InUse | Self::InTrash | Self::NotInTrash => 409,
+            Self::WrongCredentials | Self::WrongSecret | Self::WrongInvitation | Self::MayNotShare => 403,
+            Self::HandleTaken | Self::AlreadySetUp | Self::InUse | Self::InTrash | Self::NotInTrash => 409,
             Self::BadPackage { .. } => 422,
             Self::DiskFull => 507,
             Self::GrainFailed(_) => 502,

@@ -1,6 +1,11 @@
 //! What the store keeps, one shape per table. Keys are ids or hashes; nothing is keyed by name.
 
-use percloud_core::id::{AccountId, GrainId};
+use std::collections::BTreeMap;
+
+use percloud_core::id::{AccountId, GrainId, ShareId};
+use percloud_core::sharing::requirement::{Requirement, TokenHash};
+use percloud_core::sharing::role::RoleAssignment;
+use percloud_core::sharing::share::{Ceiling, Share};
 use percloud_core::time::Timestamp;
 use percloud_store::Record;
 use serde::{Deserialize, Serialize};
@@ -31,6 +36,8 @@ table!(Account, "account");
 pub(crate) enum AccountRole {
     /// Made with the setup secret; runs the server.
     Owner,
+    /// Came by an invitation.
+    Member,
 }
 
 /// A signed-in browser. Key: the hash of its cookie.
@@ -84,6 +91,193 @@ pub(crate) struct Grain {
     pub relaxed_policy: bool,
 }
 table!(Grain, "grain");
+
+/// A way into a grain: the share itself, and what the rules need not know. Key: the share id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Way {
+    pub share: Share,
+    #[serde(default)]
+    pub about: About,
+}
+table!(Way, "way");
+
+/// What is kept of a way beside the share.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// What the giver wanted to say with it.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Of a link: the hash of its secret, under which [`LinkSecret`] finds it.
+    #[serde(default)]
+    pub secret: Option<TokenHash>,
+    /// Of a link: good for one person.
+    #[serde(default)]
+    pub single_use: bool,
+    /// Of such a link: somebody was there.
+    #[serde(default)]
+    pub used: bool,
+    /// When somebody last came this way, to the hour.
+    #[serde(default)]
+    pub last_used: Option<Timestamp>,
+    /// A link for a program instead of people.
+    #[serde(default)]
+    pub device: Option<Device>,
+}
+
+/// A program that comes by a link of its own (docs/shell-api.md, "Programs and devices").
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Device {
+    /// The `api-…` host that goes with its token.
+    pub host: String,
+    /// Made by a page of the app for a program it explains, not by a person typing a password elsewhere.
+    pub by_app: bool,
+    /// The program acts for nobody in particular.
+    pub anonymous: bool,
+    /// Dies at this moment unless it has been used by then.
+    #[serde(default)]
+    pub unused_until: Option<Timestamp>,
+    #[serde(default)]
+    pub last_agent: Option<String>,
+}
+
+/// What a token-specific host tells those without a token. Key: the share id of the token. On disk beside the grain
+/// when it is large.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ApiHost {
+    pub share: Option<ShareId>,
+    #[serde(default)]
+    pub dav: Vec<String>,
+    #[serde(default)]
+    pub resources: BTreeMap<String, ApiResource>,
+}
+table!(ApiHost, "api-host");
+
+/// A resource served without a token.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ApiResource {
+    #[serde(default, rename = "type")]
+    pub media_type: Option<String>,
+    #[serde(default)]
+    pub language: Option<String>,
+    #[serde(default)]
+    pub encoding: Option<String>,
+    #[serde(default)]
+    pub body: String,
+}
+
+/// Finds a link by what its holder presents. Key: the hash of the secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LinkSecret {
+    pub share: ShareId,
+}
+table!(LinkSecret, "link-secret");
+
+/// How far a person limits themselves on a grain. Key: the grain id, `/`, the account id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct OwnLimit(pub Ceiling);
+table!(OwnLimit, "own-limit");
+
+/// What somebody calls a grain that is not theirs. Key: the account id, `/`, the grain id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct OwnName(pub percloud_core::petname::Petname);
+table!(OwnName, "own-name");
+
+/// A grain somebody wants to hand over. Key: an offer id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Transfer {
+    pub grain: GrainId,
+    pub from: AccountId,
+    pub to: AccountId,
+    /// What the old owner wants to keep.
+    pub keep: Option<RoleAssignment>,
+    pub created: Timestamp,
+}
+table!(Transfer, "transfer");
+
+/// An account somebody may make. Key: the invitation id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Invitation {
+    pub secret: TokenHash,
+    pub note: String,
+    pub by: AccountId,
+    pub created: Timestamp,
+    pub expires: Timestamp,
+}
+table!(Invitation, "invitation");
+
+/// A durable reference to something behind a capability (sheet 6.1). Key: the hash of the token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Token {
+    pub what: Referent,
+    pub seal: Sealed,
+    pub label: String,
+    pub created: Timestamp,
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+    /// What must be true for it to be restored, and to stay alive once it is.
+    #[serde(default)]
+    pub requirements: Vec<Requirement>,
+    /// The token it was made from; dead with it.
+    #[serde(default)]
+    pub parent: Option<TokenHash>,
+    /// Through whose session it came.
+    #[serde(default)]
+    pub by: Option<AccountId>,
+}
+table!(Token, "token");
+
+/// What a token stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Referent {
+    /// An object of a grain's app, by the id the app gave it: one message in base64, opaque.
+    Object { grain: GrainId, id: String },
+    /// A whole grain, as far as `holder` may, at most in `role`.
+    View {
+        grain: GrainId,
+        holder: percloud_core::sharing::share::Holder,
+        role: RoleAssignment,
+    },
+    /// A person, as the grain that holds the token knows them.
+    Identity { account: AccountId },
+}
+
+/// Whom a token is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sealed {
+    /// A grain.
+    Grain(GrainId),
+    /// The answer to a request or offer in a session (hexadecimal), to be taken from there at once.
+    Answer(String),
+    /// The platform, for a scheduled job of this grain.
+    Job(GrainId),
+}
+
+/// Finds what a grain holds of others. Key: the grain id, `/`, the token's hash in hexadecimal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub id: String,
+}
+table!(Held, "held");
+
+/// One entry of the audit log. Key: its number, big-endian.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Audited(pub percloud_core::audit::Entry);
+table!(Audited, "audit");
+
+/// Key of what a person has on one grain.
+pub(crate) fn grain_of_person(account: &AccountId, grain: &GrainId) -> Vec<u8> {
+    format!("{account}/{grain}").into_bytes()
+}
+
+/// Key of what a grain has of one person.
+pub(crate) fn person_of_grain(grain: &GrainId, account: &AccountId) -> Vec<u8> {
+    format!("{grain}/{account}").into_bytes()
+}
 
 /// Key of an app: whose it is, then which.
 pub(crate) fn app_key(account: &AccountId, app_id: &str) -> Vec<u8> {

@@ -11,19 +11,23 @@ use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::twoparty::VatNetwork;
 use percloud_core::grain::State;
-use percloud_core::id::GrainId;
+use percloud_core::id::{AccountId, GrainId};
+use percloud_core::sharing::share::{Acceptance, Recipient};
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::described;
 use crate::front::finished;
+use crate::keeper::Keeper;
 use crate::outside::GrainStart;
 use crate::problem::Problem;
 use crate::record::{Grain, grain_key};
+use crate::view_info::Described;
 
 /// How long a grain host may take to answer for the first time.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -34,6 +38,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Running {
     pub host: grain_host::Client,
     pub door: PathBuf,
+    /// What its app says of itself, once it was asked.
+    pub view: tokio::sync::OnceCell<Rc<Described>>,
     process: AsyncFd<OwnedFd>,
     connection: RefCell<Option<AbortHandle>>,
 }
@@ -83,6 +89,22 @@ impl Slot {
 
     pub(crate) fn running(&self) -> Option<Rc<Running>> {
         self.running.borrow().clone()
+    }
+
+    /// Takes out what runs here, if it is `running`.
+    pub(crate) fn take_if(&self, running: &Weak<Running>) -> Option<Rc<Running>> {
+        let mut now = self.running.borrow_mut();
+        if now.as_ref().is_some_and(|now| Rc::as_ptr(now) == running.as_ptr()) {
+            now.take()
+        } else {
+            None
+        }
+    }
+
+    /// Sees to it that a host whose connection broke is gone before its successor starts.
+    pub(crate) fn let_end(&self, running: Rc<Running>) {
+        *self.ending.borrow_mut() = Some(running.clone());
+        tokio::task::spawn_local(async move { running.end().await });
     }
 }
 
@@ -155,12 +177,7 @@ impl Broker {
             Problem::GrainFailed(error.0)
         })?;
 
-        let keeper = Rc::new(Keeper {
-            broker: Rc::downgrade(self),
-            grain: id.clone(),
-            slot: slot.clone(),
-            end: RefCell::default(),
-        });
+        let keeper = Rc::new(Keeper::new(self, id, slot));
         ours.set_nonblocking(true).map_err(io)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(ours).map_err(io)?.into_split();
         let network = VatNetwork::new(
@@ -175,6 +192,7 @@ impl Broker {
         let running = Rc::new(Running {
             host: host.clone(),
             door,
+            view: tokio::sync::OnceCell::new(),
             process: watch(process.pidfd).map_err(io)?,
             connection: RefCell::default(),
         });
@@ -255,101 +273,48 @@ fn watch(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(pidfd)
 }
 
-/// How a grain ended, in its host's words.
-struct End {
-    reason: String,
-    asked: bool,
-}
-
-/// The broker towards one grain host.
-struct Keeper {
-    broker: Weak<Broker>,
-    grain: GrainId,
-    slot: Rc<Slot>,
-    end: RefCell<Option<End>>,
-}
-
-impl Keeper {
-    /// Notes the end of a connection; the grain sleeps from now on.
-    fn ended(&self, running: &Weak<Running>, error: Option<capnp::Error>) {
-        let current = self
-            .slot
-            .running
-            .borrow()
-            .as_ref()
-            .is_some_and(|now| Rc::as_ptr(now) == running.as_ptr());
-        if let Some(error) = error {
-            tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
-        }
-        // A stop already forgot it, or a failed start never had it in place.
-        if !current {
-            return;
-        }
-        let Some(running) = self.slot.running.borrow_mut().take() else {
-            return;
-        };
-        // Whatever is left of the host must not outlive its connection, nor meet its successor.
-        *self.slot.ending.borrow_mut() = Some(running.clone());
-        tokio::task::spawn_local(async move { running.end().await });
-        let end = self.end.take();
-        let failed = end.as_ref().is_none_or(|end| !end.asked);
-        let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
-        self.slot
-            .state
-            .set(if failed { State::Failed } else { State::Asleep });
-        *self.slot.problem.borrow_mut() = failed.then_some(reason);
-        if let Some(broker) = self.broker.upgrade() {
-            broker.tell_grain(&self.grain);
-            broker.remember_size(&self.grain, &self.slot);
-        }
-    }
-}
-
-impl host_keeper::Server for Keeper {
-    async fn report_size(
-        self: Rc<Self>,
-        params: host_keeper::ReportSizeParams,
-        _: host_keeper::ReportSizeResults,
-    ) -> Result<(), capnp::Error> {
-        self.slot.size.set(Some(params.get()?.get_bytes()));
-        if let Some(broker) = self.broker.upgrade() {
-            broker.tell_grain(&self.grain);
-        }
-        Ok(())
-    }
-
-    async fn report_exit(
-        self: Rc<Self>,
-        params: host_keeper::ReportExitParams,
-        _: host_keeper::ReportExitResults,
-    ) -> Result<(), capnp::Error> {
-        let params = params.get()?;
-        let reason: String = params.get_reason()?.to_str()?.chars().take(500).collect();
-        *self.end.borrow_mut() = Some(End {
-            reason,
-            asked: params.get_asked(),
-        });
-        Ok(())
-    }
-}
-
 impl Broker {
     /// Tells open shells how a grain is now.
     pub(crate) fn tell_grain(&self, id: &GrainId) {
         if let Some(slot) = self.slots.borrow().get(id) {
             slot.changed.send_replace(());
         }
-        if let Ok(Some(grain)) = self.read::<Grain>(grain_key(id)) {
-            let owner = grain.owner.clone();
-            self.events.tell(
-                &owner,
-                &json!({"type": "grain", "grain": self.grain_view(id, &grain)}),
-            );
+        let Ok(Some(grain)) = self.read::<Grain>(grain_key(id)) else {
+            return;
+        };
+        for person in self.people_of(id) {
+            if self.events.is_watching(&person) {
+                let who = SignedIn {
+                    account: person,
+                    cookie: None,
+                };
+                let view = self.grain_view(&who, id, &grain);
+                self.events
+                    .tell(&who.account, &json!({"type": "grain", "grain": view}));
+            }
         }
     }
 
+    /// The owner of a grain, and everybody with an account who has it among their own.
+    pub(crate) fn people_of(&self, id: &GrainId) -> Vec<AccountId> {
+        let owner = self.read::<Grain>(grain_key(id)).ok().flatten().map(|grain| grain.owner);
+        let ledger = self.ledger.borrow();
+        let mut people: Vec<AccountId> = ledger
+            .shares_of(id)
+            .filter(|share| share.accepted == Acceptance::Accepted)
+            .filter_map(|share| match &share.to {
+                Recipient::Person(person) => Some(person.clone()),
+                Recipient::Link => None,
+            })
+            .chain(owner)
+            .collect();
+        people.sort();
+        people.dedup();
+        people
+    }
+
     /// Keeps the last known size of a grain for when it sleeps.
-    fn remember_size(self: &Rc<Self>, id: &GrainId, slot: &Slot) {
+    pub(crate) fn remember_size(self: &Rc<Self>, id: &GrainId, slot: &Slot) {
         let Some(size) = slot.size.get() else { return };
         let (broker, id) = (self.clone(), id.clone());
         tokio::task::spawn_local(async move {

@@ -3,6 +3,9 @@
 mod accounts;
 mod grains;
 mod pages;
+mod programs;
+mod references;
+mod sharing;
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
@@ -33,9 +36,27 @@ struct Stage {
     now: Cell<u64>,
     starts: RefCell<Vec<Vec<String>>>,
     admitted: RefCell<Vec<Vec<u8>>>,
+    /// Who was announced, in order.
+    visitors: RefCell<Vec<Announced>>,
     ended_sessions: Cell<u32>,
+    /// Ids of sessions and references that were ended.
+    ended: RefCell<Vec<Vec<u8>>>,
+    /// The broker as the latest grain host sees it.
+    keepers: RefCell<Vec<host_keeper::Client>>,
+    /// Roles the app defines, as (verb phrase, permissions, default).
+    roles: RefCell<Vec<(&'static str, &'static [bool], bool)>>,
     /// Set to make the next starts fail with these words.
     broken: RefCell<Option<String>>,
+}
+
+/// Somebody the broker announced.
+struct Announced {
+    session: Vec<u8>,
+    owner: bool,
+    name: String,
+    permissions: Vec<bool>,
+    keeper: Option<percloud_schemas::host_capnp::session_keeper::Client>,
+    identity: Option<percloud_schemas::identity_capnp::identity::Client>,
 }
 
 struct World {
@@ -96,7 +117,17 @@ impl World {
         let body =
             json!({"secret": secret, "name": "Anna", "handle": "anna", "password": PASSWORD}).to_string();
         let (me, cookie) = self.broker.set_up(&body, "127.0.0.1").await.unwrap();
-        assert_eq!(me, json!({"name": "Anna", "handle": "anna"}));
+        assert_eq!((&me["name"], &me["handle"], &me["role"]), (&json!("Anna"), &json!("anna"), &json!("owner")));
+        self.broker.resume(cookie.expose()).unwrap()
+    }
+
+    /// Somebody else with an account.
+    async fn member(&self, owner: &SignedIn, name: &str) -> SignedIn {
+        let invited = self.broker.invite(owner, "{}").await.unwrap();
+        let url = invited["url"].as_str().unwrap();
+        let (_, secret) = url.split_once("/join#").unwrap();
+        let body = json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
+        let (_, cookie) = self.broker.join(&body.to_string(), "127.0.0.1").await.unwrap();
         self.broker.resume(cookie.expose()).unwrap()
     }
 
@@ -225,6 +256,7 @@ fn play(socket: UnixStream, host: Host) {
     let client: grain_host::Client = capnp_rpc::new_client_from_rc(host.clone());
     let mut system = RpcSystem::new(Box::new(network), Some(client.client));
     let keeper: host_keeper::Client = system.bootstrap(Side::Server);
+    host.stage.keepers.borrow_mut().push(keeper.clone());
     let broken = host.stage.broken.borrow().clone();
     tokio::task::spawn_local(async move {
         if let Some(reason) = broken {
@@ -264,10 +296,40 @@ impl grain_host::Server for Host {
         params: grain_host::AdmitParams,
         _: grain_host::AdmitResults,
     ) -> Result<(), capnp::Error> {
-        self.stage
-            .admitted
-            .borrow_mut()
-            .push(params.get()?.get_nonce()?.to_vec());
+        let params = params.get()?;
+        self.stage.admitted.borrow_mut().push(params.get_nonce()?.to_vec());
+        let session = params.get_session()?;
+        let user = session.get_user()?;
+        self.stage.visitors.borrow_mut().push(Announced {
+            session: session.get_session_id()?.to_vec(),
+            owner: session.get_is_owner(),
+            name: user.get_display_name()?.get_default_text()?.to_string()?,
+            permissions: user.get_permissions()?.iter().collect(),
+            keeper: session.has_keeper().then(|| session.get_keeper()).transpose()?,
+            identity: user.has_identity().then(|| user.get_identity()).transpose()?,
+        });
+        Ok(())
+    }
+
+    async fn view_info(
+        self: Rc<Self>,
+        _: grain_host::ViewInfoParams,
+        mut results: grain_host::ViewInfoResults,
+    ) -> Result<(), capnp::Error> {
+        let described = self.stage.roles.borrow();
+        let mut info = results.get().init_info();
+        let permissions = described.iter().map(|(_, held, _)| held.len()).max().unwrap_or(0);
+        info.reborrow().init_permissions(permissions as u32);
+        let mut roles = info.init_roles(described.len() as u32);
+        for (index, (verb, held, default)) in (0..).zip(described.iter()) {
+            let mut role = roles.reborrow().get(index);
+            role.reborrow().init_verb_phrase().set_default_text(verb);
+            role.set_default(*default);
+            let mut list = role.init_permissions(held.len() as u32);
+            for (index, held) in (0..).zip(*held) {
+                list.set(index, *held);
+            }
+        }
         Ok(())
     }
 
@@ -284,9 +346,18 @@ impl grain_host::Server for Host {
 
     async fn end_session(
         self: Rc<Self>,
-        _: grain_host::EndSessionParams,
+        params: grain_host::EndSessionParams,
         _: grain_host::EndSessionResults,
     ) -> Result<(), capnp::Error> {
+        let id = params.get()?.get_session_id()?.to_vec();
+        self.stage.ended.borrow_mut().push(id.clone());
+        // A host lets go of what belonged to the session.
+        let mut visitors = self.stage.visitors.borrow_mut();
+        visitors.iter_mut().filter(|visitor| visitor.session == id).for_each(|visitor| {
+            visitor.keeper = None;
+            visitor.identity = None;
+        });
+        drop(visitors);
         self.stage.ended_sessions.set(self.stage.ended_sessions.get() + 1);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The shapes the shell sees (docs/shell-api.md).
 
+use std::collections::BTreeSet;
+
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
 use percloud_spk::install::{IconKind, PackageInfo};
@@ -10,7 +12,7 @@ use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::described::{self, text};
 use crate::problem::Problem;
-use crate::record::{App, Grain, Package, account_prefix};
+use crate::record::{App, Grain, Package, account_prefix, grain_key};
 
 impl Broker {
     /// What a stranger may know.
@@ -40,18 +42,26 @@ impl Broker {
                 }
             }
         }
-        let grains: Vec<Value> = self
+        let mut grains: Vec<Value> = self
             .grains_of(who)?
             .iter()
-            .map(|(id, grain)| self.grain_view(id, grain))
+            .map(|(id, grain)| self.grain_view(who, id, grain))
             .collect();
+        grains.extend(self.shared_with(who)?);
         let warnings: Vec<Value> = self
             .config
             .warnings
             .iter()
             .map(|(code, message)| json!({"code": code, "message": message}))
             .collect();
-        Ok(json!({"apps": apps, "grains": grains, "warnings": warnings}))
+        let warnings = if self.runs_the_server(who).is_ok() { warnings } else { Vec::new() };
+        Ok(json!({
+            "apps": apps,
+            "grains": grains,
+            "offers": self.offers(who)?,
+            "notifications": 0,
+            "warnings": warnings,
+        }))
     }
 
     pub(crate) fn grains_of(&self, who: &SignedIn) -> Result<Vec<(GrainId, Grain)>, Problem> {
@@ -65,7 +75,43 @@ impl Broker {
             .collect())
     }
 
-    pub(crate) fn grain_view(&self, id: &GrainId, grain: &Grain) -> Value {
+    /// What others own and the person has.
+    fn shared_with(&self, who: &SignedIn) -> Result<Vec<Value>, Problem> {
+        let ids: BTreeSet<GrainId> = {
+            let ledger = self.ledger.borrow();
+            let shares = ledger.shares_with(&who.account);
+            shares.map(|share| share.grain.clone()).collect()
+        };
+        let mut views = Vec::new();
+        for id in ids {
+            if self.own_access(who, &id).is_ok()
+                && let Some(grain) = self.read::<Grain>(grain_key(&id))?
+                && grain.owner != who.account
+            {
+                views.push(self.grain_view(who, &id, &grain));
+            }
+        }
+        Ok(views)
+    }
+
+    /// A grain as this person sees it.
+    pub(crate) fn grain_view(&self, who: &SignedIn, id: &GrainId, grain: &Grain) -> Value {
+        let mut view = self.any_grain_view(id, grain);
+        if grain.owner != who.account {
+            // Its inner affairs are its owner's.
+            view["size"] = Value::Null;
+            view["problem"] = Value::Null;
+            if let Some(name) = self.petname(&who.account, id) {
+                view["title"] = json!(name.shown());
+            }
+        }
+        if let (Value::Object(view), Value::Object(standing)) = (&mut view, self.standing_of(who, id, grain)) {
+            view.extend(standing);
+        }
+        view
+    }
+
+    fn any_grain_view(&self, id: &GrainId, grain: &Grain) -> Value {
         let slot = self.slots.borrow().get(id).cloned();
         let state = slot.as_ref().map_or(State::Asleep, |slot| slot.state.get());
         let problem = slot.as_ref().and_then(|slot| slot.problem.borrow().clone());
@@ -86,6 +132,7 @@ impl Broker {
             "problem": problem,
             "trashed": grain.trashed,
             "relaxedPolicy": grain.relaxed_policy,
+            "unread": false,
         })
     }
 

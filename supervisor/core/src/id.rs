@@ -105,8 +105,21 @@ id! {
     GrainId
 }
 id! {
+    /// Names an act of sharing, and the link it made if it made one; never changes. Knowing it opens nothing.
+    ShareId
+}
+id! {
     /// Names an upload in staging; gone at the next start of the server.
     UploadId
+}
+
+id! {
+    /// Names something a person is offered: the ownership of a grain.
+    OfferId
+}
+id! {
+    /// Names an invitation to make an account.
+    InvitationId
 }
 
 #[cfg(test)]

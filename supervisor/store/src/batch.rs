@@ -101,6 +101,12 @@ impl Batch {
         self.writes.is_empty() && self.preconditions.is_empty() && self.mistake.is_none()
     }
 
+    /// Whether it is time to commit and begin another: room is left for a few records of the largest size.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.len() + 4 >= MAX_BATCH_WRITES || self.bytes + 3 * MAX_VALUE >= MAX_BATCH_BYTES
+    }
+
     /// Number of writes and preconditions.
     pub(crate) fn len(&self) -> usize {
         self.writes.len() + self.preconditions.len()

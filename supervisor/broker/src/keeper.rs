@@ -1,0 +1,333 @@
+//! The broker towards one grain host: what a grain may ask of the platform (`schemas/percloud/host.capnp`).
+
+mod identity;
+mod session;
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use capnp::Error;
+use percloud_core::grain::State;
+use percloud_core::id::GrainId;
+use percloud_schemas::host_capnp::{host_keeper, object_id, restored, seal};
+
+use crate::broker::Broker;
+use crate::problem::Problem;
+use crate::record::{Referent, Sealed, Token};
+use crate::running::{Running, Slot};
+use crate::token::{Reference, TokenText, object};
+use crate::visit::SessionId;
+
+pub(crate) use identity::Identities;
+
+/// Longest object id of an app, in bytes of its message: a token must fit into one record of the store.
+const OBJECT_ID: usize = 2048;
+
+/// How a grain ended, in its host's words.
+pub(crate) struct End {
+    pub reason: String,
+    asked: bool,
+}
+
+/// The broker towards one grain host.
+pub(crate) struct Keeper {
+    pub broker: Weak<Broker>,
+    pub grain: GrainId,
+    pub slot: Rc<Slot>,
+    pub end: RefCell<Option<End>>,
+}
+
+/// A problem as the grain host passes it on to its app.
+pub(crate) fn told(problem: Problem) -> Error {
+    match problem {
+        Problem::TooManyAttempts { .. } => Error::overloaded(problem.to_string()),
+        _ => Error::failed(problem.to_string()),
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(broker: &Rc<Broker>, grain: &GrainId, slot: &Rc<Slot>) -> Self {
+        Self {
+            broker: Rc::downgrade(broker),
+            grain: grain.clone(),
+            slot: slot.clone(),
+            end: RefCell::default(),
+        }
+    }
+
+    fn broker(&self) -> Result<Rc<Broker>, Error> {
+        self.broker
+            .upgrade()
+            .ok_or_else(|| Error::disconnected("the server stops".to_owned()))
+    }
+
+    /// Notes the end of a connection; the grain sleeps from now on.
+    pub(crate) fn ended(&self, running: &Weak<Running>, error: Option<Error>) {
+        if let Some(error) = error {
+            tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
+        }
+        if let Some(broker) = self.broker.upgrade() {
+            broker.forget_references(&self.grain);
+        }
+        // A stop already forgot it, or a failed start never had it in place.
+        let Some(running) = self.slot.take_if(running) else {
+            return;
+        };
+        // Whatever is left of the host must not outlive its connection, nor meet its successor.
+        self.slot.let_end(running);
+        let end = self.end.take();
+        let failed = end.as_ref().is_none_or(|end| !end.asked);
+        let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
+        self.slot
+            .state
+            .set(if failed { State::Failed } else { State::Asleep });
+        *self.slot.problem.borrow_mut() = failed.then_some(reason);
+        if let Some(broker) = self.broker.upgrade() {
+            broker.tell_grain(&self.grain);
+            broker.remember_size(&self.grain, &self.slot);
+        }
+    }
+
+    /// For whom a token is to be made that this grain asks for.
+    fn sealed(&self, broker: &Broker, seal: seal::Reader<'_>, through: &[u8]) -> Result<(Sealed, Vec<percloud_core::sharing::requirement::Requirement>, Option<percloud_core::sharing::requirement::TokenHash>), Error> {
+        let sealed = match seal.which()? {
+            seal::Grain(id) => Sealed::Grain(id?.to_str()?.parse().map_err(|_| told(Problem::NoReference))?),
+            seal::Answer(session) => Sealed::Answer(percloud_core::secret::hex(session?)),
+            seal::Platform(()) => Sealed::Job(self.grain.clone()),
+            seal::Link(()) => return Err(Error::unimplemented("links to objects cannot be made yet".to_owned())),
+        };
+        if through.is_empty() {
+            // The app itself saves: for itself, for the platform, or in answer to a session of its own.
+            return match &sealed {
+                Sealed::Grain(grain) if *grain != self.grain => Err(told(Problem::NoReference)),
+                Sealed::Answer(session) if !broker.has_session(&self.grain, session) => Err(told(Problem::NoReference)),
+                _ => Ok((sealed, Vec::new(), None)),
+            };
+        }
+        // Somebody else saves what they reached through one of our references: it stays bound to that one's conditions.
+        let id: SessionId = through.try_into().map_err(|_| told(Problem::NoReference))?;
+        let references = broker.references.borrow();
+        let reference = references
+            .get(&id)
+            .filter(|reference| reference.provider.as_ref() == Some(&self.grain))
+            .ok_or_else(|| told(Problem::NoReference))?;
+        let holder = &reference.holder;
+        let fits = match &sealed {
+            Sealed::Grain(grain) => grain == holder,
+            Sealed::Answer(session) => broker.has_session(holder, session),
+            Sealed::Job(_) => false,
+        };
+        if !fits {
+            return Err(told(Problem::NoReference));
+        }
+        Ok((sealed, reference.conditions.clone(), reference.token))
+    }
+}
+
+/// The object id of an app as text; opaque, bounded.
+pub(crate) fn object_text(id: object_id::Reader<'_>) -> Result<String, Error> {
+    let mut message = capnp::message::Builder::new_default();
+    message.set_root_canonical(id)?;
+    let bytes = capnp::serialize::write_message_to_words(&message);
+    if bytes.len() > OBJECT_ID {
+        return Err(Error::failed(format!(
+            "the object's id is {} bytes long; at most {OBJECT_ID} can be kept",
+            bytes.len()
+        )));
+    }
+    Ok(STANDARD.encode(bytes))
+}
+
+/// Writes an object id that was kept.
+pub(crate) fn write_object(text: &str, mut into: object_id::Builder<'_>) -> Result<(), Error> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| Error::failed("an object id in the store is damaged".to_owned()))?;
+    let message = capnp::serialize::read_message(&bytes[..], capnp::message::ReaderOptions::new())?;
+    let id: object_id::Reader<'_> = message.get_root()?;
+    into.reborrow().get_id().set_as(id.get_id())?;
+    Ok(())
+}
+
+impl Broker {
+    /// Brings a token to life for a grain: lists the reference, and says how the grain's host gets hold of it.
+    pub(crate) async fn revive(
+        self: &Rc<Self>,
+        holder: &GrainId,
+        token: &Token,
+        hash: Option<percloud_core::sharing::requirement::TokenHash>,
+        extra: Vec<percloud_core::sharing::requirement::Requirement>,
+        mut into: restored::Builder<'_>,
+    ) -> Result<(), Error> {
+        let mut conditions = token.requirements.clone();
+        conditions.extend(extra);
+        let provider = match &token.what {
+            Referent::Object { grain, .. } if grain != holder => Some(grain.clone()),
+            _ => None,
+        };
+        let reference = Reference {
+            holder: holder.clone(),
+            provider: provider.clone(),
+            token: hash,
+            conditions,
+        };
+        let id = self.list_reference(reference).map_err(told)?;
+        into.set_id(&id);
+        let outcome = self.point_to(&token.what, provider.as_ref(), holder, &id, into).await;
+        let still = self.references.borrow().contains_key(&id);
+        if outcome.is_err() || !still {
+            self.references.borrow_mut().remove(&id);
+        }
+        outcome?;
+        if still { Ok(()) } else { Err(told(Problem::NoReference)) }
+    }
+
+    async fn point_to(
+        self: &Rc<Self>,
+        what: &Referent,
+        provider: Option<&GrainId>,
+        holder: &GrainId,
+        id: &SessionId,
+        into: restored::Builder<'_>,
+    ) -> Result<(), Error> {
+        match (what, provider) {
+            (Referent::Object { id: object, .. }, None) => write_object(object, into.init_own()),
+            (Referent::Object { id: object, .. }, Some(provider)) => {
+                let running = self.wake(provider).await.map_err(told)?;
+                let nonce = self.outside.secret();
+                let mut request = running.host.admit_request();
+                request.get().set_nonce(nonce.expose());
+                let mut admission = request.get().init_session();
+                admission.set_session_id(id);
+                admission.set_tab_id(&[0; 16]);
+                write_object(object, admission.init_object())?;
+                request.send().promise.await?;
+                let door = running
+                    .door
+                    .to_str()
+                    .ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".into()))?;
+                let mut way = into.init_door();
+                way.set_socket_path(door);
+                way.set_nonce(nonce.expose());
+                Ok(())
+            }
+            (Referent::View { grain, .. }, _) => {
+                let view = self.grain_as_view(holder, grain, what.clone(), *id);
+                into.init_cap().set_as_capability(view.hook);
+                Ok(())
+            }
+            (Referent::Identity { account }, _) => {
+                let identity = self.identity(account);
+                into.init_cap().set_as_capability(identity.client.hook);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a session of a grain goes on; by its id in hexadecimal.
+    pub(crate) fn has_session(&self, grain: &GrainId, session: &str) -> bool {
+        let visits = self.visits.borrow();
+        let mut own = visits.values().filter(|visit| visit.grain == *grain);
+        own.any(|visit| percloud_core::secret::hex(&visit.id) == session)
+    }
+}
+
+impl host_keeper::Server for Keeper {
+    async fn report_size(
+        self: Rc<Self>,
+        params: host_keeper::ReportSizeParams,
+        _: host_keeper::ReportSizeResults,
+    ) -> Result<(), Error> {
+        self.slot.size.set(Some(params.get()?.get_bytes()));
+        self.broker()?.tell_grain(&self.grain);
+        Ok(())
+    }
+
+    async fn report_exit(
+        self: Rc<Self>,
+        params: host_keeper::ReportExitParams,
+        _: host_keeper::ReportExitResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let reason: String = params.get_reason()?.to_str()?.chars().take(500).collect();
+        *self.end.borrow_mut() = Some(End {
+            reason,
+            asked: params.get_asked(),
+        });
+        Ok(())
+    }
+
+    async fn save(
+        self: Rc<Self>,
+        params: host_keeper::SaveParams,
+        mut results: host_keeper::SaveResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let broker = self.broker()?;
+        let (seal, requirements, parent) = self.sealed(&broker, params.get_seal()?, params.get_through()?)?;
+        let token = Token {
+            what: object(&self.grain, object_text(params.get_object()?)?),
+            seal,
+            label: params.get_label()?.get_default_text()?.to_string()?,
+            created: broker.outside.now(),
+            expires: None,
+            requirements,
+            parent,
+            by: None,
+        };
+        let text = broker.make_token(token).await.map_err(told)?;
+        results.get().set_token(text.expose().as_bytes());
+        Ok(())
+    }
+
+    async fn restore(
+        self: Rc<Self>,
+        params: host_keeper::RestoreParams,
+        mut results: host_keeper::RestoreResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let text = TokenText::from_bytes(params.get()?.get_token()?).ok_or_else(|| told(Problem::NoReference))?;
+        let (hash, token) = broker
+            .token(&text, &Sealed::Grain(self.grain.clone()))
+            .map_err(told)?;
+        broker
+            .revive(&self.grain, &token, Some(hash), Vec::new(), results.get().init_restored())
+            .await
+    }
+
+    async fn drop(
+        self: Rc<Self>,
+        params: host_keeper::DropParams,
+        _: host_keeper::DropResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        match TokenText::from_bytes(params.get()?.get_token()?) {
+            Some(text) => broker.drop_token(&self.grain, &text).await.map_err(told),
+            None => Ok(()),
+        }
+    }
+
+    async fn identity_id(
+        self: Rc<Self>,
+        params: host_keeper::IdentityIdParams,
+        mut results: host_keeper::IdentityIdResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let identity = params.get()?.get_identity().get_as_capability()?;
+        let account = broker.account_behind(identity).await?;
+        results.get().set_id(&broker.identity_id(&account, &self.grain));
+        Ok(())
+    }
+
+    async fn forget(
+        self: Rc<Self>,
+        params: host_keeper::ForgetParams,
+        _: host_keeper::ForgetResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let gone = object(&self.grain, object_text(params.get()?.get_object()?)?);
+        broker.forget_object(&gone).await.map_err(told)
+    }
+}

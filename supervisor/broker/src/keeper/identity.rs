@@ -1,0 +1,245 @@
+//! Capabilities the broker itself serves: people, and whole grains.
+
+use std::rc::{Rc, Weak};
+
+use capnp::Error;
+use capnp::any_pointer;
+use capnp::capability::{Client, FromClientHook};
+use capnp_rpc::CapabilityServerSet;
+use percloud_core::id::{AccountId, GrainId};
+use percloud_schemas::grain_capnp::ui_view;
+use percloud_schemas::identity_capnp::{identity, profile};
+use percloud_schemas::identity_impl_capnp::persistent_identity;
+use percloud_schemas::persistent_capnp::persistent;
+use percloud_schemas::persistentuiview_capnp::persistent_ui_view;
+use percloud_schemas::supervisor_capnp::{api_token_owner, system_persistent};
+
+use super::told;
+use crate::broker::Broker;
+use crate::problem::Problem;
+use crate::record::{Grain, Package, Referent, Sealed, Token, grain_key};
+use crate::visit::SessionId;
+
+/// Every identity handed out: the only way to tell one of ours from an imitation.
+pub(crate) type Identities = CapabilityServerSet<Person, persistent_identity::Client>;
+
+/// A person, as apps may know them.
+pub(crate) struct Person {
+    broker: Weak<Broker>,
+    account: AccountId,
+}
+
+/// A grain as another one holds it: a view nobody but a person can open.
+struct View {
+    broker: Weak<Broker>,
+    holder: GrainId,
+    grain: GrainId,
+    what: Referent,
+    /// The reference it came with.
+    reference: SessionId,
+}
+
+impl Broker {
+    /// The capability for a person.
+    pub(crate) fn identity(self: &Rc<Self>, account: &AccountId) -> identity::Client {
+        let person = Person {
+            broker: Rc::downgrade(self),
+            account: account.clone(),
+        };
+        let mut identities = self.identities.borrow_mut();
+        identities.gc();
+        let client: persistent_identity::Client = identities.new_client(person);
+        client.cast_to()
+    }
+
+    /// Whose identity a capability is, if it is one of ours.
+    pub(crate) async fn account_behind(&self, identity: Client) -> Result<AccountId, Error> {
+        let identity = persistent_identity::Client::new(identity.hook);
+        let resolved = capnp::capability::get_resolved_cap(identity).await;
+        let identities = self.identities.borrow();
+        let person = identities.get_local_server_of_resolved(&resolved);
+        person
+            .map(|person| person.account.clone())
+            .ok_or_else(|| Error::failed("this is not an identity of this server".to_owned()))
+    }
+
+    /// The capability for a whole grain.
+    pub(crate) fn grain_as_view(
+        self: &Rc<Self>,
+        holder: &GrainId,
+        grain: &GrainId,
+        what: Referent,
+        reference: SessionId,
+    ) -> Client {
+        let view: persistent_ui_view::Client = capnp_rpc::new_client(View {
+            broker: Rc::downgrade(self),
+            holder: holder.clone(),
+            grain: grain.clone(),
+            what,
+            reference,
+        });
+        Client::new(view.into_client_hook())
+    }
+
+    /// Keeps something of the broker's own for a grain that holds it.
+    async fn save_own(
+        &self,
+        what: Referent,
+        (seal, label): (Sealed, String),
+        conditions: Vec<percloud_core::sharing::requirement::Requirement>,
+        parent: Option<percloud_core::sharing::requirement::TokenHash>,
+        mut results: persistent::SaveResults,
+    ) -> Result<(), Error> {
+        let token = Token {
+            what,
+            seal,
+            label,
+            created: self.outside.now(),
+            expires: None,
+            requirements: conditions,
+            parent,
+            by: None,
+        };
+        let text = self.make_token(token).await.map_err(told)?;
+        results
+            .get()
+            .get_sturdy_ref()
+            .set_as::<capnp::data::Owned>(text.expose().as_bytes())
+    }
+}
+
+/// For whom something of the broker's own is saved.
+fn sealed(owner: any_pointer::Reader<'_>) -> Result<(Sealed, String), Error> {
+    let owner: api_token_owner::Reader<'_> = owner.get_as()?;
+    match owner.which()? {
+        api_token_owner::Grain(grain) => {
+            let id = grain.get_grain_id()?.to_str()?.parse();
+            let label = grain.get_save_label()?.get_default_text()?.to_string()?;
+            Ok((Sealed::Grain(id.map_err(|_| told(Problem::NoReference))?), label))
+        }
+        api_token_owner::ClientPowerboxRequest(request) => {
+            Ok((Sealed::Answer(request.get_session_id()?.to_string()?), String::new()))
+        }
+        api_token_owner::ClientPowerboxOffer(offer) => {
+            Ok((Sealed::Answer(offer.get_session_id()?.to_string()?), String::new()))
+        }
+        _ => Err(Error::failed("this can be saved for a grain only".to_owned())),
+    }
+}
+
+fn write_profile(mut profile: profile::Builder<'_>, name: &str, handle: &str) {
+    profile.reborrow().init_display_name().set_default_text(name);
+    profile.set_preferred_handle(handle);
+}
+
+impl identity::Server for Person {
+    async fn get_profile(
+        self: Rc<Self>,
+        _: identity::GetProfileParams,
+        mut results: identity::GetProfileResults,
+    ) -> Result<(), Error> {
+        let broker = upgrade(&self.broker)?;
+        let accounts = broker.accounts.borrow();
+        let account = accounts
+            .get(&self.account)
+            .ok_or_else(|| told(Problem::NotFound))?;
+        write_profile(results.get().init_profile(), &account.name, &account.handle);
+        Ok(())
+    }
+}
+
+impl persistent::Server for Person {
+    async fn save(
+        self: Rc<Self>,
+        params: persistent::SaveParams,
+        results: persistent::SaveResults,
+    ) -> Result<(), Error> {
+        let broker = upgrade(&self.broker)?;
+        let seal = sealed(params.get()?.get_seal_for())?;
+        let what = Referent::Identity {
+            account: self.account.clone(),
+        };
+        broker.save_own(what, seal, Vec::new(), None, results).await
+    }
+}
+
+impl system_persistent::Server for Person {}
+impl persistent_identity::Server for Person {}
+
+impl ui_view::Server for View {
+    async fn get_view_info(
+        self: Rc<Self>,
+        _: ui_view::GetViewInfoParams,
+        mut results: ui_view::GetViewInfoResults,
+    ) -> Result<(), Error> {
+        let broker = upgrade(&self.broker)?;
+        let grain: Option<Grain> = broker.read(grain_key(&self.grain)).map_err(told)?;
+        let grain = grain.ok_or_else(|| told(Problem::NotFound))?;
+        let package: Option<Package> = broker.read(grain.package_id.as_bytes()).ok().flatten();
+        let view = broker.view_of(&self.grain);
+        let length = |count: usize| u32::try_from(count).unwrap_or(0);
+        let mut info = results.get();
+        let mut permissions = info.reborrow().init_permissions(length(view.permissions.len()));
+        for (index, name) in (0..).zip(&view.permissions) {
+            permissions.reborrow().get(index).set_name(name);
+        }
+        let mut roles = info.reborrow().init_roles(length(view.roles.len()));
+        for (index, (text, role)) in (0..).zip(view.roles.iter().zip(&view.rules.roles)) {
+            let mut written = roles.reborrow().get(index);
+            written.reborrow().init_title().set_default_text(&text.title);
+            written.reborrow().init_verb_phrase().set_default_text(&text.verb);
+            written
+                .reborrow()
+                .init_description()
+                .set_default_text(&text.description);
+            written.set_default(role.is_default);
+            written.set_obsolete(text.obsolete);
+            let count = view.rules.permissions;
+            let mut held = written.init_permissions(length(count));
+            for (index, holds) in (0..).zip(role.permissions.to_bools(count)) {
+                held.set(index, holds);
+            }
+        }
+        info.init_app_title()
+            .set_default_text(package.map_or(String::new(), |package| package.title));
+        Ok(())
+    }
+}
+
+impl persistent::Server for View {
+    async fn save(
+        self: Rc<Self>,
+        params: persistent::SaveParams,
+        results: persistent::SaveResults,
+    ) -> Result<(), Error> {
+        let broker = upgrade(&self.broker)?;
+        let seal = sealed(params.get()?.get_seal_for())?;
+        let fits = match &seal.0 {
+            Sealed::Grain(grain) => *grain == self.holder,
+            Sealed::Answer(session) => broker.has_session(&self.holder, session),
+            Sealed::Job(_) => false,
+        };
+        let reference = broker.references.borrow().get(&self.reference).cloned();
+        let reference = reference
+            .filter(|_| fits)
+            .ok_or_else(|| told(Problem::NoReference))?;
+        broker
+            .save_own(
+                self.what.clone(),
+                seal,
+                reference.conditions,
+                reference.token,
+                results,
+            )
+            .await
+    }
+}
+
+impl system_persistent::Server for View {}
+impl persistent_ui_view::Server for View {}
+
+fn upgrade(broker: &Weak<Broker>) -> Result<Rc<Broker>, Error> {
+    broker
+        .upgrade()
+        .ok_or_else(|| Error::disconnected("the server stops".to_owned()))
+}

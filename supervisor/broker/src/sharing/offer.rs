@@ -1,0 +1,217 @@
+//! What somebody is offered and may accept or decline: a share, or the ownership of a grain.
+
+use std::rc::Rc;
+
+use percloud_core::id::{AccountId, GrainId, OfferId, ShareId};
+use percloud_core::sharing::share::{Acceptance, Share};
+use percloud_core::sharing::transfer::Kept;
+use percloud_store::Batch;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::RoleWish;
+use crate::account::{SignedIn, parse};
+use crate::audit::Act;
+use crate::broker::Broker;
+use crate::problem::Problem;
+use crate::record::{App, Grain, Package, OwnName, Transfer, app_key, grain_key, grain_of_person};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandOver {
+    person: AccountId,
+    #[serde(default)]
+    keep: Option<RoleWish>,
+}
+
+impl Broker {
+    /// Offers a grain's ownership to somebody; it changes hands when they accept.
+    pub(crate) async fn offer_ownership(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
+        let request: HandOver = parse(body)?;
+        let grain = self.own_grain(who, id)?;
+        if grain.trashed.is_some() {
+            return Err(Problem::InTrash);
+        }
+        if request.person == who.account {
+            return Err(Problem::BadRequest("it is yours already".to_owned()));
+        }
+        if !self.accounts.borrow().contains_key(&request.person) {
+            return Err(Problem::NotFound);
+        }
+        let transfer = Transfer {
+            grain: id.clone(),
+            from: who.account.clone(),
+            to: request.person.clone(),
+            keep: request.keep.map(RoleWish::assignment).transpose()?,
+            created: self.outside.now(),
+        };
+        let offer = OfferId::new(|bytes| (self.outside.random)(bytes));
+        {
+            let _turn = self.sharing_turn.lock().await;
+            let mut batch = Batch::new();
+            // One offer at a time: the latest is what is meant.
+            for (key, old) in self.transfers()? {
+                if old.grain == *id {
+                    batch.delete::<Transfer>(&key);
+                }
+            }
+            batch.put(offer.as_str().as_bytes(), &transfer);
+            let to = self.name_of(&request.person).unwrap_or_default();
+            self.note(&mut batch, Some(&who.account), Act::OfferedOwnership, Some(id), &to);
+            self.commit_noted(batch).await?;
+        }
+        self.events.tell(&request.person, &json!({"type": "offers"}));
+        Ok(json!({}))
+    }
+
+    fn transfers(&self) -> Result<Vec<(Vec<u8>, Transfer)>, Problem> {
+        let all = self.store.scan::<Transfer>(b"");
+        all.map_err(|error| Problem::internal("read the store", &error))
+    }
+
+    /// What a person is offered and has not answered.
+    pub(crate) fn offers(&self, who: &SignedIn) -> Result<Vec<Value>, Problem> {
+        let mut offers = Vec::new();
+        let now = self.outside.now();
+        {
+            let ledger = self.ledger.borrow();
+            let pending = ledger.shares_with(&who.account).filter(|share| share.accepted == Acceptance::Pending);
+            for share in pending.filter(|share| !share.is_expired(now)) {
+                let Some(grain) = self.read::<Grain>(grain_key(&share.grain))? else { continue };
+                // Who gave it may have lost it since.
+                if grain.trashed.is_some() || self.access(&share.grain, &share.from).is_none() {
+                    continue;
+                }
+                let by = self.person_behind(&share.from).and_then(|person| self.name_of(&person));
+                offers.push(self.offer_json(share.id.as_str(), "share", &grain, by, share.created, |offer| {
+                    offer["can"] = json!(self.view_of(&share.grain).can(&share.role));
+                    offer["note"] = json!(self.about(&share.id).note);
+                    offer["expires"] = json!(share.expires);
+                }));
+            }
+        }
+        for (key, transfer) in self.transfers()? {
+            let Ok(id) = std::str::from_utf8(&key) else { continue };
+            if transfer.to != who.account {
+                continue;
+            }
+            let Some(grain) = self.read::<Grain>(grain_key(&transfer.grain))? else { continue };
+            if grain.owner != transfer.from || grain.trashed.is_some() {
+                continue;
+            }
+            let by = self.name_of(&transfer.from);
+            offers.push(self.offer_json(id, "transfer", &grain, by, transfer.created, |_| {}));
+        }
+        Ok(offers)
+    }
+
+    fn offer_json(
+        &self,
+        id: &str,
+        kind: &str,
+        grain: &Grain,
+        by: Option<String>,
+        created: percloud_core::time::Timestamp,
+        more: impl FnOnce(&mut Value),
+    ) -> Value {
+        let package: Option<Package> = self.read(grain.package_id.as_bytes()).ok().flatten();
+        let mut offer = json!({
+            "id": id,
+            "kind": kind,
+            "title": grain.title,
+            "appTitle": package.as_ref().map_or("", |package| &package.title),
+            "icon": package.as_ref().and_then(|package| package.icon.as_ref()),
+            "by": by.unwrap_or_default(),
+            "can": "",
+            "note": null,
+            "created": created,
+            "expires": null,
+        });
+        more(&mut offer);
+        offer
+    }
+
+    /// Takes or declines what was offered.
+    pub(crate) async fn answer_offer(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        offer: &str,
+        accept: bool,
+    ) -> Result<Value, Problem> {
+        let turn = self.sharing_turn.lock().await;
+        let share: Option<Share> = offer.parse().ok().and_then(|id| {
+            let ledger = self.ledger.borrow();
+            let mine = ledger.shares_with(&who.account).find(|share| share.id == id)?;
+            (mine.accepted == Acceptance::Pending).then(|| mine.clone())
+        });
+        let grain = match share {
+            Some(share) => {
+                let answer = if accept { Acceptance::Accepted } else { Acceptance::Declined };
+                let changes = self.ledger.borrow().plan_change(&share.id, |share| share.accepted = answer)?;
+                let mut batch = Batch::new();
+                let act = if accept { Act::Accepted } else { Act::Declined };
+                self.note(&mut batch, Some(&who.account), act, Some(&share.grain), &self.way_details(&share));
+                self.settle(batch, changes, |id| self.about(id)).await?;
+                share.grain
+            }
+            None => self.answer_transfer(who, offer, accept).await?,
+        };
+        drop(turn);
+        self.tell_sharing(&grain);
+        self.events.tell(&who.account, &json!({"type": "offers"}));
+        if accept { self.grain_now(who, &grain) } else { Ok(json!({})) }
+    }
+
+    /// The caller holds the turn.
+    async fn answer_transfer(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        offer: &str,
+        accept: bool,
+    ) -> Result<GrainId, Problem> {
+        let offer: OfferId = offer.parse().map_err(|_| Problem::NotFound)?;
+        let transfer: Transfer = self.read(offer.as_str().as_bytes())?.ok_or(Problem::NotFound)?;
+        let id = transfer.grain.clone();
+        let mut grain: Grain = self.read(grain_key(&id))?.ok_or(Problem::NotFound)?;
+        if transfer.to != who.account || grain.owner != transfer.from || grain.trashed.is_some() {
+            return Err(Problem::NotFound);
+        }
+        let mut batch = Batch::new();
+        batch.delete::<Transfer>(offer.as_str().as_bytes());
+        if !accept {
+            self.note(&mut batch, Some(&who.account), Act::Declined, Some(&id), "ownership");
+            self.commit_noted(batch).await?;
+            return Ok(id);
+        }
+        let _changing = self.changing.lock().await;
+        let kept = transfer.keep.map(|role| Kept {
+            id: ShareId::new(|bytes| (self.outside.random)(bytes)),
+            role,
+            may_reshare: true,
+            created: self.outside.now(),
+        });
+        let changes = self
+            .ledger
+            .borrow()
+            .plan_transfer(&id, &transfer.from, &transfer.to, kept);
+        grain.owner = who.account.clone();
+        batch.put(grain_key(&id), &grain);
+        batch.delete::<OwnName>(&grain_of_person(&who.account, &id));
+        // The new owner has the app from now on, or could not do without the old owner's.
+        let app = app_key(&who.account, &grain.app_id);
+        if self.read::<App>(&app)?.is_none() {
+            let installed = self.outside.now();
+            let package_id = grain.package_id.clone();
+            batch.put(&app, &App { package_id, installed });
+        }
+        self.note(&mut batch, Some(&who.account), Act::TookOwnership, Some(&id), "");
+        self.settle(batch, changes, |id| self.about(id)).await?;
+        self.events.tell(&transfer.from, &json!({"type": "grain-deleted", "id": id}));
+        Ok(id)
+    }
+}

@@ -1,0 +1,286 @@
+//! Durable references: what a token stands for, for whom, and while what is true (sheet 6.1, 6.2).
+//!
+//! A token is 256 random bits, told once and kept as a hash. Whoever presents it must be whom it was sealed for. What
+//! comes of it is alive only while its conditions hold: each live reference is listed and looked at again with every
+//! change of sharing.
+
+use std::fmt;
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percloud_core::id::{AccountId, GrainId};
+use percloud_core::secret::hex;
+use percloud_core::sharing::access::Facts;
+use percloud_core::sharing::requirement::{Requirement, TokenHash};
+use percloud_core::time::Timestamp;
+use percloud_store::Batch;
+use sha2::{Digest, Sha256};
+
+use crate::broker::Broker;
+use crate::outside::Outside;
+use crate::problem::Problem;
+use crate::record::{Held, Referent, Sealed, Token};
+use crate::visit::SessionId;
+
+/// Longest chain of tokens made from tokens.
+const CHAIN: usize = 64;
+/// References one grain may hold alive at a time.
+const REFERENCES: usize = 10_000;
+/// Conditions one token may have.
+const CONDITIONS: usize = 32;
+/// Longest label of a token, in characters.
+const LABEL: usize = 200;
+
+/// 43 URL-safe characters that stand for authority. Cannot be printed or stored by accident.
+#[derive(Clone)]
+pub(crate) struct TokenText(String);
+
+impl TokenText {
+    pub(crate) fn new(outside: &Outside) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(outside.secret().expose()))
+    }
+
+    /// Reads what somebody presents; `None` unless it could be a token.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let fits = text.len() == 43
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// Reads what an app presents: the text as bytes (sheet trap 27).
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::parse(std::str::from_utf8(bytes).ok()?)
+    }
+
+    /// The text, for the one place that hands it to its holder.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be kept of it.
+    pub(crate) fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(&self.0).into())
+    }
+
+    /// The host that goes with it (sheet 5.1).
+    pub(crate) fn host(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(b"x");
+        hash.update(&self.0);
+        format!("api-{}", &hex(&hash.finalize())[..32])
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TokenText(…)")
+    }
+}
+
+/// A reference that is alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    /// The grain that holds it.
+    pub holder: GrainId,
+    /// The grain whose object it is, where it is one.
+    pub provider: Option<GrainId>,
+    /// The token it came from, unless that was for one use.
+    pub token: Option<TokenHash>,
+    /// What must stay true.
+    pub conditions: Vec<Requirement>,
+}
+
+/// The key under which a grain finds what it holds.
+fn held_key(grain: &GrainId, hash: &TokenHash) -> Vec<u8> {
+    format!("{grain}/{}", hex(&hash.0)).into_bytes()
+}
+
+impl Broker {
+    /// Whether a token, and all it was made from, stands.
+    pub(crate) fn token_stands(&self, hash: &TokenHash, now: Timestamp) -> bool {
+        let mut next = Some(*hash);
+        for _ in 0..CHAIN {
+            let Some(hash) = next else { return true };
+            match self.read::<Token>(&hash.0) {
+                Ok(Some(token)) if token.expires.is_none_or(|expires| now < expires) => next = token.parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether all of these are true at the moment.
+    pub(crate) fn proven(&self, conditions: &[Requirement]) -> bool {
+        let facts = self.facts();
+        conditions.iter().all(|condition| match condition {
+            Requirement::TokenValid(token) => facts.token_valid(token),
+            Requirement::IsAdmin(person) => facts.is_admin(person),
+            Requirement::PermissionsHeld {
+                grain,
+                holder,
+                permissions,
+            } => self
+                .access(grain, holder)
+                .is_some_and(|access| access.permissions.covers(permissions)),
+        })
+    }
+
+    /// Makes a token and keeps its hash. Durable when it returns.
+    pub(crate) async fn make_token(&self, mut token: Token) -> Result<TokenText, Problem> {
+        token.label = token
+            .label
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(LABEL)
+            .collect();
+        token.requirements.sort();
+        token.requirements.dedup();
+        if token.requirements.len() > CONDITIONS {
+            return Err(Problem::BadRequest(
+                "this was passed on too often to be kept".to_owned(),
+            ));
+        }
+        let text = TokenText::new(&self.outside);
+        let hash = text.hash();
+        let mut batch = Batch::new();
+        if let Sealed::Grain(grain) = &token.seal {
+            batch.put(&held_key(grain, &hash), &Held { id: hex(&hash.0) });
+        }
+        batch.put(&hash.0, &token);
+        self.commit(batch).await?;
+        Ok(text)
+    }
+
+    /// What a token stands for, if it stands and was sealed for `by`.
+    pub(crate) fn token(&self, text: &TokenText, by: &Sealed) -> Result<(TokenHash, Token), Problem> {
+        let hash = text.hash();
+        let token: Token = self.read(&hash.0)?.ok_or(Problem::NoReference)?;
+        let stands = token.seal == *by
+            && self.token_stands(&hash, self.outside.now())
+            && self.proven(&token.requirements);
+        if stands { Ok((hash, token)) } else { Err(Problem::NoReference) }
+    }
+
+    /// Lists a reference that comes alive.
+    pub(crate) fn list_reference(&self, reference: Reference) -> Result<SessionId, Problem> {
+        let mut references = self.references.borrow_mut();
+        let held = references.values().filter(|known| known.holder == reference.holder).count();
+        if held >= REFERENCES {
+            return Err(Problem::TooManyAttempts { retry_after: 60 });
+        }
+        let mut id = [0; 16];
+        (self.outside.random)(&mut id);
+        references.insert(id, reference);
+        Ok(id)
+    }
+
+    /// Takes references off the list whose conditions do not hold any more; where each must be ended.
+    pub(crate) fn broken_references(
+        &self,
+        now: Timestamp,
+        soonest: &mut Option<Timestamp>,
+    ) -> Vec<(GrainId, SessionId)> {
+        let all: Vec<(SessionId, Reference)> = {
+            let references = self.references.borrow();
+            references.iter().map(|(id, reference)| (*id, reference.clone())).collect()
+        };
+        let mut ended = Vec::new();
+        for (id, reference) in all {
+            let stands = reference.token.is_none_or(|token| self.token_stands(&token, now));
+            if stands && self.proven(&reference.conditions) {
+                let expires = reference.token.and_then(|token| self.read::<Token>(&token.0).ok()??.expires);
+                *soonest = [*soonest, expires].into_iter().flatten().min();
+                continue;
+            }
+            self.references.borrow_mut().remove(&id);
+            ended.push((reference.holder, id));
+            ended.extend(reference.provider.map(|provider| (provider, id)));
+        }
+        ended
+    }
+
+    /// Forgets the references of a grain that has stopped.
+    pub(crate) fn forget_references(&self, holder: &GrainId) {
+        self.references.borrow_mut().retain(|_, reference| reference.holder != *holder);
+    }
+
+    /// Forgets a token sealed for a grain. What came of it ends; unknown tokens are no error (sheet trap 38).
+    pub(crate) async fn drop_token(self: &Rc<Self>, grain: &GrainId, text: &TokenText) -> Result<(), Problem> {
+        let hash = text.hash();
+        let Some(token) = self.read::<Token>(&hash.0)? else { return Ok(()) };
+        if token.seal != Sealed::Grain(grain.clone()) {
+            return Ok(());
+        }
+        self.forget_token(grain, &hash).await
+    }
+
+    pub(crate) async fn forget_token(self: &Rc<Self>, grain: &GrainId, hash: &TokenHash) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        batch.delete::<Token>(&hash.0);
+        batch.delete::<Held>(&held_key(grain, hash));
+        self.commit(batch).await?;
+        self.enforce().await;
+        Ok(())
+    }
+
+    /// Forgets every token for an object its app says is gone.
+    pub(crate) async fn forget_object(self: &Rc<Self>, gone: &Referent) -> Result<(), Problem> {
+        let all = self.store.scan::<Token>(b"");
+        let all = all.map_err(|error| Problem::internal("read the store", &error))?;
+        let dead = all.into_iter().filter(|(_, token)| token.what == *gone);
+        let mut batch = Batch::new();
+        for (key, token) in dead {
+            if batch.is_nearly_full() {
+                self.commit(std::mem::take(&mut batch)).await?;
+            }
+            batch.delete::<Token>(&key);
+            if let (Sealed::Grain(grain), Ok(hash)) = (&token.seal, <[u8; 32]>::try_from(&key[..])) {
+                batch.delete::<Held>(&held_key(grain, &TokenHash(hash)));
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch).await?;
+            self.enforce().await;
+        }
+        Ok(())
+    }
+
+    /// Everything a grain holds of others.
+    pub(crate) fn held_by(&self, grain: &GrainId) -> Result<Vec<(TokenHash, Token)>, Problem> {
+        let prefix = format!("{grain}/");
+        let held = self.store.scan::<Held>(prefix.as_bytes());
+        let held = held.map_err(|error| Problem::internal("read the store", &error))?;
+        let mut tokens = Vec::new();
+        for (_, held) in held {
+            let Ok(hash) = TokenHash::try_from(held.id) else { continue };
+            if let Some(token) = self.read::<Token>(&hash.0)? {
+                tokens.push((hash, token));
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The condition that a person still may do something in a grain.
+    pub(crate) fn while_held(
+        grain: &GrainId,
+        person: &AccountId,
+        permissions: percloud_core::sharing::permission::PermissionSet,
+    ) -> Requirement {
+        Requirement::PermissionsHeld {
+            grain: grain.clone(),
+            holder: percloud_core::sharing::share::Holder::Person(person.clone()),
+            permissions,
+        }
+    }
+}
+
+/// The object id of an app, as it is kept.
+pub(crate) fn object(grain: &GrainId, id: String) -> Referent {
+    Referent::Object {
+        grain: grain.clone(),
+        id,
+    }
+}

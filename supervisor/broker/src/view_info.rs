@@ -1,0 +1,175 @@
+//! What a grain's app says of itself: its permissions and roles, what it offers in the powerbox.
+//!
+//! Asked of the running app and kept beside the grain, so that a sleeping grain can be shared, too. Nothing here is
+//! authority: it says what roles mean, never who has them.
+
+use std::rc::Rc;
+
+use percloud_core::id::GrainId;
+use percloud_core::sharing::permission::{PERMISSION_LIMIT, PermissionSet};
+use percloud_core::sharing::role::{Role, RoleAssignment, RoleDef, View};
+use percloud_schemas::grain_capnp::ui_view;
+use percloud_schemas::util_capnp::localized_text;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Broker;
+use crate::problem::Problem;
+use crate::running::Running;
+
+/// Roles kept of an app.
+const ROLES: usize = 256;
+/// Longest text kept, in characters.
+const TEXT: usize = 300;
+/// Longest description kept on disk, in bytes.
+const FILE: u64 = 1 << 20;
+
+/// What an app says of itself, as far as the platform keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    /// What the rules of sharing need.
+    pub rules: View,
+    /// The roles, in the same order.
+    pub roles: Vec<RoleText>,
+    /// Names of the permissions, in order.
+    pub permissions: Vec<String>,
+}
+
+/// How an app calls one of its roles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoleText {
+    pub title: String,
+    /// "can edit"
+    pub verb: String,
+    pub description: String,
+    /// Not given any more; still what it was for those who have it.
+    pub obsolete: bool,
+}
+
+impl Described {
+    /// What somebody with a role can do, in the app's words where it has some.
+    pub(crate) fn can(&self, assignment: &RoleAssignment) -> String {
+        let named = |index: usize| {
+            let role = self.roles.get(index)?;
+            let words = [&role.verb, &role.title].into_iter().find(|words| !words.is_empty());
+            words.cloned()
+        };
+        let plain = "can open it".to_owned();
+        match assignment.role {
+            Role::All if self.rules.permissions == 0 => "can use it".to_owned(),
+            Role::All => "can do everything".to_owned(),
+            Role::Index(index) => named(usize::from(index)).unwrap_or(plain),
+            Role::Default => {
+                let default = self.rules.roles.iter().position(|role| role.is_default);
+                default.and_then(named).unwrap_or(plain)
+            }
+        }
+    }
+
+    /// What somebody with these permissions can do: the words of the role that fits best.
+    pub(crate) fn can_with(&self, permissions: &PermissionSet) -> String {
+        if *permissions == self.rules.all() && !permissions.is_empty() {
+            return self.can(&Role::All.into());
+        }
+        let fitting = (0..).zip(&self.rules.roles).filter(|(_, role)| permissions.covers(&role.permissions));
+        let best = fitting.max_by_key(|(index, role)| (role.permissions.len(), std::cmp::Reverse(*index)));
+        match best {
+            Some((index, _)) => self.can(&Role::Index(index).into()),
+            None => self.can(&RoleAssignment::default()),
+        }
+    }
+}
+
+impl Broker {
+    /// What the app of a grain last said of itself; nothing if it never ran.
+    pub(crate) fn view_of(&self, id: &GrainId) -> Rc<Described> {
+        if let Some(known) = self.views.borrow().get(id) {
+            return known.clone();
+        }
+        let file = self.config.layout.grain(id).join("view.json");
+        let described: Rc<Described> = Rc::new(read(&file).unwrap_or_default());
+        self.views.borrow_mut().insert(id.clone(), described.clone());
+        described
+    }
+
+    /// Asks a running app what it says of itself, once in its life, and keeps the answer. Sessions that mean something
+    /// else now end.
+    pub(crate) async fn learn_view(
+        self: &Rc<Self>,
+        id: &GrainId,
+        running: &Rc<Running>,
+    ) -> Result<Rc<Described>, Problem> {
+        let described = running.view.get_or_try_init(|| async {
+            let answer = running.host.view_info_request().send().promise.await;
+            let answer = answer.map_err(|error| {
+                tracing::info!(grain = %id, "an app does not say what it is: {error}");
+                Problem::GrainFailed("the app stopped while it was being opened".to_owned())
+            })?;
+            let described = answer.get().and_then(|answer| describe(answer.get_info()?));
+            let described = Rc::new(described.map_err(|error| Problem::internal("read what an app says of itself", &error))?);
+            let changed = *self.view_of(id) != *described;
+            if changed {
+                self.views.borrow_mut().insert(id.clone(), described.clone());
+                let folder = self.config.layout.grain(id);
+                let text = serde_json::to_vec(&*described).expect("plain data is JSON");
+                let kept = tokio::task::spawn_blocking(move || keep(&folder, &text)).await;
+                if let Ok(Err(error)) = kept {
+                    // Asked again at the next start.
+                    tracing::warn!(grain = %id, "cannot keep what an app says of itself: {error}");
+                }
+                let broker = self.clone();
+                tokio::task::spawn_local(async move { broker.enforce().await });
+            }
+            Ok::<_, Problem>(described)
+        });
+        described.await.cloned()
+    }
+}
+
+fn read(file: &std::path::Path) -> Option<Described> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    std::fs::File::open(file).ok()?.take(FILE).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn keep(folder: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
+    let (new, place) = (folder.join("view.json.new"), folder.join("view.json"));
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, &place)
+}
+
+fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
+    let permissions = info.get_permissions()?;
+    let roles = info.get_roles()?;
+    let mut described = Described {
+        rules: View {
+            permissions: (permissions.len() as usize).min(PERMISSION_LIMIT),
+            roles: Vec::new(),
+        },
+        ..Described::default()
+    };
+    for permission in permissions.iter().take(PERMISSION_LIMIT) {
+        let name: String = permission.get_name()?.to_str()?.chars().take(TEXT).collect();
+        described.permissions.push(name);
+    }
+    for role in roles.iter().take(ROLES) {
+        // A list longer than any app's may be is an app's mistake; it means nothing rather than something else.
+        let held = PermissionSet::from_bools(role.get_permissions()?.iter()).unwrap_or_default();
+        described.rules.roles.push(RoleDef {
+            permissions: held,
+            is_default: role.get_default(),
+        });
+        described.roles.push(RoleText {
+            title: text(role.get_title()?)?,
+            verb: text(role.get_verb_phrase()?)?,
+            description: text(role.get_description()?)?,
+            obsolete: role.get_obsolete(),
+        });
+    }
+    Ok(described)
+}
+
+fn text(words: localized_text::Reader<'_>) -> capnp::Result<String> {
+    let words = words.get_default_text()?.to_str()?;
+    Ok(words.chars().filter(|letter| !letter.is_control()).take(TEXT).collect())
+}
