@@ -42,6 +42,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
             _ = terminated.recv() => Ok(()),
             failed = server.keep_alive() => failed,
             () = maintain(&broker) => unreachable!("maintenance has no end"),
+            () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),
         };
         server.stop().await;

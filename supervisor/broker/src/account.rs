@@ -13,6 +13,7 @@ use percloud_store::{Batch, MAX_BATCH_WRITES};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::audit::Act;
 use crate::broker::Broker;
 use crate::problem::Problem;
 use crate::record::{Account, AccountRole, ShellSession};
@@ -126,8 +127,10 @@ impl Broker {
             created,
         };
         let mut batch = Batch::new();
+        let _noting = self.sharing_turn.lock().await;
         batch.put(id.as_str().as_bytes(), &account);
-        if let Err(problem) = self.commit(batch).await {
+        self.note(&mut batch, Some(&id), Act::SetUp, None, &account.name);
+        if let Err(problem) = self.commit_noted(batch).await {
             *self.setup.borrow_mut() = Some(expected);
             return Err(problem);
         }

@@ -1,13 +1,13 @@
 //! The broker's state, and how it starts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use percloud_core::host::SessionHost;
-use percloud_core::id::{AccountId, GrainId, ShareId};
+use percloud_core::id::{AccountId, GrainId, JobId, NoticeId, RequestId, ShareId};
 use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::sharing::ledger::Ledger;
 use percloud_core::throttle::Throttle;
@@ -15,11 +15,13 @@ use percloud_core::time::Timestamp;
 use percloud_store::{Batch, OpenOptions, Record, Store};
 
 use crate::event::Events;
-use crate::keeper::Identities;
+use crate::keeper::{Identities, Views};
 use crate::layout::Layout;
+use crate::notice::Ongoing;
 use crate::open::PageSession;
 use crate::outside::Outside;
 use crate::package::Staged;
+use crate::powerbox::Asked;
 use crate::problem::Problem;
 use crate::record::{About, Account};
 use crate::running::Slot;
@@ -88,8 +90,18 @@ pub struct Broker {
     pub(crate) visits: RefCell<HashMap<SessionId, Rc<Visit>>>,
     /// Every saved reference that is alive in some grain.
     pub(crate) references: RefCell<HashMap<SessionId, Reference>>,
+    /// What grains ask people for at the moment.
+    pub(crate) requests: RefCell<HashMap<RequestId, Rc<Asked>>>,
+    /// What apps do in the background.
+    pub(crate) ongoing: RefCell<BTreeMap<NoticeId, Ongoing>>,
+    /// Jobs that run at the moment.
+    pub(crate) running_jobs: RefCell<HashSet<JobId>>,
+    /// Marked when there is a job more or less.
+    pub(crate) jobs_changed: tokio::sync::watch::Sender<()>,
     /// Identities handed to apps.
     pub(crate) identities: RefCell<Identities>,
+    /// Views of whole grains handed to apps.
+    pub(crate) handed_views: RefCell<Views>,
     /// Who shared what with whom; the store has the same.
     pub(crate) ledger: RefCell<Ledger>,
     /// What is kept beside each share.
@@ -150,7 +162,12 @@ impl Broker {
             pages: RefCell::default(),
             visits: RefCell::default(),
             references: RefCell::default(),
+            requests: RefCell::default(),
+            ongoing: RefCell::default(),
+            running_jobs: RefCell::default(),
+            jobs_changed: Default::default(),
             identities: RefCell::new(Identities::new()),
+            handed_views: RefCell::new(Views::new()),
             ledger: RefCell::new(ledger),
             abouts: RefCell::new(abouts.into_iter().collect()),
             views: RefCell::default(),

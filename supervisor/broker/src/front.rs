@@ -2,6 +2,7 @@
 
 mod grain;
 mod package;
+mod powerbox;
 mod stranger;
 mod user;
 

@@ -216,6 +216,7 @@ impl Broker {
             for (hash, _) in self.held_by(id)? {
                 self.forget_token(id, &hash).await?;
             }
+            self.forget_jobs(id).await?;
             for person in people {
                 self.events.tell(&person, &json!({"type": "grain-deleted", "id": id}));
             }

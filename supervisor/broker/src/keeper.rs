@@ -2,6 +2,7 @@
 
 mod identity;
 mod session;
+mod shared;
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -20,7 +21,7 @@ use crate::running::{Running, Slot};
 use crate::token::{Reference, TokenText, object};
 use crate::visit::SessionId;
 
-pub(crate) use identity::Identities;
+pub(crate) use identity::{Identities, Views};
 
 /// Longest object id of an app, in bytes of its message: a token must fit into one record of the store.
 const OBJECT_ID: usize = 2048;
@@ -70,6 +71,7 @@ impl Keeper {
         }
         if let Some(broker) = self.broker.upgrade() {
             broker.forget_references(&self.grain);
+            broker.forget_ongoing(&self.grain);
         }
         // A stop already forgot it, or a failed start never had it in place.
         let Some(running) = self.slot.take_if(running) else {
@@ -319,6 +321,49 @@ impl host_keeper::Server for Keeper {
         let account = broker.account_behind(identity).await?;
         results.get().set_id(&broker.identity_id(&account, &self.grain));
         Ok(())
+    }
+
+    async fn stay_awake(
+        self: Rc<Self>,
+        params: host_keeper::StayAwakeParams,
+        mut results: host_keeper::StayAwakeResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let params = params.get()?;
+        let caption = params.get_display()?.get_caption()?.get_default_text()?.to_string()?;
+        let stop = if params.has_notification() { Some(params.get_notification()?) } else { None };
+        let handle = broker.stay_awake(&self.grain, &caption, stop).map_err(told)?;
+        results.get().set_handle(handle);
+        Ok(())
+    }
+
+    async fn activity(
+        self: Rc<Self>,
+        params: host_keeper::ActivityParams,
+        _: host_keeper::ActivityResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        broker.activity(&self.grain, None, params.get()?.get_event()?).await
+    }
+
+    async fn schedule(
+        self: Rc<Self>,
+        params: host_keeper::ScheduleParams,
+        _: host_keeper::ScheduleResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let params = params.get()?;
+        let text = TokenText::from_bytes(params.get_token()?).ok_or_else(|| told(Problem::NoReference))?;
+        let (hash, token) = broker.token(&text, &Sealed::Job(self.grain.clone())).map_err(told)?;
+        let Referent::Object { id, .. } = token.what else {
+            return Err(told(Problem::NoReference));
+        };
+        let name = params.get_name()?.get_default_text()?.to_string()?;
+        broker
+            .schedule(&self.grain, id, &name, params.get_job()?)
+            .await
+            .map_err(told)?;
+        broker.spend(&hash).await.map_err(told)
     }
 
     async fn forget(

@@ -53,13 +53,24 @@ impl Broker {
         self.open_for(Visitor::person(who), id, request.path)
     }
 
-    /// Makes a session host for a grain and the secret that hands it to a browser.
     pub(crate) fn open_for(
         self: &Rc<Self>,
         visitor: Visitor,
         id: &GrainId,
         path: Option<String>,
     ) -> Result<Value, Problem> {
+        let (opened, _) = self.open_page(visitor, id, path, Purpose::Page)?;
+        Ok(opened)
+    }
+
+    /// Makes a session host for a grain and the secret that hands it to a browser.
+    pub(crate) fn open_page(
+        self: &Rc<Self>,
+        visitor: Visitor,
+        id: &GrainId,
+        path: Option<String>,
+        purpose: Purpose,
+    ) -> Result<(Value, Rc<Visit>), Problem> {
         let path = path.unwrap_or_else(|| "/".to_owned());
         if !path.starts_with('/')
             || path.starts_with("//")
@@ -76,8 +87,9 @@ impl Broker {
         let secret = self.outside.secret();
         self.make_room(&visitor);
         let is_owner = self.is_owner(&visitor, id);
+        let visit = self.begin_visit(id, visitor, purpose);
         let page = PageSession {
-            visit: self.begin_visit(id, visitor, Purpose::Page),
+            visit: visit.clone(),
             hand_over: Some((secret.hash(), now.plus_seconds(HAND_OVER))),
             cookie: None,
             path,
@@ -86,15 +98,20 @@ impl Broker {
         self.pages.borrow_mut().insert(host.clone(), page);
 
         // The person has clicked: start now, not when the browser has come back. Failure shows on the page.
+        let person = visit.visitor.person.clone();
         let (broker, id) = (self.clone(), id.clone());
         tokio::task::spawn_local(async move {
             let _ = broker.wake(&id).await;
+            if let Some(person) = person {
+                let _ = broker.seen(&person, &id).await;
+            }
             if is_owner {
                 let _ = broker.update_grain(&id, |grain| grain.last_used = now).await;
             }
         });
         let (scheme, shell) = &self.config.base;
-        Ok(json!({"host": format!("{scheme}://{host}.{shell}"), "secret": secret.expose_hex()}))
+        let opened = json!({"host": format!("{scheme}://{host}.{shell}"), "secret": secret.expose_hex()});
+        Ok((opened, visit))
     }
 
     fn is_owner(&self, visitor: &Visitor, id: &GrainId) -> bool {

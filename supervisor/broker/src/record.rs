@@ -263,6 +263,63 @@ pub(crate) struct Held {
 }
 table!(Held, "held");
 
+/// Something that happened in a grain, for one person. Key: the account id, `/`, a notice id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Notice {
+    pub grain: GrainId,
+    pub text: String,
+    pub from: Option<String>,
+    pub path: Option<String>,
+    pub thread: Option<String>,
+    pub time: Timestamp,
+    pub read: bool,
+    pub count: u32,
+}
+table!(Notice, "notice");
+
+/// A person does not want to hear of a grain, or of a thread in it. Key: the account id, `/`, the grain id, `/`, and for a
+/// thread a hash of its path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Mute {}
+table!(Mute, "mute");
+
+/// A person took part in a grain, or in a thread in it, and wants to hear how it goes on. Keyed like [`Mute`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Follow {}
+table!(Follow, "follow");
+
+/// Something happened in a grain since a person looked. Key: the account id, `/`, the grain id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Unread {
+    pub since: Timestamp,
+}
+table!(Unread, "unread");
+
+/// What an app wants run later. Key: the grain id, `/`, a job id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// The callback, by its object id.
+    pub object: String,
+    pub name: String,
+    pub period: Option<Period>,
+    pub next: Timestamp,
+    pub created: Timestamp,
+    pub tries: u32,
+    pub problem: Option<String>,
+}
+table!(Job, "job");
+
+/// How often a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Period {
+    Hourly,
+    Daily,
+    Weekly,
+    Monthly,
+    Annually,
+}
+
 /// One entry of the audit log. Key: its number, big-endian.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

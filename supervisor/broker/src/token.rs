@@ -9,18 +9,21 @@ use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percloud_core::id::{AccountId, GrainId};
+use percloud_core::id::GrainId;
 use percloud_core::secret::hex;
 use percloud_core::sharing::access::Facts;
 use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_core::time::Timestamp;
 use percloud_store::Batch;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::account::SignedIn;
+use crate::audit::Act;
 use crate::broker::Broker;
 use crate::outside::Outside;
 use crate::problem::Problem;
-use crate::record::{Held, Referent, Sealed, Token};
+use crate::record::{Grain, Held, Referent, Sealed, Token, grain_key};
 use crate::visit::SessionId;
 
 /// Longest chain of tokens made from tokens.
@@ -164,6 +167,15 @@ impl Broker {
         if stands { Ok((hash, token)) } else { Err(Problem::NoReference) }
     }
 
+    /// Uses up a token that is good once: whoever comes second finds nothing, even while the first is still on its way
+    /// to the disk.
+    pub(crate) async fn spend(&self, hash: &TokenHash) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        batch.expect_present::<Token>(&hash.0);
+        batch.delete::<Token>(&hash.0);
+        self.commit(batch).await.map_err(|_| Problem::NoReference)
+    }
+
     /// Lists a reference that comes alive.
     pub(crate) fn list_reference(&self, reference: Reference) -> Result<SessionId, Problem> {
         let mut references = self.references.borrow_mut();
@@ -263,17 +275,47 @@ impl Broker {
         Ok(tokens)
     }
 
-    /// The condition that a person still may do something in a grain.
-    pub(crate) fn while_held(
-        grain: &GrainId,
-        person: &AccountId,
-        permissions: percloud_core::sharing::permission::PermissionSet,
-    ) -> Requirement {
-        Requirement::PermissionsHeld {
-            grain: grain.clone(),
-            holder: percloud_core::sharing::share::Holder::Person(person.clone()),
-            permissions,
+    /// What a grain holds of others, for its owner.
+    pub(crate) async fn authority(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
+        self.own_grain(who, id)?;
+        let mut held = self.held_by(id)?;
+        held.retain(|(_, token)| !matches!(&token.what, Referent::Object { grain, .. } if grain == id));
+        held.sort_by_key(|(_, token)| std::cmp::Reverse(token.created));
+        let held: Vec<Value> = held
+            .iter()
+            .map(|(hash, token)| {
+                let title = |grain: &GrainId| {
+                    let grain = self.read::<Grain>(grain_key(grain)).ok().flatten();
+                    grain.map(|grain| grain.title)
+                };
+                let (what, from) = match &token.what {
+                    Referent::Object { grain, .. } => ("something inside another one", title(grain)),
+                    Referent::View { grain, .. } => ("all of another one", title(grain)),
+                    Referent::Identity { account } => ("who somebody is", self.name_of(account)),
+                };
+                let by = token.by.as_ref().and_then(|by| self.name_of(by));
+                json!({"id": hex(&hash.0), "label": token.label, "what": what, "from": from, "by": by,
+                       "created": token.created})
+            })
+            .collect();
+        Ok(json!({"held": held}))
+    }
+
+    /// Takes something away from a grain that it holds of others.
+    pub(crate) async fn drop_authority(self: &Rc<Self>, who: &SignedIn, id: &GrainId, token: &str) -> Result<(), Problem> {
+        self.own_grain(who, id)?;
+        let hash = TokenHash::try_from(token.to_owned()).map_err(|_| Problem::NotFound)?;
+        let known: Token = self.read(&hash.0)?.ok_or(Problem::NotFound)?;
+        if known.seal != Sealed::Grain(id.clone()) {
+            return Err(Problem::NotFound);
         }
+        {
+            let _turn = self.sharing_turn.lock().await;
+            let mut batch = Batch::new();
+            self.note(&mut batch, Some(&who.account), Act::TookBack, Some(id), &known.label);
+            self.commit_noted(batch).await?;
+        }
+        self.forget_token(id, &hash).await
     }
 }
 

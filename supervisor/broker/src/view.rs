@@ -59,7 +59,7 @@ impl Broker {
             "apps": apps,
             "grains": grains,
             "offers": self.offers(who)?,
-            "notifications": 0,
+            "notifications": self.unread_notices(&who.account),
             "warnings": warnings,
         }))
     }
@@ -105,6 +105,7 @@ impl Broker {
                 view["title"] = json!(name.shown());
             }
         }
+        view["unread"] = json!(self.is_unread(&who.account, id));
         if let (Value::Object(view), Value::Object(standing)) = (&mut view, self.standing_of(who, id, grain)) {
             view.extend(standing);
         }
@@ -132,7 +133,6 @@ impl Broker {
             "problem": problem,
             "trashed": grain.trashed,
             "relaxedPolicy": grain.relaxed_policy,
-            "unread": false,
         })
     }
 

@@ -6,18 +6,23 @@
 use std::rc::Rc;
 
 use percloud_core::id::GrainId;
+use percloud_core::powerbox::Descriptor;
 use percloud_core::sharing::permission::{PERMISSION_LIMIT, PermissionSet};
 use percloud_core::sharing::role::{Role, RoleAssignment, RoleDef, View};
+use percloud_schemas::activity_capnp::activity_type_def::required_permission;
 use percloud_schemas::grain_capnp::ui_view;
 use percloud_schemas::util_capnp::localized_text;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
+use crate::descriptor;
 use crate::problem::Problem;
 use crate::running::Running;
 
 /// Roles kept of an app.
 const ROLES: usize = 256;
+/// Kinds of events kept of an app.
+const EVENTS: usize = 256;
 /// Longest text kept, in characters.
 const TEXT: usize = 300;
 /// Longest description kept on disk, in bytes.
@@ -32,6 +37,37 @@ pub(crate) struct Described {
     pub roles: Vec<RoleText>,
     /// Names of the permissions, in order.
     pub permissions: Vec<String>,
+    /// What it can provide when others ask.
+    #[serde(default)]
+    pub match_requests: Vec<Descriptor>,
+    /// What can happen in it.
+    #[serde(default)]
+    pub events: Vec<EventType>,
+}
+
+/// A kind of event an app defines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventType {
+    /// "edited the page"
+    pub verb: String,
+    pub needed: Needed,
+    pub notify_subscribers: bool,
+    pub suppress_unread: bool,
+    /// Whoever does it follows the thread, or all of the grain, from then on.
+    pub follow_thread: bool,
+    pub follow_grain: bool,
+}
+
+/// Who may hear of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Needed {
+    /// Everybody with access.
+    Nothing,
+    /// Those who hold a permission.
+    Permission(u16),
+    /// Those the event names as allowed.
+    Named,
 }
 
 /// How an app calls one of its roles.
@@ -148,6 +184,22 @@ fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
         },
         ..Described::default()
     };
+    for event in info.get_event_types()?.iter().take(EVENTS) {
+        described.events.push(EventType {
+            verb: text(event.get_verb_phrase()?)?,
+            needed: match event.get_required_permission().which()? {
+                required_permission::Everyone(()) => Needed::Nothing,
+                required_permission::PermissionIndex(index) => Needed::Permission(index),
+                required_permission::ExplicitList(()) => Needed::Named,
+            },
+            notify_subscribers: event.get_notify_subscribers(),
+            suppress_unread: event.get_suppress_unread(),
+            follow_thread: event.get_auto_subscribe_to_thread(),
+            follow_grain: event.get_auto_subscribe_to_grain(),
+        });
+    }
+    // What it offers is its own affair: if that cannot be read, it offers nothing.
+    described.match_requests = descriptor::read(info.get_match_requests()?).unwrap_or_default();
     for permission in permissions.iter().take(PERMISSION_LIMIT) {
         let name: String = permission.get_name()?.to_str()?.chars().take(TEXT).collect();
         described.permissions.push(name);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use percloud_core::id::{AccountId, GrainId, ShareId};
+use percloud_core::id::{AccountId, GrainId, RequestId, ShareId};
 use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::sharing::access::Access;
 use percloud_core::sharing::permission::PermissionSet;
@@ -65,8 +65,16 @@ impl Visitor {
 pub(crate) enum Purpose {
     /// A page in a frame of the shell.
     Page,
+    /// A page on which an app is asked for something another grain wants.
+    Provide(RequestId),
     /// A program; the address it asked the app to be told of.
     Program { remote: Option<std::net::IpAddr> },
+}
+
+impl Purpose {
+    fn is_program(&self) -> bool {
+        matches!(self, Self::Program { .. })
+    }
 }
 
 /// One visit.
@@ -165,7 +173,7 @@ impl Broker {
             door: running.door.clone(),
             nonce,
             relaxed_policy: record.relaxed_policy,
-            is_api: visit.purpose != Purpose::Page,
+            is_api: visit.purpose.is_program(),
         })
     }
 
@@ -204,6 +212,11 @@ impl Broker {
         }
         match &visit.purpose {
             Purpose::Page => admission.set_page(()),
+            Purpose::Provide(request) => {
+                let asked = self.requests.borrow().get(request).cloned().ok_or(Problem::NotFound)?;
+                let written = asked.original().and_then(|list| admission.set_request(list));
+                written.map_err(|error| Problem::internal("pass a request on", &error))?;
+            }
             Purpose::Program { remote } => {
                 let mut api = admission.init_api();
                 if let Some(remote) = remote {
@@ -358,7 +371,7 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.visit.doors.set(self.visit.doors.get() - 1);
         if self.visit.doors.get() == 0
-            && self.visit.purpose != Purpose::Page
+            && self.visit.purpose.is_program()
             && let Some(broker) = self.broker.upgrade()
         {
             broker.visits.borrow_mut().remove(&self.visit.id);

@@ -118,6 +118,18 @@ id! {
     OfferId
 }
 id! {
+    /// Names what a grain asks a person for, until they have chosen.
+    RequestId
+}
+id! {
+    /// Names a notification.
+    NoticeId
+}
+id! {
+    /// Names a scheduled job.
+    JobId
+}
+id! {
     /// Names an invitation to make an account.
     InvitationId
 }

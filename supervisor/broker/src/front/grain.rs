@@ -51,6 +51,12 @@ impl grain_control::Server for GrainControl {
         template TemplateParams TemplateResults (json = get_json) -> 201
             = |broker, who, id| broker.offer_template(who, id, &json).await;
 
+        request RequestParams RequestResults (json = get_json) -> 201
+            = |broker, who, id| broker.request(who, id, &json).await;
+        jobs JobsParams JobsResults () -> 200 = |broker, who, id| broker.jobs(who, id).await;
+        authority AuthorityParams AuthorityResults () -> 200 = |broker, who, id| broker.authority(who, id).await;
+        drop_authority DropAuthorityParams DropAuthorityResults (token = get_token_id) -> 204
+            = |broker, who, id| done(broker.drop_authority(who, id, &token).await);
         history HistoryParams HistoryResults () -> 200 = |broker, who, id| broker.grain_history(who, id).await;
     }
 

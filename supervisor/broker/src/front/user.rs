@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::grain::GrainControl;
 use super::package::{Package, UploadServer};
+use super::powerbox::Powerbox;
 use super::{Task, act, answer, done, use_cases};
 use crate::account::SignedIn;
 use crate::broker::Broker;
@@ -38,6 +39,11 @@ impl user_session::Server for UserSession {
         invite InviteParams InviteResults (json = get_json) -> 201 = |broker, who, _of| broker.invite(who, &json).await;
         uninvite UninviteParams UninviteResults (invitation = get_invitation_id) -> 204
             = |broker, who, _of| done(broker.uninvite(who, &invitation).await);
+        notifications NotificationsParams NotificationsResults () -> 200
+            = |broker, who, _of| broker.notifications(who).await;
+        answer_notification AnswerNotificationParams AnswerNotificationResults
+            (notice = get_notification_id, json = get_json) -> 204
+            = |broker, who, _of| done(broker.answer_notice(who, &notice, &json).await);
         history HistoryParams HistoryResults () -> 200 = |broker, who, _of| broker.server_history(who).await;
     }
 
@@ -122,6 +128,28 @@ impl user_session::Server for UserSession {
                     id,
                 };
                 results.get().set_grain(new_client(grain));
+                answer(results.get().init_reply(), 200, Ok(json!({})));
+            }
+            Err(problem) => answer(results.get().init_reply(), 200, Err(problem)),
+        }
+        Ok(())
+    }
+
+    async fn powerbox(
+        self: Rc<Self>,
+        params: user_session::PowerboxParams,
+        mut results: user_session::PowerboxResults,
+    ) -> Result<(), Error> {
+        let id = params.get()?.get_request_id()?.to_str()?.parse();
+        let checked = self.broker.check(&self.who).and(id.map_err(|_| Problem::NotFound));
+        match checked.and_then(|id| self.broker.asked(&self.who.account, &id).map(|_| id)) {
+            Ok(id) => {
+                let powerbox = Powerbox {
+                    broker: self.broker.clone(),
+                    who: self.who.clone(),
+                    id,
+                };
+                results.get().set_powerbox(new_client(powerbox));
                 answer(results.get().init_reply(), 200, Ok(json!({})));
             }
             Err(problem) => answer(results.get().init_reply(), 200, Err(problem)),

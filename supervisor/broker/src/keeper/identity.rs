@@ -23,6 +23,9 @@ use crate::visit::SessionId;
 /// Every identity handed out: the only way to tell one of ours from an imitation.
 pub(crate) type Identities = CapabilityServerSet<Person, persistent_identity::Client>;
 
+/// Every view of a whole grain handed out.
+pub(crate) type Views = CapabilityServerSet<View, persistent_ui_view::Client>;
+
 /// A person, as apps may know them.
 pub(crate) struct Person {
     broker: Weak<Broker>,
@@ -30,7 +33,7 @@ pub(crate) struct Person {
 }
 
 /// A grain as another one holds it: a view nobody but a person can open.
-struct View {
+pub(crate) struct View {
     broker: Weak<Broker>,
     holder: GrainId,
     grain: GrainId,
@@ -63,6 +66,16 @@ impl Broker {
             .ok_or_else(|| Error::failed("this is not an identity of this server".to_owned()))
     }
 
+    /// Which grain a view is of, if it is one of ours.
+    pub(crate) async fn grain_behind(&self, view: ui_view::Client) -> Result<GrainId, Error> {
+        let view = persistent_ui_view::Client::new(view.into_client_hook());
+        let resolved = capnp::capability::get_resolved_cap(view).await;
+        let views = self.handed_views.borrow();
+        let view = views.get_local_server_of_resolved(&resolved);
+        view.map(|view| view.grain.clone())
+            .ok_or_else(|| Error::failed("this is not a grain of this server".to_owned()))
+    }
+
     /// The capability for a whole grain.
     pub(crate) fn grain_as_view(
         self: &Rc<Self>,
@@ -71,7 +84,9 @@ impl Broker {
         what: Referent,
         reference: SessionId,
     ) -> Client {
-        let view: persistent_ui_view::Client = capnp_rpc::new_client(View {
+        let mut views = self.handed_views.borrow_mut();
+        views.gc();
+        let view: persistent_ui_view::Client = views.new_client(View {
             broker: Rc::downgrade(self),
             holder: holder.clone(),
             grain: grain.clone(),

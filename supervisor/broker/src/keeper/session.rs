@@ -8,14 +8,13 @@ use percloud_core::sharing::permission::PermissionSet;
 use percloud_core::sharing::requirement::Requirement;
 use percloud_core::sharing::share::Holder;
 use percloud_schemas::host_capnp::session_keeper;
-use percloud_store::Batch;
 
 use super::told;
 use crate::broker::Broker;
 use crate::problem::Problem;
-use crate::record::{Sealed, Token};
+use crate::record::{Referent, Sealed, Token};
 use crate::token::{Reference, TokenText};
-use crate::visit::{Door, Visit};
+use crate::visit::{Door, Purpose, Visit};
 
 /// One session, as the broker stands behind it.
 struct Keeper {
@@ -60,6 +59,43 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// What the app provides, taken out of the token its host made for this session, and bound to this person too.
+    async fn take_provided(
+        &self,
+        broker: &Rc<Broker>,
+        token: &[u8],
+        condition: Requirement,
+    ) -> Result<Token, Error> {
+        let unknown = || told(Problem::NoReference);
+        let text = TokenText::from_bytes(token).ok_or_else(unknown)?;
+        let seal = Sealed::Answer(percloud_core::secret::hex(&self.door.visit.id));
+        let (hash, mut token) = broker.token(&text, &seal).map_err(told)?;
+        broker.spend(&hash).await.map_err(told)?;
+        token.requirements.push(condition);
+        Ok(token)
+    }
+
+    /// Hands what the app offers to the person: a whole grain becomes theirs to open.
+    async fn hand_over(&self, broker: &Rc<Broker>, provided: Token) -> Result<(), Error> {
+        let visit = &self.door.visit;
+        let person = visit.visitor.person.as_ref();
+        let person = person.ok_or_else(|| Error::failed("the visitor has no account here to put it in".to_owned()))?;
+        let Referent::View { grain, .. } = &provided.what else {
+            return Err(Error::unimplemented(
+                "only whole grains can be offered to a person; offer others to a request".to_owned(),
+            ));
+        };
+        let grain = grain.clone();
+        broker.receive_view(person, provided).await.map_err(told)?;
+        let event = serde_json::json!({
+            "type": "show", "grain": grain, "path": "/", "newTab": false, "from": visit.grain,
+        });
+        broker.events.tell(person, &event);
+        Ok(())
+    }
+}
+
 fn permissions(list: capnp::primitive_list::Reader<'_, bool>) -> Result<PermissionSet, Error> {
     PermissionSet::from_bools(list.iter()).map_err(|error| Error::failed(error.to_string()))
 }
@@ -77,14 +113,118 @@ impl session_keeper::Server for Keeper {
         let text = TokenText::parse(params.get_token()?.to_str()?).ok_or_else(unknown)?;
         let seal = Sealed::Answer(percloud_core::secret::hex(&visit.id));
         let (hash, token) = broker.token(&text, &seal).map_err(told)?;
-        // Once: whoever comes second finds nothing, even while the first is still on its way to the disk.
-        let mut batch = Batch::new();
-        batch.expect_present::<Token>(&hash.0);
-        batch.delete::<Token>(&hash.0);
-        broker.commit(batch).await.map_err(|_| unknown())?;
+        broker.spend(&hash).await.map_err(told)?;
         broker
             .revive(&visit.grain, &token, None, vec![condition], results.get().init_restored())
             .await
+    }
+
+    async fn fulfil(
+        self: Rc<Self>,
+        params: session_keeper::FulfilParams,
+        _: session_keeper::FulfilResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        let params = params.get()?;
+        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
+        let provided = self.take_provided(&broker, params.get_token()?, condition).await?;
+        let asked = match &visit.purpose {
+            Purpose::Provide(request) => broker.requests.borrow().get(request).cloned(),
+            _ => None,
+        };
+        let Some(asked) = asked else {
+            return self.hand_over(&broker, provided).await;
+        };
+        let descriptor = params.get_descriptor()?;
+        let answer = broker.answer_request(&asked, provided, descriptor).await.map_err(told)?;
+        if answer.get("token").is_some() {
+            let event = serde_json::json!({
+                "type": "answer",
+                "request": asked.id,
+                "token": answer["token"],
+                "descriptor": answer["descriptor"],
+            });
+            broker.events.tell(&asked.by, &event);
+        }
+        let (broker, id) = (broker.clone(), visit.id);
+        // The page that provided is done; the host answers this call first.
+        tokio::task::spawn_local(async move {
+            broker.close_pages(|page| page.visit.id == id).await;
+        });
+        Ok(())
+    }
+
+    async fn offer(
+        self: Rc<Self>,
+        params: session_keeper::OfferParams,
+        _: session_keeper::OfferResults,
+    ) -> Result<(), Error> {
+        let (broker, _) = self.alive()?;
+        let params = params.get()?;
+        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
+        let provided = self.take_provided(&broker, params.get_token()?, condition).await?;
+        self.hand_over(&broker, provided).await
+    }
+
+    async fn request(
+        self: Rc<Self>,
+        params: session_keeper::RequestParams,
+        mut results: session_keeper::RequestResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        let params = params.get()?;
+        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
+        let nobody = || Error::failed("there is nobody to ask: the visitor has no account here".to_owned());
+        let person = visit.visitor.person.as_ref().ok_or_else(nobody)?;
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let asked = broker
+            .ask(visit, person, "", params.get_query()?, Some(sender))
+            .map_err(told)?;
+        let event = serde_json::json!({"type": "asked", "request": asked.id, "grain": visit.grain});
+        broker.events.tell(person, &event);
+        let answer = answer
+            .await
+            .map_err(|_| Error::failed("the person did not choose anything".to_owned()))?;
+        let descriptor = answer.descriptor.get_root_as_reader()?;
+        results.get().set_descriptor(descriptor)?;
+        let seal = Sealed::Answer(percloud_core::secret::hex(&visit.id));
+        let (hash, token) = broker.token(&answer.token, &seal).map_err(told)?;
+        broker.spend(&hash).await.map_err(told)?;
+        broker
+            .revive(&visit.grain, &token, None, vec![condition], results.get().init_restored())
+            .await
+    }
+
+    async fn permissions(
+        self: Rc<Self>,
+        _: session_keeper::PermissionsParams,
+        mut results: session_keeper::PermissionsResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        results.get().set_var(super::shared::getter(&broker, visit));
+        Ok(())
+    }
+
+    async fn open_view(
+        self: Rc<Self>,
+        params: session_keeper::OpenViewParams,
+        _: session_keeper::OpenViewResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        let params = params.get()?;
+        let person = visit.visitor.person.as_ref();
+        let person = person.ok_or_else(|| Error::failed("the visitor has no account here".to_owned()))?;
+        let grain = broker.grain_behind(params.get_view()?).await?;
+        let path: String = params.get_path()?.to_str()?.chars().take(2048).collect();
+        let event = serde_json::json!({
+            "type": "show",
+            "grain": grain,
+            "path": format!("/{}", path.trim_start_matches('/')),
+            "newTab": params.get_new_tab(),
+            "from": visit.grain,
+        });
+        broker.events.tell(person, &event);
+        Ok(())
     }
 
     async fn tie(
@@ -118,6 +258,16 @@ impl session_keeper::Server for Keeper {
             broker.close_pages(|page| page.visit.id == id).await;
         });
         Ok(())
+    }
+
+    async fn activity(
+        self: Rc<Self>,
+        params: session_keeper::ActivityParams,
+        _: session_keeper::ActivityResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        let actor = visit.visitor.person.as_ref();
+        broker.activity(&visit.grain, actor, params.get()?.get_event()?).await
     }
 
     async fn user_address(

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use percloud_core::id::{AccountId, GrainId, OfferId, ShareId};
-use percloud_core::sharing::share::{Acceptance, Share};
+use percloud_core::sharing::share::{Acceptance, Holder, Recipient, Share};
 use percloud_core::sharing::transfer::Kept;
 use percloud_store::Batch;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::account::{SignedIn, parse};
 use crate::audit::Act;
 use crate::broker::Broker;
 use crate::problem::Problem;
-use crate::record::{App, Grain, Package, OwnName, Transfer, app_key, grain_key, grain_of_person};
+use crate::record::{About, App, Grain, OwnName, Package, Referent, Token, Transfer, app_key, grain_key, grain_of_person};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +67,49 @@ impl Broker {
         }
         self.events.tell(&request.person, &json!({"type": "offers"}));
         Ok(json!({}))
+    }
+
+    /// Gives a person the grain that an app in front of them offers, with the conditions it comes with (sheet 6.5).
+    pub(crate) async fn receive_view(self: &Rc<Self>, person: &AccountId, provided: Token) -> Result<(), Problem> {
+        let Referent::View { grain, holder, role } = provided.what else {
+            return Err(Problem::NotFound);
+        };
+        let me = Holder::Person(person.clone());
+        if holder == me {
+            // They handed it in themselves.
+            return Ok(());
+        }
+        {
+            let _turn = self.sharing_turn.lock().await;
+            let share = Share {
+                id: ShareId::new(|bytes| (self.outside.random)(bytes)),
+                grain: grain.clone(),
+                from: holder.clone(),
+                to: Recipient::Person(person.clone()),
+                role,
+                limits: Vec::new(),
+                may_reshare: false,
+                expires: None,
+                created: self.outside.now(),
+                label: None,
+                requirements: provided.requirements,
+                accepted: Acceptance::Accepted,
+            };
+            let known = {
+                let ledger = self.ledger.borrow();
+                let mut known = ledger.between(&grain, &holder, person);
+                known.any(|known| known.requirements == share.requirements && known.role == share.role)
+            };
+            if known {
+                return Ok(());
+            }
+            let changes = self.ledger.borrow().plan_add(&self.facts(), share.clone())?;
+            let mut batch = Batch::new();
+            self.note(&mut batch, Some(person), Act::Accepted, Some(&grain), &self.way_details(&share));
+            self.settle(batch, changes, |_| About::default()).await?;
+        }
+        self.tell_sharing(&grain);
+        Ok(())
     }
 
     fn transfers(&self) -> Result<Vec<(Vec<u8>, Transfer)>, Problem> {

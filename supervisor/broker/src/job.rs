@@ -1,0 +1,266 @@
+//! Scheduled jobs: what an app wants run later, and again and again (sheet 3.4).
+//!
+//! A job is taken up durably before it runs and put away durably when it has run: one that was interrupted by a crash
+//! of the server runs again, one that has run does not. Copies and restored backups of a grain have no jobs.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp::ErrorKind;
+use percloud_core::id::{GrainId, JobId};
+use percloud_core::time::Timestamp;
+use percloud_schemas::grain_capnp::SchedulingPeriod;
+use percloud_schemas::host_capnp::job_schedule;
+use percloud_store::Batch;
+use serde_json::{Value, json};
+
+use crate::account::SignedIn;
+use crate::broker::Broker;
+use crate::keeper::write_object;
+use crate::problem::Problem;
+use crate::record::{Grain, Job, Period, grain_key};
+
+/// Jobs one grain may have (sheet 3.4).
+const JOBS: usize = 50;
+/// Least slack, in milliseconds (sheet 3.4: 300 s).
+const SLACK: u64 = 300_000;
+/// How often a job is tried whose app goes away while it runs.
+const TRIES: u32 = 5;
+/// How long one run may take.
+const RUN: Duration = Duration::from_secs(15 * 60);
+/// Longest text of an error kept, in characters (sheet 3.4).
+const PROBLEM: usize = 200;
+/// Milliseconds between two tries.
+const PAUSE: u64 = 60_000;
+
+impl Period {
+    /// Its length in milliseconds; months and years by the calendar's average, which is near enough for "about once a".
+    fn length(self) -> u64 {
+        const HOUR: u64 = 3_600_000;
+        const DAY: u64 = 24 * HOUR;
+        match self {
+            Self::Hourly => HOUR,
+            Self::Daily => DAY,
+            Self::Weekly => 7 * DAY,
+            Self::Monthly => 2_629_746_000,
+            Self::Annually => 12 * 2_629_746_000,
+        }
+    }
+}
+
+fn key(grain: &GrainId, id: &JobId) -> Vec<u8> {
+    format!("{grain}/{id}").into_bytes()
+}
+
+fn read_key(key: &[u8]) -> Option<(GrainId, JobId)> {
+    let (grain, id) = std::str::from_utf8(key).ok()?.split_once('/')?;
+    Some((grain.parse().ok()?, id.parse().ok()?))
+}
+
+impl Broker {
+    /// A random moment within `span` milliseconds.
+    fn within(&self, span: u64) -> u64 {
+        let mut bytes = [0; 8];
+        (self.outside.random)(&mut bytes);
+        u64::from_le_bytes(bytes) % span.max(1)
+    }
+
+    /// Takes a job up.
+    pub(crate) async fn schedule(
+        self: &Rc<Self>,
+        grain: &GrainId,
+        object: String,
+        name: &str,
+        schedule: job_schedule::Reader<'_>,
+    ) -> Result<(), Problem> {
+        let unreadable = |error: &dyn std::fmt::Display| Problem::BadRequest(format!("the schedule cannot be read: {error}"));
+        let now = self.outside.now();
+        let (period, next) = match schedule.which().map_err(|error| unreadable(&error))? {
+            job_schedule::OneShot(once) => {
+                let when = u64::try_from(once.get_when() / 1_000_000).unwrap_or(0);
+                if when <= now.0 {
+                    return Err(Problem::BadRequest("the time is in the past".to_owned()));
+                }
+                let slack = match once.get_slack() / 1_000_000 {
+                    0 => (when - now.0) / 8,
+                    slack => slack,
+                };
+                (None, when.saturating_add(self.within(slack.max(SLACK))))
+            }
+            job_schedule::Periodic(period) => {
+                let period = match period.map_err(|error| unreadable(&error))? {
+                    SchedulingPeriod::Hourly => Period::Hourly,
+                    SchedulingPeriod::Daily => Period::Daily,
+                    SchedulingPeriod::Weekly => Period::Weekly,
+                    SchedulingPeriod::Monthly => Period::Monthly,
+                    SchedulingPeriod::Annually => Period::Annually,
+                };
+                (Some(period), now.0 + self.within(period.length() / 2))
+            }
+        };
+        if self.jobs_of(grain)?.len() >= JOBS {
+            return Err(Problem::BadRequest(format!("a grain has at most {JOBS} scheduled jobs")));
+        }
+        let job = Job {
+            object,
+            name: name.chars().filter(|letter| !letter.is_control()).take(PROBLEM).collect(),
+            period,
+            next: Timestamp(next),
+            created: now,
+            tries: 0,
+            problem: None,
+        };
+        let id = JobId::new(|bytes| (self.outside.random)(bytes));
+        let mut batch = Batch::new();
+        batch.put(&key(grain, &id), &job);
+        self.commit(batch).await?;
+        self.jobs_changed.send_replace(());
+        Ok(())
+    }
+
+    fn jobs_of(&self, grain: &GrainId) -> Result<Vec<(JobId, Job)>, Problem> {
+        let all = self.store.scan::<Job>(format!("{grain}/").as_bytes());
+        let all = all.map_err(|error| Problem::internal("read the store", &error))?;
+        Ok(all
+            .into_iter()
+            .filter_map(|(key, job)| Some((read_key(&key)?.1, job)))
+            .collect())
+    }
+
+    /// The jobs of a grain, for its owner.
+    pub(crate) async fn jobs(&self, who: &SignedIn, grain: &GrainId) -> Result<Value, Problem> {
+        self.own_grain(who, grain)?;
+        let mut jobs = self.jobs_of(grain)?;
+        jobs.sort_by_key(|(_, job)| job.next);
+        let jobs: Vec<Value> = jobs
+            .iter()
+            .map(|(id, job)| {
+                json!({"id": id, "name": job.name, "period": job.period, "next": job.next,
+                       "created": job.created, "problem": job.problem})
+            })
+            .collect();
+        Ok(json!({"jobs": jobs}))
+    }
+
+    /// Forgets the jobs of a grain that is gone.
+    pub(crate) async fn forget_jobs(&self, grain: &GrainId) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        for (id, _) in self.jobs_of(grain)? {
+            batch.delete::<Job>(&key(grain, &id));
+        }
+        if batch.is_empty() { Ok(()) } else { self.commit(batch).await }
+    }
+
+    /// Runs what is due, when it is due. Runs for as long as the server does.
+    pub async fn keep_jobs(self: &Rc<Self>) {
+        let mut changed = self.jobs_changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let all = self.store.scan::<Job>(b"").unwrap_or_default();
+            let now = self.outside.now();
+            let mut soonest = None;
+            for (record, job) in all {
+                let Some((grain, id)) = read_key(&record) else { continue };
+                if job.next > now {
+                    soonest = Some(soonest.map_or(job.next, |soonest: Timestamp| soonest.min(job.next)));
+                } else if self.running_jobs.borrow_mut().insert(id.clone()) {
+                    let broker = self.clone();
+                    tokio::task::spawn_local(async move {
+                        broker.run_job(&grain, &id, job).await;
+                        broker.running_jobs.borrow_mut().remove(&id);
+                        broker.jobs_changed.send_replace(());
+                    });
+                }
+            }
+            let wait = async {
+                match soonest {
+                    Some(next) => {
+                        let left = next.0.saturating_sub(self.outside.now().0);
+                        tokio::time::sleep(Duration::from_millis(left)).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    async fn run_job(self: &Rc<Self>, grain: &GrainId, id: &JobId, mut job: Job) {
+        let outcome = self.call_job(grain, &job).await;
+        let now = self.outside.now();
+        let mut batch = Batch::new();
+        let record = key(grain, id);
+        let again = |job: &mut Job| match job.period {
+            // The next of its own rhythm that is still to come; what was missed meanwhile is not made up for.
+            Some(period) => {
+                let missed = now.0.saturating_sub(job.next.0) / period.length();
+                job.next = Timestamp(job.next.0 + (missed + 1) * period.length());
+                job.tries = 0;
+                true
+            }
+            None => false,
+        };
+        let keep = match outcome {
+            Ok(true) => false,
+            Ok(false) => {
+                job.problem = None;
+                again(&mut job)
+            }
+            Err(Failure::Gone(reason)) if job.tries + 1 < TRIES => {
+                job.tries += 1;
+                job.problem = Some(reason);
+                job.next = Timestamp(now.0 + PAUSE);
+                true
+            }
+            Err(Failure::Gone(reason) | Failure::Said(reason)) => {
+                job.problem = Some(reason);
+                // One that was to run once stays, for its owner to see, and is not tried again.
+                if !again(&mut job) {
+                    job.next = Timestamp(u64::MAX);
+                }
+                true
+            }
+        };
+        // It may have been forgotten while it ran.
+        batch.expect_present::<Job>(&record);
+        if keep {
+            batch.put(&record, &job);
+        } else {
+            batch.delete::<Job>(&record);
+        }
+        if let Err(problem) = self.commit(batch).await {
+            tracing::debug!(grain = %grain, "a job that ran is gone: {problem}");
+        }
+    }
+
+    async fn call_job(self: &Rc<Self>, grain: &GrainId, job: &Job) -> Result<bool, Failure> {
+        let said = |text: String| Failure::Said(text.chars().take(PROBLEM).collect());
+        let record = self.read::<Grain>(grain_key(grain)).ok().flatten();
+        if record.is_none_or(|record| record.trashed.is_some()) {
+            return Err(said("this is in the trash".to_owned()));
+        }
+        let running = self.wake(grain).await.map_err(|problem| Failure::Gone(problem.to_string()))?;
+        let mut request = running.host.run_job_request();
+        write_object(&job.object, request.get().init_object()).map_err(|error| said(error.extra))?;
+        let answer = tokio::time::timeout(RUN, request.send().promise).await;
+        match answer {
+            Err(_) => Err(said(format!("it took longer than {} minutes", RUN.as_secs() / 60))),
+            Ok(Err(error)) if error.kind == ErrorKind::Disconnected => Err(Failure::Gone(
+                error.extra.chars().take(PROBLEM).collect(),
+            )),
+            Ok(Err(error)) => Err(said(error.extra)),
+            Ok(Ok(answer)) => Ok(answer.get().is_ok_and(|answer| answer.get_cancel_future_runs())),
+        }
+    }
+}
+
+/// Why a job did not run.
+enum Failure {
+    /// Its app went away; worth another try.
+    Gone(String),
+    /// Its app said so.
+    Said(String),
+}
