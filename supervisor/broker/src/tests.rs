@@ -2,6 +2,8 @@
 
 mod accounts;
 mod grains;
+mod jobs;
+mod notices;
 mod pages;
 mod programs;
 mod references;
@@ -43,6 +45,11 @@ struct Stage {
     ended: RefCell<Vec<Vec<u8>>>,
     /// The broker as the latest grain host sees it.
     keepers: RefCell<Vec<host_keeper::Client>>,
+    /// Objects whose jobs were run, and how the next runs end: `Ok` with whether that was the last, or an error.
+    ran: RefCell<Vec<String>>,
+    runs: RefCell<Vec<Result<bool, capnp::Error>>>,
+    /// Kinds of events the app defines, as (verb phrase, permission needed, does it notify).
+    events: RefCell<Vec<(&'static str, Option<u16>, bool)>>,
     /// Roles the app defines, as (verb phrase, permissions, default).
     roles: RefCell<Vec<(&'static str, &'static [bool], bool)>>,
     /// Set to make the next starts fail with these words.
@@ -320,6 +327,18 @@ impl grain_host::Server for Host {
         let mut info = results.get().init_info();
         let permissions = described.iter().map(|(_, held, _)| held.len()).max().unwrap_or(0);
         info.reborrow().init_permissions(permissions as u32);
+        let events = self.stage.events.borrow();
+        let mut types = info.reborrow().init_event_types(events.len() as u32);
+        for (index, (verb, needed, notifies)) in (0..).zip(events.iter()) {
+            let mut kind = types.reborrow().get(index);
+            kind.reborrow().init_verb_phrase().set_default_text(verb);
+            kind.set_notify_subscribers(*notifies);
+            kind.set_auto_subscribe_to_thread(true);
+            match needed {
+                Some(index) => kind.init_required_permission().set_permission_index(*index),
+                None => kind.init_required_permission().set_everyone(()),
+            }
+        }
         let mut roles = info.init_roles(described.len() as u32);
         for (index, (verb, held, default)) in (0..).zip(described.iter()) {
             let mut role = roles.reborrow().get(index);
@@ -330,6 +349,18 @@ impl grain_host::Server for Host {
                 list.set(index, *held);
             }
         }
+        Ok(())
+    }
+
+    async fn run_job(
+        self: Rc<Self>,
+        params: grain_host::RunJobParams,
+        mut results: grain_host::RunJobResults,
+    ) -> Result<(), capnp::Error> {
+        let object = params.get()?.get_object()?.get_id().get_as::<capnp::text::Reader<'_>>()?.to_string()?;
+        self.stage.ran.borrow_mut().push(object);
+        let next = self.stage.runs.borrow_mut().pop();
+        results.get().set_cancel_future_runs(next.unwrap_or(Ok(false))?);
         Ok(())
     }
 
