@@ -105,6 +105,10 @@ id! {
     GrainId
 }
 id! {
+    /// Names an act of sharing, and the link it made if it made one; never changes. Knowing it opens nothing.
+    ShareId
+}
+id! {
     /// Names an upload in staging; gone at the next start of the server.
     UploadId
 }

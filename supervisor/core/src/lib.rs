@@ -9,5 +9,6 @@ pub mod grain;
 pub mod host;
 pub mod id;
 pub mod secret;
+pub mod sharing;
 pub mod throttle;
 pub mod time;

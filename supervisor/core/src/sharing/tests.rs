@@ -1,0 +1,7 @@
+//! The rules against tables of cases, against a naive model, against all of a small world, and by the work they do.
+
+mod cases;
+mod model;
+mod random;
+mod work;
+mod world;

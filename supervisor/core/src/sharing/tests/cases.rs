@@ -1,0 +1,1 @@
+//! The rules in words, as tables of cases.
