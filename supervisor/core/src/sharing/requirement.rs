@@ -4,38 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::permission::PermissionSet;
 use super::share::Holder;
+use crate::digest::digest;
 use crate::id::{AccountId, GrainId};
-use crate::secret::{Secret, SecretHash, hex};
+use crate::secret::SecretHash;
 
-/// Names a saved token by the SHA-256 of its secret; useless to present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenHash(pub [u8; 32]);
-
-/// Says why a text is not the hash of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the hash of a token: 64 hexadecimal digits are expected")]
-pub struct NotATokenHash;
+digest! {
+    /// Names a saved token by the SHA-256 of its secret; useless to present.
+    TokenHash
+}
 
 impl From<&SecretHash> for TokenHash {
     fn from(hash: &SecretHash) -> Self {
         Self(*hash.as_bytes())
-    }
-}
-
-impl From<TokenHash> for String {
-    fn from(hash: TokenHash) -> Self {
-        hex(&hash.0)
-    }
-}
-
-impl TryFrom<String> for TokenHash {
-    type Error = NotATokenHash;
-
-    fn try_from(text: String) -> Result<Self, NotATokenHash> {
-        // The same 64 digits a secret has: one reader of them is enough.
-        let bytes = Secret::from_hex(&text).ok_or(NotATokenHash)?;
-        Ok(Self(*bytes.expose()))
     }
 }
 
