@@ -407,7 +407,7 @@ fn normal_form(value: &Value) -> Option<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { fork: false, timeout: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn values_fit_as_the_rule_says(query in any_value(), provided in any_value()) {
