@@ -68,6 +68,12 @@ pub struct NotAWord;
 pub struct Word(String);
 
 impl Word {
+    /// A word of the program's own. Panics if it is none: that is a mistake in the program, found by its first run.
+    #[must_use]
+    pub fn new(text: &'static str) -> Self {
+        text.parse().expect("words of the program's own are plain")
+    }
+
     /// The word as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -108,12 +114,9 @@ impl From<Word> for String {
 pub struct Details(BTreeMap<Word, String>);
 
 impl Details {
-    /// Adds a detail; the value is cut to [`DETAIL_LIMIT`] characters and kept on one line.
-    ///
-    /// An act with a name of a detail that is none is a mistake in the program, told at once.
+    /// Adds a detail under a name that is a [`Word`]; the value is cut to [`DETAIL_LIMIT`] characters and kept on one line.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        let name = name.parse().expect("names of details are written in the program");
         let plain = |character: char| {
             if character.is_control() {
                 '\u{fffd}'
@@ -127,7 +130,7 @@ impl Details {
         if characters.next().is_some() {
             text.push('…');
         }
-        self.0.insert(name, text);
+        self.0.insert(Word::new(name), text);
         self
     }
 
@@ -295,7 +298,7 @@ mod tests {
             let entry = head.entry(
                 Timestamp(1000 + number),
                 Actor::Person(account.clone()),
-                "share.add".parse().unwrap(),
+                Word::new("share.add"),
                 Subject::Grain(grain.clone()),
                 Details::default()
                     .with("role", number)
@@ -327,7 +330,7 @@ mod tests {
             |entry| entry.time.0 += 1,
             |entry| entry.actor = Actor::Server,
             |entry| entry.actor = Actor::Grain("2222222222222222222222".parse().unwrap()),
-            |entry| entry.act = "share.adds".parse().unwrap(),
+            |entry| entry.act = Word::new("share.adds"),
             |entry| entry.subject = Subject::Server,
             |entry| entry.subject = Subject::Person("3333333333333333333333".parse().unwrap()),
             |entry| entry.details = Details::default(),
@@ -368,7 +371,7 @@ mod tests {
     fn texts_cannot_be_shifted_from_one_part_into_another() {
         let head = Head::default();
         let entry = |details: Details| {
-            let act = "a".parse().unwrap();
+            let act = Word::new("a");
             head.entry(Timestamp(0), Actor::Server, act, Subject::Server, details)
                 .hash()
         };

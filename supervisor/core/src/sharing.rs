@@ -6,6 +6,7 @@
 
 pub mod access;
 mod board;
+mod decision;
 pub mod ledger;
 pub mod permission;
 pub mod requirement;

@@ -109,32 +109,34 @@ impl Ledger {
     }
 
     /// All shares of a grain, in no order that means anything.
-    pub fn shares_of(&self, grain: &GrainId) -> impl Iterator<Item = &Share> {
+    pub fn shares_of<'l>(&'l self, grain: &GrainId) -> impl Iterator<Item = &'l Share> + use<'l> {
         let edges = self.board(grain).into_iter().flat_map(Board::edges);
         edges.map(|(_, edge)| &edge.share)
     }
 
     /// Everything that was shared with a person, alive or not, accepted or not, in an order that stays.
-    pub fn shares_with(&self, person: &AccountId) -> impl Iterator<Item = &Share> {
+    pub fn shares_with<'l>(&'l self, person: &AccountId) -> impl Iterator<Item = &'l Share> + use<'l> {
         let ids = self.received.get(person).into_iter().flatten();
         ids.filter_map(|id| self.share(id))
     }
 
     /// What `from` gave `person` on a grain: whether a link was redeemed before, for instance.
-    pub fn between(
-        &self,
+    pub fn between<'l>(
+        &'l self,
         grain: &GrainId,
         from: &Holder,
         person: &AccountId,
-    ) -> impl Iterator<Item = &Share> {
-        let board = self.board(grain);
-        let vertex = board.and_then(|board| Some((board, board.find(&Holder::Person(person.clone()))?)));
-        let incoming = vertex
-            .into_iter()
-            .flat_map(|(board, vertex)| board.vertex(vertex).incoming.iter().map(|edge| board.edge(*edge)));
-        incoming
-            .map(|edge| &edge.share)
-            .filter(move |share| share.from == *from)
+    ) -> impl Iterator<Item = &'l Share> + use<'l> {
+        let vertices = self.board(grain).and_then(|board| {
+            let to = board.find(&Holder::Person(person.clone()))?;
+            Some((board, board.find(from)?, to))
+        });
+        vertices.into_iter().flat_map(|(board, from, to)| {
+            let incoming = board.vertex(to).incoming.iter().map(|edge| board.edge(*edge));
+            incoming
+                .filter(move |edge| edge.from == from)
+                .map(|edge| &edge.share)
+        })
     }
 
     /// How far a person limits themselves on a grain.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::access::{Decision, Facts, Question, may_give};
+use super::access::Facts;
 use super::board::Board;
+use super::decision::{Decision, Question, may_give};
 use super::ledger::{Changes, Ledger, Refused, fits};
 use super::role::RoleAssignment;
 use super::share::{Acceptance, Holder, Share};

@@ -1,7 +1,8 @@
 //! Who has access: every way into a grain, and why those that lead nowhere do.
 
-use super::access::{Carried, Closed, Decision, Facts, Question, may_give};
+use super::access::Facts;
 use super::board::Board;
+use super::decision::{Carried, Closed, Decision, Question, may_give};
 use super::ledger::Ledger;
 use super::permission::PermissionSet;
 use super::share::{Holder, Share};

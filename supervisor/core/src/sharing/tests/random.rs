@@ -378,7 +378,8 @@ impl History {
             delete: vec![removed.id.clone()],
             ..Changes::default()
         });
-        let before = self.standing_with_requirements_granted();
+        let before = standing_with_requirements_granted(&self.model, &self.world);
+        let mut edge_alone = self.model.clone();
         self.commit(changes.clone());
         for (grain, holder) in self.holders() {
             assert_eq!(
@@ -388,12 +389,19 @@ impl History {
             );
         }
         // And what the edge alone kept alive is gone for good, whatever may be shared again later.
-        let after = self.standing_with_requirements_granted();
+        let after = standing_with_requirements_granted(&self.model, &self.world);
         if self.world.owners.contains_key(&removed.grain) {
             for id in before.difference(&after) {
                 assert!(changes.delete.contains(id), "{id} is dead and was kept");
             }
         }
+        // While what could carry again, once its requirements are met, is not lost.
+        edge_alone.shares.remove(&removed.id);
+        let could_carry = standing_with_requirements_granted(&edge_alone, &self.world);
+        assert!(
+            changes.delete.iter().all(|id| !could_carry.contains(id)),
+            "{changes:?} is too much"
+        );
     }
 
     fn remove_link(&mut self, changes: Changes) {
@@ -484,20 +492,6 @@ impl History {
                 );
             }
         }
-    }
-
-    /// Which shares carry something, if only back to where it came from, when no requirement is asked for.
-    fn standing_with_requirements_granted(&self) -> BTreeSet<ShareId> {
-        let known = self.model.known(&self.world, true);
-        let stands = |share: &&Share| {
-            let giver = known.get(&(share.grain.clone(), share.from.clone()));
-            let redeems = matches!(share.from, Holder::Link(_)) && !share.is_link();
-            share.accepted == Acceptance::Accepted
-                && !share.is_expired(self.world.now)
-                && giver.is_some_and(|giver| giver.may_share || redeems)
-        };
-        let shares = self.model.shares.values().filter(stands);
-        shares.map(|share| share.id.clone()).collect()
     }
 
     fn happen(&mut self, event: Event) {
@@ -652,6 +646,20 @@ fn held(ledger: &Ledger, world: &World, grain: &GrainId, holder: &Holder) -> Opt
         may_share: access.may_share,
         shareable: access.shareable,
     })
+}
+
+/// Which shares carry something, if only back to where it came from, when no requirement is asked for.
+fn standing_with_requirements_granted(model: &Model, world: &World) -> BTreeSet<ShareId> {
+    let known = model.known(world, true);
+    let stands = |share: &&Share| {
+        let giver = known.get(&(share.grain.clone(), share.from.clone()));
+        let redeems = matches!(share.from, Holder::Link(_)) && !share.is_link();
+        share.accepted == Acceptance::Accepted
+            && !share.is_expired(world.now)
+            && giver.is_some_and(|giver| giver.may_share || redeems)
+    };
+    let shares = model.shares.values().filter(stands);
+    shares.map(|share| share.id.clone()).collect()
 }
 
 fn toggle<T: Ord>(set: &mut BTreeSet<T>, value: T) {
