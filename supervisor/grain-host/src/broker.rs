@@ -13,6 +13,7 @@ use crate::app::{App, Described, Sessions};
 use crate::config::{Ended, Limits, RefusedSyscall};
 use crate::log::{Log, Watch};
 use crate::membrane::{Membrane, Realm, Side};
+use crate::platform::Platform;
 
 /// Most bytes of log that are replayed: all there can be.
 fn most_backlog(limits: &Limits) -> u64 {
@@ -23,6 +24,7 @@ fn most_backlog(limits: &Limits) -> u64 {
 pub(crate) struct GrainHost {
     pub(crate) app: Rc<App>,
     pub(crate) sessions: Rc<Sessions>,
+    pub(crate) platform: Rc<Platform>,
     pub(crate) realm: Realm,
     /// What the broker and the app hand each other crosses here.
     pub(crate) membrane: Membrane,
@@ -132,6 +134,24 @@ impl grain_host::Server for GrainHost {
     ) -> Result<(), Error> {
         self.realm.touch();
         Ok(())
+    }
+
+    async fn run_job(
+        self: Rc<Self>,
+        params: grain_host::RunJobParams,
+        mut results: grain_host::RunJobResults,
+    ) -> Result<(), Error> {
+        let is_done = self.platform.run_job(params.get()?.get_object()?).await?;
+        results.get().set_cancel_future_runs(is_done);
+        Ok(())
+    }
+
+    async fn drop_object(
+        self: Rc<Self>,
+        params: grain_host::DropObjectParams,
+        _: grain_host::DropObjectResults,
+    ) -> Result<(), Error> {
+        self.platform.forget(params.get()?.get_object()?).await
     }
 }
 
