@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::app::{App, Described, Sessions};
 use crate::config::{Ended, Limits, RefusedSyscall};
+use crate::descriptor::{self, Descriptor};
 use crate::log::{Log, Watch};
 use crate::membrane::{Membrane, Realm, Side};
 use crate::platform::Platform;
@@ -133,6 +134,39 @@ impl grain_host::Server for GrainHost {
         _: grain_host::KeepAliveResults,
     ) -> Result<(), Error> {
         self.realm.touch();
+        Ok(())
+    }
+
+    async fn read_query(
+        self: Rc<Self>,
+        params: grain_host::ReadQueryParams,
+        mut results: grain_host::ReadQueryResults,
+    ) -> Result<(), Error> {
+        let query = params.get()?.get_query()?;
+        if query.len() > descriptor::TEXTS {
+            return Err(Error::failed(format!(
+                "a query has {} descriptors at most",
+                descriptor::TEXTS
+            )));
+        }
+        let mut descriptors = results.get().init_descriptors(query.len());
+        for (index, text) in query.iter().enumerate() {
+            let read = Descriptor::read(text?.as_bytes());
+            let read = read.map_err(|why| {
+                Error::failed(format!("descriptor {} of the query cannot be read: {why}", index + 1))
+            })?;
+            descriptors.set_with_caveats(u32::try_from(index).expect("there are few"), read.get()?)?;
+        }
+        Ok(())
+    }
+
+    async fn write_descriptor(
+        self: Rc<Self>,
+        params: grain_host::WriteDescriptorParams,
+        mut results: grain_host::WriteDescriptorResults,
+    ) -> Result<(), Error> {
+        let text = descriptor::write(params.get()?.get_descriptor()?)?;
+        results.get().set_text(&text);
         Ok(())
     }
 

@@ -17,6 +17,7 @@
 //! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
 //! | `door` | who may enter, with which nonce |
+//! | `descriptor` | what does a page ask for in the powerbox |
 //! | `log` | where the app's words go |
 //! | `usage` | how much of the disk the grain takes |
 //!
@@ -27,6 +28,7 @@
 mod app;
 mod broker;
 pub mod config;
+mod descriptor;
 mod door;
 mod host;
 mod link;
