@@ -52,6 +52,7 @@ async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
         membranes: RefCell::default(),
         entered: Cell::new(false),
     });
+    let _leaving = Leaving(Rc::clone(&visit));
     let door: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
     let link = Link::new(stream, VatSide::Server, bounds, Some(door.client));
     let mut link = std::pin::pin!(link.run());
@@ -80,9 +81,12 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+/// Ends what was opened on a connection, also while calls on it still refer to it.
+struct Leaving(Rc<Visit>);
+
+impl Drop for Leaving {
     fn drop(&mut self) {
-        for membrane in self.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
+        for membrane in self.0.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
             membrane.revoke("the visitor left");
         }
     }

@@ -36,6 +36,8 @@ mod log;
 mod membrane;
 mod platform;
 mod references;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod wired;
 

@@ -259,7 +259,7 @@ impl MembraneState {
         while let Some(closer) = hook.get_resolved() {
             hook = closer;
         }
-        if from == Side::Outside && self.realm.is_the_apps(hook.as_ref()) {
+        if from == Side::Outside && self.needs_no_wrapper(hook.as_ref()) {
             return hook;
         }
         if let Some(home) = self.unwrapped(hook.as_ref(), from) {
@@ -284,9 +284,16 @@ impl MembraneState {
         }
         let cap = self.realm.find(hook.get_ptr())?;
         let comes_home = cap.target.lives == from.other()
-            && !cap.membrane.is_tied
-            && (cap.target.lives == Side::Inside || Rc::ptr_eq(&cap.membrane, self));
+            && (Rc::ptr_eq(&cap.membrane, self)
+                || (cap.target.lives == Side::Inside && !cap.membrane.is_tied));
         if comes_home { cap.hook().ok() } else { None }
+    }
+
+    /// Whether `hook` is fit for the app as it is: the app's own, or wrapped for the app by the platform. Under a tie,
+    /// what is wrapped for the app is wrapped once more, since it ends with the tie.
+    fn needs_no_wrapper(&self, hook: &dyn ClientHook) -> bool {
+        let is_wrapped = hook.get_brand() == self.realm.brand();
+        self.realm.is_the_apps(hook) && !(self.is_tied && is_wrapped)
     }
 
     fn revoke(&self, error: capnp::Error) {

@@ -172,13 +172,12 @@ fn passed(cap: any_pointer::Reader<'_>) -> Result<Client, Error> {
         .map_err(|_| Error::failed("there is no capability here".to_owned()))
 }
 
-fn permissions(
-    list: capnp::primitive_list::Reader<'_, bool>,
-) -> Result<capnp::primitive_list::Reader<'_, bool>, Error> {
+/// Permissions an app named. As a list of its own: an absent one, copied, is no list of these.
+fn permissions(list: capnp::primitive_list::Reader<'_, bool>) -> Result<Vec<bool>, Error> {
     if list.len() > PERMISSIONS {
         return Err(Error::failed(format!(
             "an app has {PERMISSIONS} permissions at most"
         )));
     }
-    Ok(list)
+    Ok(list.iter().collect())
 }

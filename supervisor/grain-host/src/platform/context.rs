@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use capnp::capability::FromClientHook;
-use capnp::{Error, primitive_list};
+use capnp::Error;
 use percloud_schemas::email_capnp::email_send_port;
 use percloud_schemas::grain_capnp::session_context;
 use percloud_schemas::hack_session_capnp::hack_session_context;
@@ -50,7 +50,7 @@ struct SessionContext {
 
 /// What the app passes along with a capability it gives away.
 struct Gift<'message> {
-    permissions: primitive_list::Reader<'message, bool>,
+    permissions: Vec<bool>,
     descriptor: powerbox_descriptor::Reader<'message>,
     display: powerbox_display_info::Reader<'message>,
 }
@@ -92,7 +92,7 @@ impl session_context::Server for SessionContext {
         let mut request = self.keeper()?.tie_request();
         request
             .get()
-            .set_permissions(permissions(taken.get_required_permissions()?)?)?;
+            .set_permissions(&permissions(taken.get_required_permissions()?)?[..])?;
         request.get().set_display(taken.get_display_info()?)?;
         let answer = request.send().promise.await?;
         let id = Id::try_from(answer.get()?.get_id()?);
@@ -124,7 +124,7 @@ impl session_context::Server for SessionContext {
         {
             let mut call = request.get();
             call.set_token(&token);
-            call.set_permissions(gift.permissions)?;
+            call.set_permissions(&gift.permissions[..])?;
             call.set_descriptor(gift.descriptor)?;
             call.set_display(gift.display)?;
         }
@@ -145,7 +145,7 @@ impl session_context::Server for SessionContext {
         request.get().set_query(taken.get_query()?)?;
         request
             .get()
-            .set_permissions(permissions(taken.get_required_permissions()?)?)?;
+            .set_permissions(&permissions(taken.get_required_permissions()?)?[..])?;
         // No deadline: people take their time.
         let answer = request.send().promise.await?;
         let answer = answer.get()?;
@@ -176,7 +176,7 @@ impl session_context::Server for SessionContext {
         {
             let mut call = request.get();
             call.set_token(&token);
-            call.set_permissions(gift.permissions)?;
+            call.set_permissions(&gift.permissions[..])?;
             call.set_descriptor(gift.descriptor)?;
             call.set_display(gift.display)?;
         }
@@ -230,7 +230,7 @@ impl session_context::Server for SessionContext {
         request.get().set_token(token);
         request
             .get()
-            .set_permissions(permissions(params.get_required_permissions()?)?)?;
+            .set_permissions(&permissions(params.get_required_permissions()?)?[..])?;
         let answer = request.send().promise.await?;
         let cap = self.platform.revive(expectation, answer.get()?.get_restored()?).await?;
         results.get().init_cap().set_as_capability(cap.hook);
