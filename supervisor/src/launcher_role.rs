@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use percloud_broker::UnpackReport;
 use percloud_sandbox::confine::{self, WorkerLimits};
@@ -114,12 +114,22 @@ fn grain(sandbox: &SandboxSpec, host: serde_json::Value, fds: Vec<OwnedFd>) -> R
         },
         idle: host.idle,
         limits: percloud_grain_host::Limits::default(),
+        clock: clock(),
     };
     percloud_grain_host::run(config);
     if let Some(cgroup) = cgroup {
         cgroup.remove();
     }
     Ok(())
+}
+
+/// The clock of grain hosts: apps ask for things at a certain time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where a host's clock is brought in"
+)]
+fn clock() -> fn() -> SystemTime {
+    SystemTime::now
 }
 
 /// Answers and counts refused system calls on a thread of their own; returns what tells them.

@@ -271,6 +271,7 @@ fn with_host<Test: Future<Output = Cost>>(
                 app,
                 idle,
                 limits: Limits::default(),
+                clock: || std::time::SystemTime::UNIX_EPOCH,
             })
         });
     let host = host.expect("a thread can be started");

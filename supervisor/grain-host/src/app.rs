@@ -1,5 +1,7 @@
 //! The app: what it says of itself, and how it opens sessions.
 
+mod admission;
+mod opening;
 mod process;
 mod sessions;
 
@@ -87,14 +89,7 @@ impl App {
         };
         Ok(Rc::new(described))
     }
-
-    fn new_session(&self) -> NewSession {
-        self.view.new_session_request()
-    }
 }
-
-type NewSession =
-    capnp::capability::Request<ui_view::new_session_params::Owned, ui_view::new_session_results::Owned>;
 
 fn is_reasonable(info: &ViewInfo) -> bool {
     info.hook

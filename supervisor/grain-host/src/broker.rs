@@ -11,8 +11,10 @@ use tokio::task::AbortHandle;
 
 use crate::app::{App, Described, Sessions};
 use crate::config::{Ended, Limits, RefusedSyscall};
+use crate::descriptor::{self, Descriptor};
 use crate::log::{Log, Watch};
 use crate::membrane::{Membrane, Realm, Side};
+use crate::platform::Platform;
 
 /// Most bytes of log that are replayed: all there can be.
 fn most_backlog(limits: &Limits) -> u64 {
@@ -23,6 +25,7 @@ fn most_backlog(limits: &Limits) -> u64 {
 pub(crate) struct GrainHost {
     pub(crate) app: Rc<App>,
     pub(crate) sessions: Rc<Sessions>,
+    pub(crate) platform: Rc<Platform>,
     pub(crate) realm: Realm,
     /// What the broker and the app hand each other crosses here.
     pub(crate) membrane: Membrane,
@@ -132,6 +135,57 @@ impl grain_host::Server for GrainHost {
     ) -> Result<(), Error> {
         self.realm.touch();
         Ok(())
+    }
+
+    async fn read_query(
+        self: Rc<Self>,
+        params: grain_host::ReadQueryParams,
+        mut results: grain_host::ReadQueryResults,
+    ) -> Result<(), Error> {
+        let query = params.get()?.get_query()?;
+        if query.len() > descriptor::TEXTS {
+            return Err(Error::failed(format!(
+                "a query has {} descriptors at most",
+                descriptor::TEXTS
+            )));
+        }
+        let mut descriptors = results.get().init_descriptors(query.len());
+        for (index, text) in query.iter().enumerate() {
+            let read = Descriptor::read(text?.as_bytes());
+            let read = read.map_err(|why| {
+                Error::failed(format!("descriptor {} of the query cannot be read: {why}", index + 1))
+            })?;
+            descriptors.set_with_caveats(u32::try_from(index).expect("there are few"), read.get()?)?;
+        }
+        Ok(())
+    }
+
+    async fn write_descriptor(
+        self: Rc<Self>,
+        params: grain_host::WriteDescriptorParams,
+        mut results: grain_host::WriteDescriptorResults,
+    ) -> Result<(), Error> {
+        let text = descriptor::write(params.get()?.get_descriptor()?)?;
+        results.get().set_text(&text);
+        Ok(())
+    }
+
+    async fn run_job(
+        self: Rc<Self>,
+        params: grain_host::RunJobParams,
+        mut results: grain_host::RunJobResults,
+    ) -> Result<(), Error> {
+        let is_done = self.platform.run_job(params.get()?.get_object()?).await?;
+        results.get().set_cancel_future_runs(is_done);
+        Ok(())
+    }
+
+    async fn drop_object(
+        self: Rc<Self>,
+        params: grain_host::DropObjectParams,
+        _: grain_host::DropObjectResults,
+    ) -> Result<(), Error> {
+        self.platform.forget(params.get()?.get_object()?).await
     }
 }
 

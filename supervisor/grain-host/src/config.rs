@@ -3,11 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Everything one grain host needs. Given once, by the child that built the sandbox.
 pub struct Config {
-    /// The grain's folder on the host's side: holds `sandbox/`, `log` and `log.1`.
+    /// The grain's folder on the host's side, which is called by the grain's id: holds `sandbox/`, `log` and `log.1`.
     pub grain_dir: PathBuf,
     /// The bound, listening Unix socket on which the edge presents its nonces.
     pub door: UnixListener,
@@ -19,6 +19,8 @@ pub struct Config {
     pub idle: Duration,
     /// What the app may take of this process.
     pub limits: Limits,
+    /// The clock on the wall, for what the app wants done at a certain time.
+    pub clock: fn() -> SystemTime,
 }
 
 /// The host's ends of the app's descriptors, and the app itself.
@@ -63,6 +65,12 @@ pub struct Limits {
     pub session_timeout: Duration,
     /// How long an app may take to describe itself before it is taken for one that does not.
     pub view_info_timeout: Duration,
+    /// How long an app, or a grain that has what it asks for, may take to save an object or bring one back.
+    pub object_timeout: Duration,
+    /// Sessions and capabilities of others a grain may hold at a time.
+    pub references: usize,
+    /// Connections to other grains' hosts at a time; each is for one capability.
+    pub neighbours: usize,
     /// How long an app that closed descriptor 3 may take to exit by itself (sheet 3.2).
     pub farewell: Duration,
     /// How long a nonce may wait at the door.
@@ -84,6 +92,9 @@ impl Default for Limits {
             door_connections: 64,
             session_timeout: Duration::from_secs(60),
             view_info_timeout: Duration::from_secs(30),
+            object_timeout: Duration::from_secs(30),
+            references: 4096,
+            neighbours: 128,
             farewell: Duration::from_secs(1),
             nonce_lifetime: Duration::from_secs(10),
             log_bytes: 512 << 10,

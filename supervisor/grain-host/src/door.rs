@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::app::Sessions;
 use crate::config::Limits;
 use crate::link::{Bounds, Gauge, Link};
-use crate::membrane::WeakMembrane;
+use crate::membrane::{Membrane, WeakMembrane};
 
 /// How long a connection may last on which nobody has been let in.
 const HESITATION: Duration = Duration::from_secs(10);
@@ -52,6 +52,7 @@ async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
         membranes: RefCell::default(),
         entered: Cell::new(false),
     });
+    let _leaving = Leaving(Rc::clone(&visit));
     let door: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
     let link = Link::new(stream, VatSide::Server, bounds, Some(door.client));
     let mut link = std::pin::pin!(link.run());
@@ -71,9 +72,21 @@ struct Visit {
     entered: Cell<bool>,
 }
 
-impl Drop for Visit {
+impl Visit {
+    /// Notes what ends with this connection.
+    fn opened(&self, membrane: &Membrane) {
+        let mut membranes = self.membranes.borrow_mut();
+        membranes.retain(|known| known.upgrade().is_some());
+        membranes.push(membrane.downgrade());
+    }
+}
+
+/// Ends what was opened on a connection, also while calls on it still refer to it.
+struct Leaving(Rc<Visit>);
+
+impl Drop for Leaving {
     fn drop(&mut self) {
-        for membrane in self.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
+        for membrane in self.0.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
             membrane.revoke("the visitor left");
         }
     }
@@ -90,12 +103,22 @@ impl grain_door::Server for Visit {
         let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
         self.entered.set(true);
         let (session, membrane) = self.sessions.open(admission, params.get_params()?).await?;
-        {
-            let mut membranes = self.membranes.borrow_mut();
-            membranes.retain(|known| known.upgrade().is_some());
-            membranes.push(membrane.downgrade());
-        }
+        self.opened(&membrane);
         results.get().set_session(session);
+        Ok(())
+    }
+
+    async fn take(
+        self: Rc<Self>,
+        params: grain_door::TakeParams,
+        mut results: grain_door::TakeResults,
+    ) -> Result<(), Error> {
+        let admission = self.sessions.admit(params.get()?.get_nonce()?);
+        let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
+        self.entered.set(true);
+        let (cap, membrane) = self.sessions.take(admission).await?;
+        self.opened(&membrane);
+        results.get().init_cap().set_as_capability(cap.hook);
         Ok(())
     }
 }

@@ -1,27 +1,21 @@
 //! Starts everything a grain host does, and waits for the first thing that ends it.
 
-use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
-use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
-use futures::channel::oneshot;
-use percloud_schemas::host_capnp::{grain_host, host_keeper};
+use percloud_schemas::host_capnp::host_keeper;
 use tokio::net::UnixStream;
-use tokio::task::{JoinError, JoinHandle, LocalSet, spawn_blocking, spawn_local};
+use tokio::task::{JoinError, LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use crate::app::{App, Process, Sessions, kill};
-use crate::broker::GrainHost;
+use crate::app::{Process, kill};
 use crate::config::{Config, Ended};
-use crate::door;
-use crate::link::{Gauge, Link};
 use crate::log::{Log, Reader};
 use crate::membrane::Realm;
-use crate::platform;
+use crate::platform::WakeLocks;
 use crate::usage::{self, Usage};
+use crate::wired::{Ends, Wired};
 
 /// How long a killed app may take to be gone. The kernel needs longer only when a disk hangs.
 const DEATH: Duration = Duration::from_secs(5);
@@ -75,19 +69,12 @@ async fn serve(config: Config) -> Ended {
     }
 }
 
-type Connection = JoinHandle<Result<(), capnp::Error>>;
-
 /// Everything that runs for one app.
 struct Host {
     process: Process,
-    realm: Realm,
     log: Log,
     reader: Reader,
-    keeper: host_keeper::Client,
-    app_link: Connection,
-    broker_link: Connection,
-    door: JoinHandle<std::io::Result<()>>,
-    end: oneshot::Receiver<Ended>,
+    wired: Wired,
     grain_dir: PathBuf,
     idle: Duration,
     farewell: Duration,
@@ -102,58 +89,27 @@ impl Host {
             app,
             idle,
             limits,
+            clock,
         } = config;
         let process = Process::new(app.pidfd)?;
         let (log, reader) = Log::open(&grain_dir, app.log, &limits)?;
-        let realm = Realm::default();
-
-        // What the app says goes to those at the door, and what they say to it: each side waits for the other.
-        let to_app = Rc::new(Gauge::default());
-        let to_door = Rc::new(Gauge::default());
-        realm.refuse_when({
-            let (to_app, most) = (Rc::clone(&to_app), limits.queued_bytes);
-            move || to_app.bytes() > most
-        });
-
-        let bounds = crate::link::bounds(&limits, to_app, Some(Rc::clone(&to_door)));
-        let mut link = Link::new(
-            adopt(app.rpc)?,
-            VatSide::Server,
-            bounds,
-            Some(platform::sandstorm_api()),
-        );
-        let view = Rc::new(App::new(link.bootstrap(), limits.clone(), log.clone()));
-        let app_link = spawn_local(link.run());
-
-        let sessions = Rc::new(Sessions::new(Rc::clone(&view), realm.clone()));
-        let door = spawn_local(door::keep(door, Rc::clone(&sessions), limits.clone(), to_door));
-
-        let (ender, end) = oneshot::channel();
-        let face: grain_host::Client = capnp_rpc::new_client(GrainHost {
-            app: view,
-            sessions,
-            realm: realm.clone(),
-            membrane: realm.membrane(),
-            log: log.clone(),
-            limits: limits.clone(),
-            refused: app.refused,
-            end: RefCell::new(Some(ender)),
-        });
-        let bounds = crate::link::bounds(&limits, Rc::default(), None);
-        let mut link = Link::new(adopt(broker)?, VatSide::Client, bounds, Some(face.client));
-        let keeper = link.bootstrap();
-        let broker_link = spawn_local(link.run());
         let farewell = limits.farewell;
+        let grain = grain_dir.file_name().unwrap_or_default().to_string_lossy();
+        let wired = Wired::start(Ends {
+            grain: grain.into_owned(),
+            rpc: adopt(app.rpc)?,
+            broker: adopt(broker)?,
+            door,
+            log: log.clone(),
+            refused: app.refused,
+            limits,
+            clock,
+        });
         Ok(Self {
             process,
-            realm,
             log,
             reader,
-            keeper,
-            app_link,
-            broker_link,
-            door,
-            end,
+            wired,
             grain_dir,
             idle,
             farewell,
@@ -163,17 +119,17 @@ impl Host {
     async fn serve(mut self) -> Ended {
         let usage = spawn_local(report_usage(
             self.grain_dir.clone(),
-            self.realm.clone(),
+            self.wired.realm.clone(),
             self.idle,
-            self.keeper.clone(),
+            self.wired.keeper.clone(),
         ));
         let (ended, broker_is_there) = tokio::select! {
             exit = self.process.wait() => (unasked(exit), true),
-            ended = &mut self.app_link => (unasked(self.after_app_link(ended).await), true),
-            _ended = &mut self.broker_link => (unasked("the broker is gone"), false),
-            ended = &mut self.door => (unasked(door_text(ended)), true),
-            Ok(ended) = &mut self.end => (ended, true),
-            () = nobody_uses(&self.realm, self.idle) => {
+            ended = &mut self.wired.app_link => (unasked(self.after_app_link(ended).await), true),
+            _ended = &mut self.wired.broker_link => (unasked("the broker is gone"), false),
+            ended = &mut self.wired.door => (unasked(door_text(ended)), true),
+            Ok(ended) = &mut self.wired.end => (ended, true),
+            () = nobody_uses(&self.wired.realm, &self.wired.wake, self.idle) => {
                 (Ended { reason: "nobody used the grain for a while".to_owned(), asked: true }, true)
             }
         };
@@ -200,13 +156,17 @@ impl Host {
             process,
             log,
             reader,
+            wired,
+            grain_dir,
+            ..
+        } = self;
+        let Wired {
             keeper,
             app_link,
             broker_link,
             door,
-            grain_dir,
             ..
-        } = self;
+        } = wired;
         door.abort();
         app_link.abort();
         process.kill();
@@ -254,14 +214,13 @@ fn unasked(reason: impl ToString) -> Ended {
 }
 
 /// Returns when the grain was not used for a whole `idle`, looking that often (sheet 3.4). Being started counts as use,
-/// and so does a call the app is working on.
-async fn nobody_uses(realm: &Realm, idle: Duration) {
+/// and so does a call the app is working on; a wake lock keeps it too.
+async fn nobody_uses(realm: &Realm, wake: &WakeLocks, idle: Duration) {
     let mut seen = None;
     loop {
         sleep(idle).await;
         let touches = Some(realm.touches());
-        // Wake locks will be looked at here, last, as an app that is used needs none.
-        if seen == touches && realm.pending() == 0 {
+        if seen == touches && realm.pending() == 0 && !wake.are_held() {
             return;
         }
         seen = touches;

@@ -8,13 +8,16 @@
 //! | Module | Question it answers |
 //! |---|---|
 //! | [`config`] | what a host is given, and how it ends |
-//! | `host` | who is started first, and what ends it all |
+//! | `host` | what ends it all |
+//! | `wired` | who is joined with whom |
 //! | `link` | how bytes become messages, and how much a peer may have under way |
 //! | `membrane` | what happens to a capability that crosses between the app and the outside |
 //! | `app` | is the app alive, what does it say of itself, how does it open a session |
 //! | `platform` | what the app may ask of Percloud |
+//! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
 //! | `door` | who may enter, with which nonce |
+//! | `descriptor` | what does a page ask for in the powerbox |
 //! | `log` | where the app's words go |
 //! | `usage` | how much of the disk the grain takes |
 //!
@@ -25,13 +28,18 @@
 mod app;
 mod broker;
 pub mod config;
+mod descriptor;
 mod door;
 mod host;
 mod link;
 mod log;
 mod membrane;
 mod platform;
+mod references;
+#[cfg(test)]
+mod tests;
 mod usage;
+mod wired;
 
 pub use config::{AppHandles, Config, Ended, Limits, RefusedSyscall};
 pub use host::run;

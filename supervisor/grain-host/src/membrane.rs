@@ -13,12 +13,15 @@
 
 mod cap;
 mod carry;
+mod origin;
 mod pending;
 mod request;
+mod saving;
 mod slots;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -30,7 +33,13 @@ use capnp::private::capability::ClientHook;
 
 use cap::{Cap, CapState};
 pub use carry::Message;
+pub(crate) use carry::carry_error;
+pub use origin::Origin;
+pub(crate) use saving::{Asked, Question, Saver};
 use slots::Slots;
+
+/// By what a membrane is named when it is to be broken: the id of a session or of a reference.
+pub type Id = [u8; 16];
 
 /// The two sides of a membrane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,14 +74,31 @@ struct RealmState {
     /// Calls into the app that have not been answered.
     pending: Cell<usize>,
     is_overloaded: RefCell<Option<Box<dyn Fn() -> bool>>>,
+    /// Tells the app's own capabilities, as they come from its connection.
+    app_brand: Cell<Option<usize>>,
+    /// Answers those outside who want to save an object of the app.
+    saver: RefCell<Option<Rc<dyn Saver>>>,
 }
 
 impl Realm {
     /// A membrane of its own for somebody, revocable by itself.
     #[must_use]
     pub fn membrane(&self) -> Membrane {
+        self.new_membrane(None, false)
+    }
+
+    /// The same, for the session or reference called `id`: what is saved through it is saved under its conditions.
+    #[must_use]
+    pub fn membrane_of(&self, id: Id) -> Membrane {
+        self.new_membrane(Some(id), false)
+    }
+
+    fn new_membrane(&self, id: Option<Id>, is_tied: bool) -> Membrane {
         Membrane(Rc::new(MembraneState {
             realm: Rc::clone(&self.0),
+            id,
+            is_tied,
+            kept: RefCell::new(None),
             revoked: RefCell::new(None),
             waiting: RefCell::new(Slots::default()),
             caps: RefCell::new(HashMap::default()),
@@ -151,6 +177,11 @@ pub struct Membrane(Rc<MembraneState>);
 
 struct MembraneState {
     realm: Rc<RealmState>,
+    id: Option<Id>,
+    /// Both sides of it are the app's: see [`Realm::tie`].
+    is_tied: bool,
+    /// Let go when the membrane is revoked, or nothing that crossed it is held any more.
+    kept: RefCell<Option<Box<dyn Any>>>,
     revoked: RefCell<Option<capnp::Error>>,
     /// Calls under way; woken when the membrane is revoked.
     waiting: RefCell<Slots<Waker>>,
@@ -183,6 +214,13 @@ impl Membrane {
         from: Side,
     ) -> capnp::Result<Message> {
         self.0.copy_owned(message, from)
+    }
+
+    /// Keeps `thing` for as long as something that crossed is held, and until the membrane is revoked.
+    pub fn keep(&self, thing: impl Any) {
+        if !self.is_revoked() {
+            *self.0.kept.borrow_mut() = Some(Box::new(thing));
+        }
     }
 
     /// A reference that keeps nothing alive.
@@ -221,6 +259,9 @@ impl MembraneState {
         while let Some(closer) = hook.get_resolved() {
             hook = closer;
         }
+        if from == Side::Outside && self.needs_no_wrapper(hook.as_ref()) {
+            return hook;
+        }
         if let Some(home) = self.unwrapped(hook.as_ref(), from) {
             return home;
         }
@@ -243,8 +284,16 @@ impl MembraneState {
         }
         let cap = self.realm.find(hook.get_ptr())?;
         let comes_home = cap.target.lives == from.other()
-            && (cap.target.lives == Side::Inside || Rc::ptr_eq(&cap.membrane, self));
+            && (Rc::ptr_eq(&cap.membrane, self)
+                || (cap.target.lives == Side::Inside && !cap.membrane.is_tied));
         if comes_home { cap.hook().ok() } else { None }
+    }
+
+    /// Whether `hook` is fit for the app as it is: the app's own, or wrapped for the app by the platform. Under a tie,
+    /// what is wrapped for the app is wrapped once more, since it ends with the tie.
+    fn needs_no_wrapper(&self, hook: &dyn ClientHook) -> bool {
+        let is_wrapped = hook.get_brand() == self.realm.brand();
+        self.realm.is_the_apps(hook) && !(self.is_tied && is_wrapped)
     }
 
     fn revoke(&self, error: capnp::Error) {
@@ -259,5 +308,7 @@ impl MembraneState {
         }
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_values().for_each(Waker::wake);
+        let kept = self.kept.borrow_mut().take();
+        drop(kept);
     }
 }

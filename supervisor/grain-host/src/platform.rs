@@ -1,72 +1,183 @@
 //! What an app may ask of Percloud.
 //!
-//! Every method of the sheet's section 2.x is here, so that an app finds the interfaces it casts to; those that the
-//! capability work will bring answer "unimplemented", which apps written for Sandstorm tolerate.
+//! The app finds [`SandstormApi`](api) on its file descriptor 3, and a [context](context) in every session. What either
+//! is asked, the broker decides: this host only knows which capability is whose. So everything here is a translation:
+//! a wrapper the app holds becomes the object it stands for, where that object is the broker's; an object of the app
+//! becomes the id by which the app finds it again; a token becomes a capability in a membrane of its own.
+
+pub(crate) mod api;
+pub(crate) mod context;
+mod job;
+mod objects;
+mod restore;
+mod save;
+mod seal;
+mod wake;
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+use std::time::SystemTime;
 
 use capnp::any_pointer;
-use percloud_schemas::email_capnp::email_send_port;
-use percloud_schemas::grain_capnp::{sandstorm_api, session_context};
-use percloud_schemas::hack_session_capnp::hack_session_context;
+use capnp::capability::{Client, Params};
+use capnp::private::capability::ClientHook;
+use capnp::traits::Owned;
+use capnp::{Error, MessageSize};
+use percloud_schemas::grain_capnp::main_view;
+use percloud_schemas::host_capnp::host_keeper;
 
-/// The platform as every app finds it on file descriptor 3. Wake locks (`stayAwake`) will be counted by its owner.
-pub(crate) fn sandstorm_api() -> capnp::capability::Client {
-    let api: sandstorm_api::Client<any_pointer::Owned> = capnp_rpc::new_client(SandstormApi);
-    capnp::capability::Client::new(capnp::capability::FromClientHook::into_client_hook(api))
+use crate::config::Limits;
+use crate::link::Gauge;
+use crate::membrane::{Membrane, Message, Origin, Realm, Side};
+use crate::references::References;
+pub(crate) use wake::WakeLocks;
+
+/// Words an app may pass to a method of the platform: 64 KiB, which is long for texts and descriptors.
+const WORDS: u64 = 8 << 10;
+/// Bytes of a token; those of Sandstorm and Percloud are 43 long (sheet 6.1).
+const TOKEN: usize = 256;
+/// Permissions an app may define.
+const PERMISSIONS: u32 = 4096;
+
+/// What the methods of the platform share. One for each host.
+pub(crate) struct Platform {
+    realm: Realm,
+    /// What the app hands the platform, with no session about, crosses here.
+    membrane: Membrane,
+    pub(crate) references: Rc<References>,
+    pub(crate) wake: Rc<WakeLocks>,
+    /// Connections to other hosts, each for one reference.
+    neighbours: Rc<Cell<usize>>,
+    to_neighbours: Rc<Gauge>,
+    grain: String,
+    clock: fn() -> SystemTime,
+    limits: Limits,
+    peers: OnceCell<Peers>,
 }
 
-/// The context of one session. It can be cast to `HackSessionContext`, and takes mail (trap 12).
-pub(crate) fn session_context() -> session_context::Client {
-    use capnp::capability::FromClientHook;
-    let context: hack_session_context::Client = capnp_rpc::new_client(SessionContext);
-    context.cast_to()
+/// Known once both connections are set up, before either is run.
+struct Peers {
+    view: main_view::Client<any_pointer::Owned>,
+    keeper: host_keeper::Client,
 }
 
-struct SandstormApi;
-
-impl sandstorm_api::Server<any_pointer::Owned> for SandstormApi {}
-
-struct SessionContext;
-
-impl session_context::Server for SessionContext {}
-impl hack_session_context::Server for SessionContext {}
-impl email_send_port::Server for SessionContext {}
-
-#[cfg(test)]
-mod tests {
-    use capnp::ErrorKind;
-    use capnp::capability::FromClientHook;
-    use percloud_schemas::email_capnp::email_send_port;
-    use percloud_schemas::grain_capnp::sandstorm_api;
-    use percloud_schemas::hack_session_capnp::hack_session_context;
-
-    use super::*;
-
-    /// The kind of error a call ends with.
-    macro_rules! kind {
-        ($request:expr) => {
-            $request
-                .send()
-                .promise
-                .await
-                .err()
-                .expect("the method is for later")
-                .kind
-        };
+impl Platform {
+    /// `grain` is the grain's own id; `to_neighbours` counts bytes on their way to other hosts.
+    pub(crate) fn new(
+        realm: &Realm,
+        grain: String,
+        limits: &Limits,
+        clock: fn() -> SystemTime,
+        to_neighbours: Rc<Gauge>,
+    ) -> Rc<Self> {
+        let platform = Rc::new(Self {
+            realm: realm.clone(),
+            membrane: realm.membrane(),
+            references: Rc::default(),
+            wake: Rc::new(WakeLocks::new(realm)),
+            neighbours: Rc::default(),
+            to_neighbours,
+            grain,
+            clock,
+            limits: limits.clone(),
+            peers: OnceCell::new(),
+        });
+        realm.save_with(Rc::clone(&platform) as _);
+        platform
     }
 
-    #[tokio::test]
-    async fn a_context_is_all_an_app_casts_it_to_and_says_what_it_cannot() {
-        let context = session_context();
-        assert_eq!(kind!(context.close_request()), ErrorKind::Unimplemented);
-        assert_eq!(
-            kind!(context.get_shared_permissions_request()),
-            ErrorKind::Unimplemented
-        );
-        let hack: hack_session_context::Client = context.clone().cast_to();
-        assert_eq!(kind!(hack.get_public_id_request()), ErrorKind::Unimplemented);
-        let mail: email_send_port::Client = context.cast_to();
-        assert_eq!(kind!(mail.send_request()), ErrorKind::Unimplemented);
-        let api: sandstorm_api::Client<any_pointer::Owned> = sandstorm_api().cast_to();
-        assert_eq!(kind!(api.stay_awake_request()), ErrorKind::Unimplemented);
+    /// Introduces the app and the broker. To be called before their connections are run.
+    pub(crate) fn connect(&self, view: main_view::Client<any_pointer::Owned>, keeper: host_keeper::Client) {
+        self.realm.know_app(view.client.hook.as_ref());
+        let introduced = self.peers.set(Peers { view, keeper });
+        assert!(introduced.is_ok(), "a host has one app and one broker");
     }
+
+    fn peers(&self) -> &Peers {
+        self.peers.get().expect("nobody calls before the connections run")
+    }
+
+    fn keeper(&self) -> &host_keeper::Client {
+        &self.peers().keeper
+    }
+
+    fn is_the_brokers(&self, hook: &dyn ClientHook) -> bool {
+        hook.get_brand() == self.keeper().client.hook.get_brand()
+    }
+
+    /// A bounded copy of what the app passed to a method, for the broker.
+    fn taken<T: Owned>(&self, params: &Params<T>) -> Result<Message, Error> {
+        let params = params.hook.get()?;
+        let words = bounded(params.target_size()?)?;
+        let mut message = Message::new(words);
+        message.get_mut()?.set_as(params)?;
+        message.map_caps(|cap| self.for_broker(cap));
+        Ok(message)
+    }
+
+    /// A capability the app passed, for the broker: its own objects are themselves again, by whichever session they
+    /// came, so that it knows them.
+    fn for_broker(&self, cap: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+        match self.realm.origin(cap.add_ref()) {
+            Ok(Origin::Outside {
+                object,
+                is_tied: false,
+            }) if self.is_the_brokers(object.as_ref()) => object,
+            Ok(_) if self.realm.is_the_apps(cap.as_ref()) => {
+                self.membrane.carry(Client::new(cap), Side::Inside).hook
+            }
+            // A session's membrane has wrapped it already.
+            Ok(_) => cap,
+            Err(error) => capnp_rpc::new_broken_cap(error).hook,
+        }
+    }
+
+    /// The broker's own object behind a capability the app passed, or `refusal`.
+    async fn brokers_own(&self, cap: Client, refusal: &str) -> Result<Client, Error> {
+        match self.origin(cap).await? {
+            Origin::Outside {
+                object,
+                is_tied: false,
+            } if self.is_the_brokers(object.as_ref()) => Ok(Client::new(object)),
+            _ => Err(Error::failed(refusal.to_owned())),
+        }
+    }
+
+    /// Where a capability the app passed comes from. Waits until that is decided, for a while.
+    async fn origin(&self, cap: Client) -> Result<Origin, Error> {
+        let limit = self.limits.object_timeout;
+        let resolved = tokio::time::timeout(limit, capnp::capability::get_resolved_cap(cap)).await;
+        let resolved = resolved.map_err(|_| {
+            let seconds = limit.as_secs();
+            Error::failed(format!("the capability is a promise not kept within {seconds} seconds"))
+        })?;
+        self.realm.origin(resolved.hook)
+    }
+}
+
+/// Words of a message of the app, if that is not too long.
+fn bounded(size: MessageSize) -> Result<u32, Error> {
+    if size.word_count > WORDS {
+        return Err(Error::failed(format!(
+            "this says more than {} bytes, which is too long",
+            WORDS * 8
+        )));
+    }
+    Ok(u32::try_from(size.word_count + 1).expect("the bound is lower"))
+}
+
+/// A capability the app passed in a pointer of any type.
+fn passed(cap: any_pointer::Reader<'_>) -> Result<Client, Error> {
+    cap.get_as_capability()
+        .map_err(|_| Error::failed("there is no capability here".to_owned()))
+}
+
+/// Permissions an app named. As a list of its own: an absent one, copied, is no list of these.
+fn permissions(list: capnp::primitive_list::Reader<'_, bool>) -> Result<Vec<bool>, Error> {
+    if list.len() > PERMISSIONS {
+        return Err(Error::failed(format!(
+            "an app has {PERMISSIONS} permissions at most"
+        )));
+    }
+    Ok(list.iter().collect())
 }

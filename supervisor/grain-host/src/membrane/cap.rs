@@ -103,8 +103,7 @@ impl Drop for CapState {
 
 /// Methods that never cross (sheet 3.1): the platform alone restores, drops and saves an app's objects.
 ///
-/// Saving from outside (`Persistent`, `SystemPersistent`) will be answered here by asking the app for an object id
-/// and making it a token; until the capability work brings that, nothing can be saved.
+/// Saving from outside over a connection does not come here: the platform answers it (see [`super::saving`]).
 fn refuse_reserved(interface: u64, lives: Side) -> capnp::Result<()> {
     type Any = any_pointer::Owned;
     const MAIN_VIEW: u64 = grain_capnp::main_view::Client::<Any>::TYPE_ID;
@@ -153,6 +152,9 @@ impl ClientHook for Cap {
         mut results: Box<dyn ResultsHook>,
     ) -> Promise<(), capnp::Error> {
         let cap = Rc::clone(&self.0);
+        if let Some(question) = cap.question(interface, method) {
+            return cap.ask_saver(question, params, results);
+        }
         // Everything up to `send` happens now, so that calls leave in the order they came.
         let request = cap.admit(interface).and_then(|hook| {
             let mut request = hook.new_call(interface, method, None);

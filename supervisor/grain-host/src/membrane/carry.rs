@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use capnp::any_pointer;
 use capnp::message::{Builder, HeapAllocator};
+use capnp::private::capability::ClientHook;
 use capnp::private::layout::CapTable;
 use capnp::traits::{Imbue, ImbueMut};
 
@@ -61,6 +62,22 @@ impl Message {
         }
     }
 
+    /// A copy of `root` in its canonical form. It must hold no capabilities.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn canonical(root: any_pointer::Reader<'_>, words: u32) -> capnp::Result<Self> {
+        let mut message = Self::new(words);
+        message.builder.set_root_canonical(root)?;
+        Ok(message)
+    }
+
+    /// How long it is, in words of 8 bytes.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.builder.get_segments_for_output().iter().map(|segment| segment.len() / 8).sum()
+    }
+
     /// The root.
     ///
     /// # Errors
@@ -86,6 +103,13 @@ impl Message {
         self.carry(&membrane.0, from);
     }
 
+    /// Exchanges the capabilities one by one; the bytes stay as they are.
+    pub fn map_caps(&mut self, exchange: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>) {
+        for cap in &mut self.caps {
+            *cap = cap.take().map(&exchange);
+        }
+    }
+
     pub(super) fn carry(&mut self, membrane: &Rc<MembraneState>, from: Side) {
         for cap in &mut self.caps {
             *cap = cap.take().map(|cap| membrane.carry(cap, from));
@@ -95,7 +119,7 @@ impl Message {
 
 /// An error as the other side may see it: same kind, and a text of bounded length without the marks that RPC
 /// systems put in front at every hop.
-pub(super) fn carry_error(mut error: capnp::Error) -> capnp::Error {
+pub(crate) fn carry_error(mut error: capnp::Error) -> capnp::Error {
     let mut text = error.extra.as_str();
     while let Some(rest) = text.strip_prefix("remote exception: ") {
         text = rest;

@@ -6,7 +6,27 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::carry::carry_error;
-use super::{MembraneState, Side};
+use super::{MembraneState, Realm, RealmState, Side};
+
+/// A call the platform itself makes on the app. The grain is in use while it lasts.
+pub struct Work(Rc<RealmState>);
+
+impl Realm {
+    /// Notes that the platform is about to ask the app something, until the result is dropped.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.0.pending.set(self.0.pending.get() + 1);
+        self.0.touch();
+        Work(Rc::clone(&self.0))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.pending.set(self.0.pending.get() - 1);
+        self.0.touch();
+    }
+}
 
 impl MembraneState {
     /// Waits for `work` on an object that lives on `lives`, unless the membrane is revoked first; then the work is

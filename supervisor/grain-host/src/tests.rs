@@ -1,0 +1,11 @@
+//! Whole hosts on real sockets: apps and peers that may be hostile, and a broker with real token semantics.
+
+mod admission;
+mod app;
+mod broker;
+mod conditions;
+mod context;
+mod floods;
+mod home;
+mod platform;
+mod rig;
