@@ -46,6 +46,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Answer {
     let asked = Asked::read(&request);
+    let peer = visit::address(peer, request.headers());
     // Where nobody could bring a password, asking for one would only puzzle.
     let challenge = !host.is_generic() || token::asks_for_passwords(request.headers());
     let answered = if asked.is_preflight() {

@@ -34,9 +34,9 @@ impl Policy {
         );
         // Framed by pages of apps, which the shell frames; it may speak to hosts of programs to keep its token alive.
         let offer = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src {sessions}; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'self' {sessions}; require-trusted-types-for 'script'; \
-             trusted-types 'none'"
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+             connect-src {sessions}; base-uri 'none'; form-action 'none'; frame-ancestors 'self' {sessions}; \
+             require-trusted-types-for 'script'; trusted-types 'none'"
         );
         let page = format!(
             "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \

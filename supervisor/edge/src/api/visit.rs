@@ -19,16 +19,17 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(crate) struct Visit {
     host: ApiHost,
     token: Token,
+    /// Where the client is.
     peer: IpAddr,
     agent: Option<HeaderValue>,
-    /// Where the client is, if it wants the app to know.
+    /// The same, if the client wants the app to know.
     told: Option<IpAddr>,
     key: [u8; 32],
 }
 
 impl Visit {
     pub(super) fn new(host: ApiHost, token: Token, peer: IpAddr, headers: &HeaderMap) -> Self {
-        let told = wants_to_be_told(headers).then(|| address(peer, headers));
+        let told = wants_to_be_told(headers).then_some(peer);
         let mut digest = Sha256::new();
         // None of the parts can hold a slash, so no two visits are one by accident.
         digest.update(host.as_str());
@@ -109,9 +110,11 @@ fn wants_to_be_told(headers: &HeaderMap) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case("address"))
 }
 
-/// Where a client is. Only a server on this very machine is believed when it says that it speaks for somebody else:
-/// neighbours in a private network (whom sheet 5.1 would believe as well) are clients like any other here.
-fn address(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+/// Where a client is: what apps are told that want to know, and whom wrong tokens are counted against.
+///
+/// Only a server on this very machine is believed when it says that it speaks for somebody else: neighbours in a
+/// private network (whom sheet 5.1 would believe as well) are clients like any other here.
+pub(super) fn address(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let peer = peer.to_canonical();
     let said = || headers.get(REAL_IP)?.to_str().ok()?.trim().parse::<IpAddr>().ok();
     if peer.is_loopback() {

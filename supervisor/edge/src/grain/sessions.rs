@@ -76,8 +76,8 @@ pub(crate) struct Session {
     connection: Connection,
 }
 
-/// The session meant, opening it if need be. With `careful`, one at hand is looked at closely first,
-/// because the request cannot be repeated on another.
+/// The session meant, opening it if need be. With `careful`, one at hand is looked at closely first, because the
+/// request cannot be repeated on another.
 ///
 /// # Errors
 ///

@@ -328,6 +328,7 @@ impl front::Server for Broker {
             "index.html" | "dir/index.html" | "README" | "a b/\u{fc}.txt" => 10,
             "empty.txt" => 0,
             "big.bin" | "short.bin" | "greedy.bin" => 1 << 20,
+            "huge.bin" => 1 << 30,
             "dir" => {
                 found.set_directory(());
                 return Ok(());
@@ -412,6 +413,12 @@ impl blob::Server for File {
         let data = pattern(offset, usize::try_from(length).unwrap());
         results.get().set_data(&data);
         Ok(())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.facts.update(|facts| facts.files_closed += 1);
     }
 }
 

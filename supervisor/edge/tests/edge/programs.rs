@@ -354,7 +354,7 @@ fn the_app_learns_where_a_client_is_only_if_the_client_says_so() {
         told(),
         [
             format!("token {API}  from 127.0.0.1 T"),
-            format!("token {API} 192.0.2.1 from 127.0.0.1 T"),
+            format!("token {API} 192.0.2.1 from 192.0.2.1 T"),
             format!("token {API} 127.0.0.1 from 127.0.0.1 T"),
         ]
     );
@@ -434,6 +434,37 @@ fn who_guesses_waits_and_who_knows_does_not() {
     );
     let nobody = world.ask(&request("GET", "/a", &world.api(), ""));
     assert_eq!(nobody.status, 401, "bringing none is no guess");
+}
+
+#[test]
+fn one_who_guesses_does_not_lock_out_another() {
+    let world = World::single(|limits| {
+        limits.wrong_tokens = 2;
+        limits.wrong_token_counts = Duration::from_secs(600);
+    });
+    let guess = |address: &str| {
+        // As a server in front of this one says it.
+        let headers = format!("X-Real-IP: {address}\r\nAuthorization: Bearer wrong\r\n");
+        world.ask(&request("GET", "/a", &world.api(), &headers)).status
+    };
+    let answers: Vec<u16> = (0..3).map(|_| guess("192.0.2.1")).collect();
+    assert_eq!(answers, [401, 401, 429]);
+    assert_eq!(guess("192.0.2.2"), 401);
+    let opens = |address: &str| {
+        let headers = format!("X-Real-IP: {address}\r\n");
+        world.ask(&world.api_request("GET", "/a", &headers)).status
+    };
+    assert_eq!(
+        opens("192.0.2.1"),
+        429,
+        "even the right one, until it may guess again"
+    );
+    assert_eq!(opens("192.0.2.2"), 200);
+    assert_eq!(
+        opens("192.0.2.1"),
+        200,
+        "what is open stays open to whoever has the token"
+    );
 }
 
 #[test]

@@ -374,8 +374,8 @@ fn the_page_for_offers_may_be_framed_by_apps_and_do_little() {
     let world = World::new();
     let shell = world.shell();
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src http://*.{shell}; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'self' http://*.{shell}; require-trusted-types-for 'script'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+         connect-src http://*.{shell}; base-uri 'none'; form-action 'none'; frame-ancestors 'self' http://*.{shell}; require-trusted-types-for 'script'; \
          trusted-types 'none'"
     );
     for path in ["/offer-template", "/offer-template.html"] {

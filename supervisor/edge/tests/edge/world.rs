@@ -67,8 +67,9 @@ pub struct Facts {
     pub revoked: bool,
     /// Sessions up to this one were broken by the grain host.
     pub broken: usize,
-    /// Pieces read of published files.
+    /// Pieces read of published files, and how many files were let go of.
     pub slices: usize,
+    pub files_closed: usize,
     /// What the broker says when a backup is asked for, and how many bytes it has; endless without a number.
     pub backup: Option<String>,
     pub backup_size: Option<u64>,
