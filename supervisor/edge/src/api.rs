@@ -7,12 +7,14 @@
 //! - [`visit`]: asking the broker what it opens
 //! - [`stranger`]: what is said to those without one
 //! - [`guesses`]: makes guessing slow
+//! - [`ambient`]: what a browser may have sent by itself
 //! - [`cors`]: what every answer says to browsers
 
 pub(crate) mod guesses;
 pub(crate) mod host;
 pub(crate) mod visit;
 
+mod ambient;
 mod cors;
 mod stranger;
 mod token;
@@ -27,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::api::cors::Asked;
 use crate::api::host::ApiHost;
-use crate::api::token::Brought;
+use crate::api::token::{Brought, Form};
 use crate::api::visit::Visit;
 use crate::body::Body;
 use crate::edge::Edge;
@@ -70,7 +72,11 @@ async fn call(
         return Ok(answer);
     }
     let token = match token::take(&host, &mut request)? {
-        Brought::Token(token) => token,
+        Brought::Token(token, Form::Basic) => {
+            ambient::refuse(&edge.base.api_origin(&host), &request)?;
+            token
+        }
+        Brought::Token(token, _) => token,
         Brought::NoToken => {
             // It costs the broker nothing, but is a guess all the same.
             slow_down(edge, peer)?;

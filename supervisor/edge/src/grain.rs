@@ -17,8 +17,10 @@ mod share;
 mod upload;
 mod websocket;
 
+pub(crate) use guard::FETCH_SITE;
 pub(crate) use range::{Part, part};
 pub(crate) use reply::{METHODS, disposition};
+pub(crate) use websocket::is_asked_for as is_socket;
 
 use std::rc::Rc;
 

@@ -116,11 +116,15 @@ impl Policy {
         HeaderValue::from_static("default-src 'none'; sandbox")
     }
 
-    /// For everything said to a program. Scripts of any site may be such a program: all they have is their token.
-    pub(crate) fn program(headers: &mut HeaderMap) {
+    /// For everything said to a program. Scripts of any site may be such a program: all they have is their token. As
+    /// pictures and the like, other sites may show only what is `linked`, which is to say that the token stands in the
+    /// address: a browser may have added one by itself else, which the page does not know.
+    pub(crate) fn program(headers: &mut HeaderMap, linked: bool) {
         headers.insert(CONTENT_SECURITY_POLICY, Self::of_program());
         everywhere(headers);
-        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        if linked {
+            headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        }
         // The token may stand in the address.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }

@@ -7,6 +7,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, StatusCode};
 
+use crate::api::token;
 use crate::policy::Policy;
 use crate::respond::Answer;
 
@@ -18,6 +19,7 @@ pub(super) struct Asked {
     method: Option<HeaderValue>,
     headers: Option<HeaderValue>,
     origin: bool,
+    linked: bool,
 }
 
 impl Asked {
@@ -28,6 +30,7 @@ impl Asked {
             method: headers.get(ACCESS_CONTROL_REQUEST_METHOD).cloned(),
             headers: headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             origin: headers.contains_key(ORIGIN),
+            linked: token::is_in_path(request),
         }
     }
 
@@ -41,7 +44,7 @@ impl Asked {
         let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
         headers.remove(SET_COOKIE);
-        Policy::program(headers);
+        Policy::program(headers, self.linked);
         if switching {
             return;
         }

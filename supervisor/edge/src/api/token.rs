@@ -46,13 +46,32 @@ impl fmt::Debug for Token {
     }
 }
 
+/// Whether the address of a request is itself the right to what is there.
+pub(super) fn is_in_path<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with(PREFIX)
+}
+
 /// What a program brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Brought {
     Nothing,
     /// Something in the place of a token that can be none.
     NoToken,
-    Token(Token),
+    Token(Token, Form),
+}
+
+/// Where a token stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Bearer,
+    Basic,
+    Path,
+}
+
+impl Brought {
+    fn read(text: &str, form: Form) -> Self {
+        Token::read(text).map_or(Self::NoToken, |token| Self::Token(token, form))
+    }
 }
 
 /// Takes the token out of a request. What is left of it may be shown to the app: neither credentials nor cookies.
@@ -107,15 +126,15 @@ fn brought(headers: &HeaderMap, any_form: bool) -> Result<Option<Brought>, Refus
         return Ok(None);
     };
     let rest = rest.trim();
-    let token = if scheme.eq_ignore_ascii_case("bearer") {
-        rest.to_owned()
+    let (token, form) = if scheme.eq_ignore_ascii_case("bearer") {
+        (rest.to_owned(), Form::Bearer)
     } else if scheme.eq_ignore_ascii_case("basic") && any_form {
         let pair = LENIENT
             .decode(rest)
             .ok()
             .and_then(|pair| String::from_utf8(pair).ok());
         match pair.as_deref().and_then(|pair| pair.split_once(':')) {
-            Some((_, password)) => password.trim().to_owned(),
+            Some((_, password)) => (password.trim().to_owned(), Form::Basic),
             None => return Ok(Some(Brought::NoToken)),
         }
     } else {
@@ -124,7 +143,7 @@ fn brought(headers: &HeaderMap, any_form: bool) -> Result<Option<Brought>, Refus
     Ok(Some(if token.is_empty() {
         Brought::Nothing
     } else {
-        Token::read(&token).map_or(Brought::NoToken, Brought::Token)
+        Brought::read(&token, form)
     }))
 }
 
@@ -134,7 +153,7 @@ fn strip<B>(request: &mut Request<B>) -> Result<Option<Brought>, Refusal> {
     let Some((token, rest)) = split(whole) else {
         return Ok(None);
     };
-    let brought = Token::read(token).map_or(Brought::NoToken, Brought::Token);
+    let brought = Brought::read(token, Form::Path);
     let token = token.to_owned();
     let rest: PathAndQuery = rest
         .parse()
@@ -195,21 +214,31 @@ mod tests {
     #[test]
     fn a_token_is_found_where_it_may_stand() {
         let git = ("user-agent", "git/2.40");
-        let token = || Brought::Token(Token(TOKEN.to_owned()));
+        let token = |form| Brought::Token(Token(TOKEN.to_owned()), form);
         let bearer = format!("bearer {TOKEN}");
         let padded = basic(&format!("any:{TOKEN} "));
         let unpadded = basic(&format!("user:{TOKEN}")).trim_end_matches('=').to_owned();
         let path = format!("/.sandstorm-token/{TOKEN}/a?b");
         for (host, path, headers, expected) in [
-            (OWN, "/", vec![("authorization", bearer.as_str())], token()),
-            ("api", "/", vec![("authorization", &bearer)], token()),
-            (OWN, "/", vec![("authorization", &padded)], token()),
-            (OWN, "/", vec![("authorization", &unpadded)], token()),
+            (
+                OWN,
+                "/",
+                vec![("authorization", bearer.as_str())],
+                token(Form::Bearer),
+            ),
+            ("api", "/", vec![("authorization", &bearer)], token(Form::Bearer)),
+            (OWN, "/", vec![("authorization", &padded)], token(Form::Basic)),
+            (OWN, "/", vec![("authorization", &unpadded)], token(Form::Basic)),
             ("api", "/", vec![("authorization", &padded)], Brought::Nothing),
-            ("api", "/", vec![("authorization", &padded), git], token()),
-            (OWN, &path, vec![], token()),
+            (
+                "api",
+                "/",
+                vec![("authorization", &padded), git],
+                token(Form::Basic),
+            ),
+            (OWN, &path, vec![], token(Form::Path)),
             ("api", &path, vec![], Brought::Nothing),
-            ("api", &path, vec![git], token()),
+            ("api", &path, vec![git], token(Form::Path)),
             (
                 OWN,
                 "/",

@@ -24,7 +24,6 @@ fn is_dressed(answer: &Answer) {
         ("access-control-allow-origin", "*"),
         ("vary", "Authorization"),
         ("content-security-policy", "default-src 'none'; sandbox"),
-        ("cross-origin-resource-policy", "cross-origin"),
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
     ] {
@@ -480,6 +479,41 @@ fn a_failing_grain_says_why_in_plain_text() {
         (503, "Its <program> is missing.\n")
     );
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[test]
+fn a_password_that_a_browser_remembers_is_not_used_by_other_sites() {
+    let world = World::new();
+    let handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let basic = basic("me", TOKEN);
+    let foreign = "Origin: https://evil.example\r\n";
+    let own = format!("Origin: http://{}\r\n", world.api());
+    let post = "Content-Type: text/plain\r\nContent-Length: 0\r\n";
+    for (method, path, headers, status) in [
+        ("POST", "/a", format!("{post}{basic}{foreign}"), 403),
+        ("POST", "/a", format!("{post}{bearer}{foreign}"), 200),
+        ("POST", "/a", format!("{post}{basic}{own}"), 200),
+        ("POST", "/a", format!("{post}{basic}"), 200),
+        ("GET", "/echo", format!("{handshake}{basic}{foreign}"), 403),
+        ("GET", "/echo", format!("{handshake}{basic}{own}"), 101),
+    ] {
+        let mut client = world.connect();
+        client.send(request(method, path, &world.api(), &headers).as_bytes());
+        assert_eq!(client.head().unwrap().status, status, "{method} {headers}");
+    }
+    // Nor shown by them, unless the page knows the token.
+    let policy = |path: &str, headers: &str| {
+        let answer = world.ask(&request("GET", path, &world.api(), headers));
+        assert_eq!(answer.status, 200, "{path}");
+        answer.header("cross-origin-resource-policy").unwrap().to_owned()
+    };
+    assert_eq!(policy("/a", &basic), "same-origin");
+    assert_eq!(
+        policy(&format!("/.sandstorm-token/{TOKEN}/a"), ""),
+        "cross-origin"
+    );
 }
 
 #[test]
