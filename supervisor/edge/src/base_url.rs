@@ -1,8 +1,12 @@
-//! Decides which host a request means: the shell, one session of one grain, or none of ours.
+//! Decides which host a request means: the shell, one session of one grain, programs, a published site, or none of
+//! ours.
 
 use std::str::FromStr;
 
 use percloud_core::host::SessionHost;
+
+use crate::api::host::ApiHost;
+use crate::site::PublicId;
 
 /// Where people reach this server: scheme, name and port of the shell host.
 ///
@@ -36,6 +40,10 @@ pub(crate) enum Place {
     Alias,
     /// One session of one grain.
     Session(SessionHost),
+    /// Programs with their tokens.
+    Api(ApiHost),
+    /// What a grain publishes to everybody.
+    Site(PublicId),
     /// Some other name.
     Elsewhere,
     /// Not a name at all.
@@ -71,8 +79,8 @@ impl BaseUrl {
             .rsplit('.')
             .next()
             .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-        // 36 bytes are left for `ui-`, 32 digits and a dot.
-        if !name.contains('.') || !name.split('.').all(label) || figures || name.len() > 253 - 36 {
+        // 37 bytes are left for `api-`, 32 digits and a dot.
+        if !name.contains('.') || !name.split('.').all(label) || figures || name.len() > 253 - 37 {
             return Err(wrong());
         }
         let authority = if port == default {
@@ -112,6 +120,11 @@ impl BaseUrl {
         format!("{}://{host}.{}", self.scheme(), self.authority)
     }
 
+    /// The origin of a host for programs.
+    pub(crate) fn api_origin(&self, host: &ApiHost) -> String {
+        format!("{}://{host}.{}", self.scheme(), self.authority)
+    }
+
     /// Whether browsers take cookies marked `Secure` from here: over TLS, and from names that never leave the machine.
     #[must_use]
     pub fn takes_secure_cookies(&self) -> bool {
@@ -145,10 +158,15 @@ impl BaseUrl {
         let below = name
             .split_once('.')
             .filter(|(_, rest)| rest.eq_ignore_ascii_case(&self.name));
-        match below.map(|(label, _)| label.to_ascii_lowercase().parse()) {
-            Some(Ok(session)) => Place::Session(session),
-            _ => Place::Elsewhere,
-        }
+        let Some(label) = below.map(|(label, _)| label.to_ascii_lowercase()) else {
+            return Place::Elsewhere;
+        };
+        label
+            .parse()
+            .map(Place::Session)
+            .or_else(|_| label.parse().map(Place::Api))
+            .or_else(|_| label.parse().map(Place::Site))
+            .unwrap_or(Place::Elsewhere)
     }
 }
 
@@ -208,7 +226,15 @@ mod tests {
             ("percloud.localhost.:6080", Place::Elsewhere),
             ("evil.example", Place::Elsewhere),
             ("percloud.localhost.evil.example:6080", Place::Elsewhere),
-            ("api.percloud.localhost:6080", Place::Elsewhere),
+            ("API.percloud.localhost:6080", Place::Api("api".parse().unwrap())),
+            ("x.api.percloud.localhost:6080", Place::Elsewhere),
+            ("api-12.percloud.localhost:6080", Place::Elsewhere),
+            (
+                "abcdefghij0123456789.percloud.localhost:6080",
+                Place::Site("abcdefghij0123456789".parse().unwrap()),
+            ),
+            ("abcdefghij012345678.percloud.localhost:6080", Place::Elsewhere),
+            ("abcdefghij01234567-9.percloud.localhost:6080", Place::Elsewhere),
             ("ui-12.percloud.localhost:6080", Place::Elsewhere),
             ("", Place::Malformed),
             (":6080", Place::Malformed),
@@ -232,6 +258,11 @@ mod tests {
         assert_eq!(
             base.place(&format!("{}.percloud.localhost:6080", session.to_uppercase())),
             Place::Session(parsed)
+        );
+        let api = format!("api-{DIGITS}");
+        assert_eq!(
+            base.place(&format!("{api}.percloud.localhost:6080")),
+            Place::Api(api.parse().unwrap())
         );
         assert_eq!(
             base.place(&format!("x.{session}.percloud.localhost:6080")),

@@ -58,6 +58,8 @@ pub struct Limits {
     pub xml_body: usize,
     /// Largest package, in bytes.
     pub package: u64,
+    /// Largest backup of a grain that is taken back, in bytes.
+    pub backup: u64,
     /// Bytes of one stream held between an app and a slow client.
     pub window: usize,
     /// WebSockets one session may have open, on each thread; further ones are answered with 503.
@@ -68,6 +70,10 @@ pub struct Limits {
     /// them is answered with 503. Streams and WebSockets of the session may together hold as many again; beyond
     /// them, the app waits.
     pub bytes_per_session: usize,
+    /// Wrong API tokens one client may bring in a row before it has to wait, on each thread.
+    pub wrong_tokens: u32,
+    /// How long a wrong API token counts.
+    pub wrong_token_counts: Duration,
     /// How long requests may finish in when the edge stops.
     pub drain: Duration,
 }
@@ -91,10 +97,13 @@ impl Default for Limits {
             collected_body: 16 << 20,
             xml_body: 1 << 20,
             package: 1_288_490_189,
+            backup: 64 << 30,
             window: 256 << 10,
             sockets_per_session: 64,
             streams_per_session: 128,
             bytes_per_session: 64 << 20,
+            wrong_tokens: 20,
+            wrong_token_counts: Duration::from_secs(10),
             drain: Duration::from_secs(2),
         }
     }

@@ -3,6 +3,7 @@
 use percloud_schemas::front_capnp::front;
 
 use crate::BaseUrl;
+use crate::api::guesses::Guesses;
 use crate::config::Limits;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
@@ -16,4 +17,5 @@ pub(crate) struct Edge {
     pub assets: Assets,
     pub front: front::Client,
     pub sessions: Sessions,
+    pub guesses: Guesses,
 }

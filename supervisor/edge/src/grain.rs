@@ -1,4 +1,5 @@
-//! Session hosts: from a request of a browser to a call on the app's `WebSession`, and back.
+//! Session hosts: from a request of a browser to a call on the app's `WebSession`, and back. Programs come here too,
+//! once their token is taken (`api`).
 
 pub(crate) mod door;
 pub(crate) mod sessions;
@@ -16,14 +17,21 @@ mod share;
 mod upload;
 mod websocket;
 
+pub(crate) use guard::FETCH_SITE;
+pub(crate) use range::{Part, part};
+pub(crate) use reply::{METHODS, disposition};
+pub(crate) use websocket::is_asked_for as is_socket;
+
 use std::rc::Rc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use percloud_core::host::SessionHost;
 
+use crate::api::visit::Visit;
 use crate::cookie::Ours;
 use crate::edge::Edge;
+use crate::grain::sessions::Way;
 use crate::respond::{Answer, Refusal};
 
 /// Paths below this are ours on every session host; apps never see them.
@@ -49,10 +57,44 @@ pub(crate) async fn answer(
         .ok_or(Refusal::PageClosed)?;
     let careful = !matches!(*request.method(), Method::GET | Method::HEAD)
         || websocket::is_asked_for(request.headers());
-    let session = sessions::get(edge, &host, &cookie, request.headers(), careful).await?;
+    let way = Way::Page(&host, &cookie);
+    let session = sessions::get(edge, way, request.headers(), careful).await?;
     guard::refuse_cross_site(&session, &request)?;
     if websocket::is_asked_for(request.headers()) {
         return websocket::answer(edge, session, request).await;
     }
-    call::answer(edge, session, &host, &cookie, request).await
+    call::answer(edge, session, way, request).await
+}
+
+/// Whether a session for this visit is at hand.
+pub(crate) fn is_open(edge: &Edge, visit: &Visit) -> bool {
+    edge.sessions.has(Way::Program(visit))
+}
+
+/// Answers a request of a program.
+///
+/// # Errors
+///
+/// [`Refusal::NoSuchToken`] when its token stands for nothing here, or no longer; else as [`answer`].
+pub(crate) async fn answer_program(
+    edge: &Rc<Edge>,
+    visit: &Visit,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    guard::refuse_service_workers(request.headers())?;
+    let socket = websocket::is_asked_for(request.headers());
+    let careful = socket || !matches!(*request.method(), Method::GET | Method::HEAD);
+    let way = Way::Program(visit);
+    let session = sessions::get(edge, way, request.headers(), careful).await?;
+    let answered = if socket {
+        websocket::answer(edge, session.clone(), request).await
+    } else {
+        call::answer(edge, session.clone(), way, request).await
+    };
+    if matches!(answered, Err(Refusal::AppGone)) {
+        // The grain went away, or the token did. Who may come back tries again, who may not is told.
+        sessions::forget(edge, way, &session);
+        visit.ask(&edge.front).await?;
+    }
+    answered
 }

@@ -2,7 +2,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::BaseUrl;
@@ -16,6 +16,7 @@ const AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster"
 #[derive(Debug)]
 pub(crate) struct Policy {
     shell: HeaderValue,
+    offer: HeaderValue,
     page: HeaderValue,
     relaxed: HeaderValue,
     base: BaseUrl,
@@ -31,6 +32,12 @@ impl Policy {
              font-src 'self'; manifest-src 'self'; frame-src {sessions}; form-action 'self' {sessions}; \
              base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
         );
+        // Framed by pages of apps, which the shell frames; it may speak to hosts of programs to keep its token alive.
+        let offer = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+             connect-src {sessions}; base-uri 'none'; form-action 'none'; frame-ancestors 'self' {sessions}; \
+             require-trusted-types-for 'script'; trusted-types 'none'"
+        );
         let page = format!(
             "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
              frame-ancestors {origin} 'self'"
@@ -40,6 +47,7 @@ impl Policy {
             |text: String| HeaderValue::try_from(text).expect("a host name and constants are visible ASCII");
         Self {
             shell: value(shell),
+            offer: value(offer),
             page: value(page),
             relaxed: value(relaxed),
             base: base.clone(),
@@ -54,6 +62,14 @@ impl Policy {
         // Not `no-referrer` or `same-origin`: with those the hand-over form would say `Origin: null` (Fetch standard,
         // "append a request `Origin` header"). Only the origin leaves; never a path.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+    }
+
+    /// For the one page of the shell that apps may frame: it shows a text that the shell left for it in this tab (sheet
+    /// 5.6). Whoever frames it cannot look inside; alone, or framed from elsewhere, it is not shown or has nothing.
+    pub(crate) fn offer(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_SECURITY_POLICY, self.offer.clone());
+        everywhere(headers);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
 
     /// For answers of the API, which are never pages.
@@ -93,6 +109,35 @@ impl Policy {
              frame-ancestors {shell} 'self'"
         );
         HeaderValue::try_from(text).expect("host names and constants are visible ASCII")
+    }
+
+    /// What an answer of an app to a program may do where a browser shows it: nothing (sheet 5.4).
+    pub(crate) fn of_program() -> HeaderValue {
+        HeaderValue::from_static("default-src 'none'; sandbox")
+    }
+
+    /// For everything said to a program. Scripts of any site may be such a program: all they have is their token. As
+    /// pictures and the like, other sites may show only what is `linked`, which is to say that the token stands in the
+    /// address: a browser may have added one by itself else, which the page does not know.
+    pub(crate) fn program(headers: &mut HeaderMap, linked: bool) {
+        headers.insert(CONTENT_SECURITY_POLICY, Self::of_program());
+        everywhere(headers);
+        if linked {
+            headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        }
+        // The token may stand in the address.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+
+    /// For published files. They are anybody's, and their host holds nothing else.
+    pub(crate) fn site(headers: &mut HeaderMap) {
+        everywhere(headers);
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        if !headers.contains_key(CONTENT_TYPE) {
+            // Only the browser can tell then, and there is nobody on this host to be deceived.
+            headers.remove(X_CONTENT_TYPE_OPTIONS);
+        }
     }
 
     /// For everything an app says.

@@ -27,6 +27,12 @@ pub(crate) enum Refusal {
     LinkUsed,
     #[error("Sign in first.")]
     SignedOut,
+    #[error("This token or password is not known here, or no longer.")]
+    NoSuchToken,
+    #[error("A token or password is needed here.")]
+    TokenMissing,
+    #[error("Too many wrong tokens or passwords came from here. Try again in {0} seconds.")]
+    TooManyGuesses(u64),
     #[error("This request came from another site and was refused.")]
     CrossSite,
     #[error("Apps may not install service workers.")]
@@ -88,7 +94,8 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchHost | Self::NotFound | Self::PageClosed | Self::LinkUsed => StatusCode::NOT_FOUND,
-            Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::SignedOut | Self::NoSuchToken | Self::TokenMissing => StatusCode::UNAUTHORIZED,
+            Self::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite | Self::ServiceWorker => StatusCode::FORBIDDEN,
             Self::PathTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -140,6 +147,16 @@ impl Refusal {
         answer
     }
 
+    /// The refusal as programs read it.
+    pub(crate) fn text(&self) -> Answer {
+        let mut answer = Response::new(Body::from(format!("{self}\n")));
+        *answer.status_mut() = self.status();
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        self.finish(&mut answer);
+        answer
+    }
+
     /// The refusal as the shell API says it.
     pub(crate) fn json(&self) -> Answer {
         let error = serde_json::json!({"error": {"code": self.code(), "message": self.to_string()}});
@@ -154,6 +171,9 @@ impl Refusal {
         match self {
             Self::Overloaded | Self::Crowded(_) | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            Self::TooManyGuesses(seconds) => {
+                headers.insert(RETRY_AFTER, (*seconds).into());
             }
             // The rest of the request is not worth reading.
             Self::TooLarge(_) | Self::TooSlow | Self::Aborted | Self::UploadFailed(_) => {

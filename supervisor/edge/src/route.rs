@@ -11,13 +11,15 @@ use crate::base_url::Place;
 use crate::body::Body;
 use crate::edge::Edge;
 use crate::respond::{Answer, Refusal};
-use crate::{grain, shell};
+use crate::{api, grain, shell, site};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(crate) async fn answer(edge: Rc<Edge>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let answered = match place(&edge, &request) {
         Ok(Place::Session(host)) => grain::answer(&edge, host, request).await,
         Ok(Place::Shell) => return shell::answer(&edge, peer, request).await,
+        Ok(Place::Api(host)) => return api::answer(&edge, peer, host, request).await,
+        Ok(Place::Site(id)) => site::answer(&edge, &id, request).await,
         Ok(Place::Alias) if matches!(*request.method(), Method::GET | Method::HEAD) => {
             to_shell(&edge, &request)
         }

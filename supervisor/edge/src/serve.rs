@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
+use crate::api::guesses::Guesses;
 use crate::config::{Config, Limits};
 use crate::crowd::Crowd;
 use crate::edge::Edge;
@@ -139,6 +140,7 @@ fn worker(
         let edge = Rc::new(Edge {
             policy: Policy::new(&base),
             sessions: Sessions::default(),
+            guesses: Guesses::new(limits.wrong_tokens, limits.wrong_token_counts),
             base,
             limits,
             assets,

@@ -3,8 +3,10 @@
 pub(crate) mod assets;
 
 mod api;
+mod backup;
 mod events;
 mod package;
+mod upload;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -29,7 +31,11 @@ pub(crate) async fn answer(edge: &Rc<Edge>, peer: IpAddr, request: Request<Incom
     }
     match edge.assets.answer(path, request.headers()) {
         Some(mut answer) => {
-            edge.policy.shell(answer.headers_mut());
+            if assets::is_offer(path) {
+                edge.policy.offer(answer.headers_mut());
+            } else {
+                edge.policy.shell(answer.headers_mut());
+            }
             answer
         }
         None => Refusal::NotFound.page(&edge.policy),

@@ -6,15 +6,13 @@ use capnp::ErrorKind;
 use capnp::capability::Promise;
 use hyper::Request;
 use hyper::body::Incoming;
-use percloud_core::host::SessionHost;
-use percloud_core::secret::Secret;
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session;
 use tokio::time::timeout;
 
 use crate::edge::Edge;
 use crate::grain::ask::{Ask, Payload, Verb};
-use crate::grain::sessions::{self, Session};
+use crate::grain::sessions::{self, Session, Way};
 use crate::grain::{context, reply, upload};
 use crate::intake::Intake;
 use crate::pipe::pipe;
@@ -27,14 +25,13 @@ pub(super) type Replied = Promise<capnp::capability::Response<web_session::respo
 pub(super) async fn answer(
     edge: &Rc<Edge>,
     session: Rc<Session>,
-    host: &SessionHost,
-    cookie: &Secret,
+    way: Way<'_>,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
     let body = Intake::new(body, edge.limits.body_pause);
     let (ask, streamed) = Ask::read(&edge.limits, &session, parts, body).await?;
-    let page = Page { edge, host, cookie };
+    let page = Page { edge, way };
     match streamed {
         Some(body) => upload::answer(&page, session, ask, body).await,
         None => whole(&page, session, &ask).await,
@@ -44,19 +41,18 @@ pub(super) async fn answer(
 /// What it takes to open a session again.
 pub(super) struct Page<'a> {
     pub edge: &'a Rc<Edge>,
-    pub host: &'a SessionHost,
-    pub cookie: &'a Secret,
+    pub way: Way<'a>,
 }
 
 impl Page<'_> {
     /// A new session in place of one that turned out dead.
     pub(super) async fn reopen(&self, dead: &Rc<Session>, ask: &Ask) -> Result<Rc<Session>, Refusal> {
         self.forget(dead);
-        sessions::get(self.edge, self.host, self.cookie, &ask.headers, false).await
+        sessions::get(self.edge, self.way, &ask.headers, false).await
     }
 
     pub(super) fn forget(&self, dead: &Rc<Session>) {
-        sessions::forget(self.edge, self.host, self.cookie, dead);
+        sessions::forget(self.edge, self.way, dead);
     }
 }
 

@@ -19,6 +19,7 @@ use rustix::net::{RecvFlags, Shutdown};
 use tokio::net::UnixStream;
 
 use crate::edge::Edge;
+use crate::grain::sessions::Way;
 use crate::respond::Refusal;
 
 /// Longest user agent and list of languages passed on, in bytes and entries.
@@ -62,20 +63,28 @@ pub(super) struct Entered {
     pub connection: Connection,
 }
 
-/// Asks the broker for the grain behind a session host and enters it.
+/// Asks the broker for the grain that is meant and enters it.
 ///
 /// # Errors
 ///
-/// [`Refusal::PageClosed`] when host and cookie do not belong together, whatever the reason; else what failed.
-pub(super) async fn enter(
-    edge: &Edge,
-    host: &SessionHost,
-    cookie: &Secret,
-    browser: &HeaderMap,
-) -> Result<Entered, Refusal> {
-    let access = ask(&edge.front, host, cookie).await?;
+/// [`Refusal::PageClosed`] or [`Refusal::NoSuchToken`] when what was brought opens nothing here, whatever the reason;
+/// else what failed.
+pub(super) async fn enter(edge: &Edge, way: Way<'_>, browser: &HeaderMap) -> Result<Entered, Refusal> {
+    let (access, host, base_path) = match way {
+        Way::Page(host, cookie) => (
+            ask(&edge.front, host, cookie).await?,
+            host.as_str(),
+            edge.base.session_origin(host),
+        ),
+        Way::Program(visit) => (
+            visit.ask(&edge.front).await?,
+            visit.host().as_str(),
+            // What an app that knows no API sessions is told (sheet 5.5).
+            "https://sandbox".to_owned(),
+        ),
+    };
     let failed = |error: &dyn std::fmt::Display| {
-        tracing::info!(%error, host = host.as_str(), "entering a grain");
+        tracing::info!(%error, host, "entering a grain");
         Refusal::AppGone
     };
     let socket = UnixStream::connect(&access.socket_path)
@@ -99,10 +108,10 @@ pub(super) async fn enter(
     let mut request = door.enter_request();
     let mut knock = request.get();
     knock.set_nonce(&access.nonce);
-    fill(knock.init_params(), &edge.base.session_origin(host), browser);
+    fill(knock.init_params(), &base_path, browser);
     let entered = request.send().promise.await.map_err(|error| {
         // A nonce that was not honoured is between the host and us, not the app's doing.
-        tracing::info!(%error, host = host.as_str(), "entering a grain");
+        tracing::info!(%error, host, "entering a grain");
         Refusal::from_app(&error)
     })?;
     let session = entered
@@ -118,10 +127,32 @@ pub(super) async fn enter(
     })
 }
 
-struct Access {
+/// How to reach a grain that is awake.
+pub(crate) struct Access {
     socket_path: String,
     nonce: Vec<u8>,
     relaxed: bool,
+}
+
+impl Access {
+    /// Reads what the broker says.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::GrainFailed`] with the broker's reason, or that its answer is damaged.
+    pub(crate) fn read(access: grain_access::Reader<'_>) -> Result<Self, Refusal> {
+        let read = || -> Result<Result<Self, Refusal>, capnp::Error> {
+            if let grain_access::Failed(why) = access.which()? {
+                return Ok(Err(Refusal::GrainFailed(why?.to_string()?)));
+            }
+            Ok(Ok(Self {
+                socket_path: access.get_socket_path()?.to_string()?,
+                nonce: access.get_nonce()?.to_vec(),
+                relaxed: access.get_relaxed_policy(),
+            }))
+        };
+        read().unwrap_or_else(|error| Err(Refusal::from_broker(&error)))
+    }
 }
 
 async fn ask(front: &front::Client, host: &SessionHost, cookie: &Secret) -> Result<Access, Refusal> {
@@ -133,27 +164,17 @@ async fn ask(front: &front::Client, host: &SessionHost, cookie: &Secret) -> Resu
         .promise
         .await
         .map_err(|error| Refusal::from_broker(&error))?;
-    let read = || -> Result<Result<Access, Refusal>, capnp::Error> {
-        let reply = reply.get()?;
-        if !reply.has_access() {
-            return Ok(Err(Refusal::PageClosed));
-        }
-        let access = reply.get_access()?;
-        if let grain_access::Failed(why) = access.which()? {
-            return Ok(Err(Refusal::GrainFailed(why?.to_string()?)));
-        }
-        Ok(Ok(Access {
-            socket_path: access.get_socket_path()?.to_string()?,
-            nonce: access.get_nonce()?.to_vec(),
-            relaxed: access.get_relaxed_policy(),
-        }))
-    };
-    read().unwrap_or_else(|error| Err(Refusal::from_broker(&error)))
+    let broken = |error| Refusal::from_broker(&error);
+    let reply = reply.get().map_err(broken)?;
+    if !reply.has_access() {
+        return Err(Refusal::PageClosed);
+    }
+    Access::read(reply.get_access().map_err(broken)?)
 }
 
 /// What the session knows of the browser (sheet 5.2).
-fn fill(mut params: web_session::params::Builder<'_>, origin: &str, browser: &HeaderMap) {
-    params.set_base_path(origin);
+fn fill(mut params: web_session::params::Builder<'_>, base_path: &str, browser: &HeaderMap) {
+    params.set_base_path(base_path);
     let text = |name| {
         browser
             .get(name)

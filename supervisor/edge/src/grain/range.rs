@@ -10,7 +10,7 @@ use crate::grain::etag;
 
 /// What to send of a whole of known size.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// All of it.
     Whole,
     /// Some of it: `start`, and how many bytes.
@@ -20,7 +20,7 @@ pub(super) enum Part {
 }
 
 /// Reads which part a GET asks for. Several parts, unknown units and damaged headers mean the whole.
-pub(super) fn part(headers: &HeaderMap, tag: Option<&HeaderValue>, size: u64) -> Part {
+pub(crate) fn part(headers: &HeaderMap, tag: Option<&HeaderValue>, size: u64) -> Part {
     let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
         return Part::Whole;
     };

@@ -2,6 +2,8 @@
 
 mod values;
 
+pub(crate) use values::disposition;
+
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use crate::body::{Body, Stream};
 use crate::edge::Edge;
 use crate::grain::ask::{Ask, Verb};
 use crate::grain::range::{self, Part};
-use crate::grain::reply::values::{additional, checked, cookies, disposition, is_printable, is_token, tag};
+use crate::grain::reply::values::{additional, checked, cookies, is_printable, is_token, tag};
 use crate::grain::sessions::Session;
 use crate::grain::share::{Seat, Share};
 use crate::pipe::Reader;
@@ -37,7 +39,7 @@ const VALUE: usize = 8 << 10;
 const FIRST_WORD: Duration = Duration::from_millis(50);
 
 const DAV: HeaderName = HeaderName::from_static("dav");
-const METHODS: HeaderValue = HeaderValue::from_static(
+pub(crate) const METHODS: HeaderValue = HeaderValue::from_static(
     "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK, ACL, REPORT",
 );
 

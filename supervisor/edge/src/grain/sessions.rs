@@ -13,20 +13,42 @@ use percloud_schemas::web_session_capnp::web_session;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
+use crate::api::visit::Visit;
 use crate::edge::Edge;
 use crate::grain::door::{self, Connection};
 use crate::grain::share::Share;
+use crate::policy::Policy;
 use crate::respond::Refusal;
 
-/// A session host with the cookie that opens it, side by side: looked up for every request without allocating. Found
-/// by keyed hash, so the time a look-up takes tells nothing.
-type Key = [u8; 67];
+/// Which session is meant, and by what right.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// The one of a page: its host, and the cookie that belongs to it.
+    Page(&'a SessionHost, &'a Secret),
+    /// The one of a program, by its token.
+    Program(&'a Visit),
+}
 
-fn key(host: &SessionHost, cookie: &Secret) -> Key {
-    let mut key = [0; 67];
-    key[..35].copy_from_slice(host.as_str().as_bytes());
-    key[35..].copy_from_slice(cookie.expose());
-    key
+/// Looked up for every request without allocating. Found by keyed hash, so the time a look-up takes tells nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// A session host with the cookie that opens it, side by side.
+    Page([u8; 67]),
+    Program([u8; 32]),
+}
+
+impl Way<'_> {
+    fn key(self) -> Key {
+        match self {
+            Self::Page(host, cookie) => {
+                let mut key = [0; 67];
+                key[..35].copy_from_slice(host.as_str().as_bytes());
+                key[35..].copy_from_slice(cookie.expose());
+                Key::Page(key)
+            }
+            Self::Program(visit) => Key::Program(*visit.key()),
+        }
+    }
 }
 
 /// The sessions one thread has at hand.
@@ -41,12 +63,12 @@ struct Slot {
     session: OnceCell<Rc<Session>>,
 }
 
-/// An app's `WebSession` for one browser session.
+/// An app's `WebSession` for one browser session, or for one program.
 pub(crate) struct Session {
     pub web: web_session::Client,
     /// The owner allowed the older page policy.
     pub relaxed: bool,
-    /// The session host's own origin, and the page policy that names it.
+    /// The host's own origin, and the page policy that names it.
     pub origin: String,
     pub policy: HeaderValue,
     pub(super) share: Share,
@@ -54,20 +76,20 @@ pub(crate) struct Session {
     connection: Connection,
 }
 
-/// The session for a host and cookie, opening it if need be. With `careful`, one at hand is looked at closely first,
-/// because the request cannot be repeated on another.
+/// The session meant, opening it if need be. With `careful`, one at hand is looked at closely first, because the
+/// request cannot be repeated on another.
 ///
 /// # Errors
 ///
-/// When host and cookie do not belong together, or the grain or its app does not start in time.
+/// When host and cookie do not belong together, or the token stands for nothing here; when the grain or its app does
+/// not start in time.
 pub(super) async fn get(
     edge: &Rc<Edge>,
-    host: &SessionHost,
-    cookie: &Secret,
+    way: Way<'_>,
     browser: &HeaderMap,
     careful: bool,
 ) -> Result<Rc<Session>, Refusal> {
-    let key = key(host, cookie);
+    let key = way.key();
     let slot = {
         let mut slots = edge.sessions.slots.borrow_mut();
         if let Some(session) = slots.get(&key).and_then(|slot| slot.session.get()) {
@@ -85,9 +107,7 @@ pub(super) async fn get(
         slot,
     };
     let session = &waiting.slot.session;
-    let opened = session
-        .get_or_try_init(|| open(edge, host, cookie, browser))
-        .await;
+    let opened = session.get_or_try_init(|| open(edge, way, browser)).await;
     opened.cloned()
 }
 
@@ -109,24 +129,25 @@ impl Drop for Waiting<'_> {
 }
 
 /// Lets go of a session that turned out dead, unless it was replaced already.
-pub(super) fn forget(edge: &Edge, host: &SessionHost, cookie: &Secret, session: &Rc<Session>) {
-    let key = key(host, cookie);
-    edge.sessions.remove(&key, |kept| {
+pub(super) fn forget(edge: &Edge, way: Way<'_>, session: &Rc<Session>) {
+    edge.sessions.remove(&way.key(), |kept| {
         kept.session.get().is_some_and(|kept| Rc::ptr_eq(kept, session))
     });
 }
 
-async fn open(
-    edge: &Rc<Edge>,
-    host: &SessionHost,
-    cookie: &Secret,
-    browser: &HeaderMap,
-) -> Result<Rc<Session>, Refusal> {
-    let entered = timeout(edge.limits.open, door::enter(edge, host, cookie, browser));
+async fn open(edge: &Rc<Edge>, way: Way<'_>, browser: &HeaderMap) -> Result<Rc<Session>, Refusal> {
+    let entered = timeout(edge.limits.open, door::enter(edge, way, browser));
     let entered = entered.await.map_err(|_| Refusal::AppSilent)??;
-    let origin = edge.base.session_origin(host);
+    let (origin, policy) = match way {
+        Way::Page(host, _) => {
+            let origin = edge.base.session_origin(host);
+            let policy = edge.policy.of_app(&origin, entered.relaxed);
+            (origin, policy)
+        }
+        Way::Program(visit) => (edge.base.api_origin(visit.host()), Policy::of_program()),
+    };
     Ok(Rc::new(Session {
-        policy: edge.policy.of_app(&origin, entered.relaxed),
+        policy,
         web: entered.web,
         relaxed: entered.relaxed,
         origin,
@@ -137,6 +158,13 @@ async fn open(
 }
 
 impl Sessions {
+    /// Whether a session is at hand, so that the broker need not be asked.
+    pub(super) fn has(&self, way: Way<'_>) -> bool {
+        let slots = self.slots.borrow();
+        let slot = slots.get(&way.key());
+        slot.is_some_and(|slot| slot.session.get().is_some())
+    }
+
     fn remove(&self, key: &Key, condition: impl FnOnce(&Rc<Slot>) -> bool) {
         let mut slots = self.slots.borrow_mut();
         if slots.get(key).is_some_and(condition) {
@@ -179,7 +207,7 @@ mod tests {
     use percloud_schemas::front_capnp::front;
 
     use super::*;
-    use crate::policy::Policy;
+    use crate::api::guesses::Guesses;
     use crate::{Assets, BaseUrl, Limits};
 
     /// A broker that never says whose session it is, or that is about to stop.
@@ -209,6 +237,7 @@ mod tests {
             assets: Assets::new([]),
             front: capnp_rpc::new_client(Broker { silent }),
             sessions: Sessions::default(),
+            guesses: Guesses::new(1, Duration::ZERO),
         })
     }
 
@@ -233,9 +262,9 @@ mod tests {
     fn who_leaves_while_the_broker_is_asked_leaves_nothing_behind() {
         run(async {
             let (edge, (host, cookie), headers) = (edge(true), stranger(), HeaderMap::new());
-            let mut first = Box::pin(get(&edge, &host, &cookie, &headers, false));
+            let mut first = Box::pin(get(&edge, Way::Page(&host, &cookie), &headers, false));
             assert!(first.as_mut().now_or_never().is_none());
-            let mut second = Box::pin(get(&edge, &host, &cookie, &headers, false));
+            let mut second = Box::pin(get(&edge, Way::Page(&host, &cookie), &headers, false));
             assert!(second.as_mut().now_or_never().is_none());
             assert_eq!(known(&edge), 1, "both wait for the same");
             drop(first);
@@ -250,7 +279,7 @@ mod tests {
     fn who_is_refused_leaves_nothing_behind() {
         run(async {
             let (edge, (host, cookie), headers) = (edge(false), stranger(), HeaderMap::new());
-            let refused = get(&edge, &host, &cookie, &headers, false).await;
+            let refused = get(&edge, Way::Page(&host, &cookie), &headers, false).await;
             assert_eq!(refused.err(), Some(Refusal::Unavailable));
             assert_eq!(known(&edge), 0);
         });
@@ -262,7 +291,7 @@ mod tests {
         let (host, cookie) = stranger();
         let slot = Rc::new(Slot::default());
         let slots = || edge.sessions.slots.borrow_mut();
-        slots().insert(key(&host, &cookie), slot.clone());
+        slots().insert(Way::Page(&host, &cookie).key(), slot.clone());
         edge.sessions.sweep(Duration::ZERO);
         assert_eq!(known(&edge), 1, "somebody waits");
         drop(slot);

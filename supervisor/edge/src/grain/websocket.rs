@@ -37,7 +37,7 @@ const PIECE: usize = 64 << 10;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Whether a request wants to become a WebSocket.
-pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
     let names = |name, word: &str| {
         headers
             .get_all(name)

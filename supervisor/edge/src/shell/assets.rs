@@ -31,6 +31,10 @@ struct File {
     tag: String,
 }
 
+const INDEX: &str = "index.html";
+/// The page that apps frame to show a text of the shell's (sheet 5.6).
+const OFFER: &str = "offer-template.html";
+
 const NOT_BUILT: &str = "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Percloud</title></head>\
     <body><p>Percloud is running, but its pages were not built. Run <code>cargo xtask up</code>.</p></body></html>\n";
 
@@ -84,9 +88,9 @@ impl Assets {
                 *(if brotli { &mut file.brotli } else { &mut file.gzip }) = Some(bytes);
             }
         }
-        table.entry("index.html".to_owned()).or_insert_with(|| File {
+        table.entry(INDEX.to_owned()).or_insert_with(|| File {
             plain: Bytes::from_static(NOT_BUILT.as_bytes()),
-            kind: kind("index.html"),
+            kind: kind(INDEX),
             tag: "not-built".to_owned(),
             ..File::default()
         });
@@ -94,14 +98,15 @@ impl Assets {
     }
 
     /// The file for a path; the shell's page for every other path, since pages are told apart in the browser. `None`
-    /// for missing files among those whose names change with their content.
+    /// for missing files among those whose names change with their content, and for a missing page to be framed.
     pub(crate) fn answer(&self, path: &str, asked: &HeaderMap) -> Option<Answer> {
         let name = path.trim_start_matches('/');
         let hashed = name.starts_with("assets/");
-        let file = match self.0.get(name) {
-            Some(file) => file,
-            None if hashed => return None,
-            None => self.0.get("index.html")?,
+        let name = if is_offer(path) { OFFER } else { name };
+        let (name, file) = match self.0.get(name) {
+            Some(file) => (name, file),
+            None if hashed || name == OFFER => return None,
+            None => (INDEX, self.0.get(INDEX)?),
         };
         let (bytes, coding) = match (&file.brotli, &file.gzip) {
             (Some(bytes), _) if takes(asked, "br") => (bytes, Some("br")),
@@ -131,6 +136,9 @@ impl Assets {
         );
         let caching = if hashed {
             "public, max-age=31536000, immutable"
+        } else if name == INDEX || name == OFFER {
+            // What an address means may be somebody's own business.
+            "private, no-cache"
         } else {
             "no-cache"
         };
@@ -140,6 +148,11 @@ impl Assets {
         }
         Some(answer)
     }
+}
+
+/// Whether a path is that of the page to be framed by apps, which has a policy of its own.
+pub(super) fn is_offer(path: &str) -> bool {
+    matches!(path, "/offer-template" | "/offer-template.html")
 }
 
 /// Whether a browser takes a coding; one it weighs with nothing it does not take.
@@ -216,11 +229,18 @@ mod tests {
             )
         );
         assert_eq!(headers[CONTENT_TYPE], "text/javascript; charset=utf-8");
-        for path in ["/", "/index.html", "/grain/abc", "/../../etc/passwd"] {
+        for path in [
+            "/",
+            "/index.html",
+            "/grain/abc",
+            "/shared",
+            "/join",
+            "/../../etc/passwd",
+        ] {
             let (text, headers) = get(path, "").unwrap();
             assert_eq!(
                 (text.as_str(), &headers[CACHE_CONTROL]),
-                ("page", &HeaderValue::from_static("no-cache")),
+                ("page", &HeaderValue::from_static("private, no-cache")),
                 "{path}"
             );
         }

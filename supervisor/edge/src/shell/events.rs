@@ -17,7 +17,7 @@ use crate::edge::Edge;
 use crate::pipe::{Reader, Writer, pipe};
 use crate::policy::Policy;
 use crate::respond::{Answer, Refusal};
-use crate::shell::api::{ask, broken};
+use crate::shell::api::reply::{ask, broken};
 
 /// Backlog of a log where none is asked for, and the most, in bytes.
 const BACKLOG: u64 = 64 << 10;

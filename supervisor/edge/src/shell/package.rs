@@ -1,90 +1,14 @@
-//! Packages over the shell API: upload in pieces, look, install, remove, pictures.
-
-use std::rc::Rc;
+//! Packages over the shell API: look, install, remove, pictures.
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
-use percloud_schemas::front_capnp::{package, upload, user_session};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use percloud_schemas::front_capnp::{package, user_session};
 
 use crate::body::Body;
-use crate::edge::Edge;
-use crate::intake::Intake;
 use crate::policy::Policy;
 use crate::respond::{Answer, Refusal};
-use crate::shell::api::{ask, broken, is_error, pass};
-
-const UPLOAD_ID: HeaderName = HeaderName::from_static("x-upload-id");
-/// Largest piece passed on at once, in bytes.
-const PIECE: usize = 256 << 10;
-
-/// Passes a package to the broker while it arrives. An upload that breaks off is forgotten with its capability.
-pub(super) async fn upload(
-    edge: &Rc<Edge>,
-    session: &user_session::Client,
-    headers: &HeaderMap,
-    mut body: Intake,
-) -> Result<Answer, Refusal> {
-    let limit = edge.limits.package;
-    let id = headers
-        .get(UPLOAD_ID)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| {
-            (1..=64).contains(&id.len())
-                && id
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-        })
-        .ok_or(Refusal::BadRequest(
-            "The header X-Upload-Id is missing or not 1 to 64 letters, digits, - or _.",
-        ))?;
-    if body.size().is_some_and(|size| size > limit) {
-        return Err(Refusal::TooLarge(limit));
-    }
-    let mut call = session.upload_request();
-    call.get().set_size(body.size().unwrap_or(0));
-    call.get().set_upload_id(id);
-    let begun = ask(call.send().promise).await?;
-    let begun = begun.get().map_err(broken)?;
-    if !begun.has_upload() || is_error(begun.get_reply()) {
-        return pass(begun.get_reply());
-    }
-    let upload = begun.get_upload().map_err(broken)?;
-    let mut received = 0;
-    while let Some(mut bytes) = body.next().await? {
-        received += bytes.len() as u64;
-        if received > limit {
-            return Err(Refusal::TooLarge(limit));
-        }
-        while !bytes.is_empty() {
-            let piece: Bytes = bytes.split_to(bytes.len().min(PIECE));
-            let mut write = upload.write_request();
-            write.get().set_data(&piece);
-            if let Err(error) = write.send().await {
-                // What went wrong with the bytes, such as a full disk, is what `finish` has to say, unless the
-                // capability broke with the write.
-                let told = |_| Refusal::UploadFailed(error.extra.chars().take(500).collect());
-                let finished = finish(upload).await.map_err(told)?;
-                return pass(finished.get().and_then(|finished| finished.get_reply()));
-            }
-        }
-    }
-    let finished = finish(upload).await.map_err(broken)?;
-    pass(finished.get().and_then(|finished| finished.get_reply()))
-}
-
-type Finished = capnp::capability::Response<upload::finish_results::Owned>;
-
-/// Finishes an upload that is here whole, whether or not the browser waits for the end of it: what the broker does
-/// then is not called off half-way.
-async fn finish(upload: upload::Client) -> Result<Finished, capnp::Error> {
-    let finishing = tokio::task::spawn_local(async move { upload.finish_request().send().promise.await });
-    finishing
-        .await
-        .unwrap_or_else(|error| Err(capnp::Error::failed(error.to_string())))
-}
+use crate::shell::api::reply::{ask, broken, is_error, pass};
 
 /// Everything about one package.
 pub(super) async fn answer(

@@ -1,5 +1,6 @@
 //! An app that says what it was asked, and misbehaves on request.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -15,7 +16,18 @@ use crate::world::Shared;
 
 type Done = Result<(), Error>;
 
-pub struct App(pub Shared);
+/// One session of the app, and its number. When the grain host breaks it, as it does with sessions whose access was
+/// revoked, calls under way and new ones fail, and everything that was handed over through it is let go of.
+pub struct App(pub Shared, pub usize);
+
+/// Waits until a session is broken.
+async fn broken(facts: &Shared, session: usize) {
+    facts.until(|facts| facts.broken >= session).await;
+}
+
+fn ended() -> Error {
+    Error::disconnected("the session was ended".to_owned())
+}
 
 /// Bytes anybody can compare: position modulo 251.
 pub fn pattern(from: u64, length: usize) -> Vec<u8> {
@@ -156,8 +168,22 @@ impl App {
         self.0.update(|facts| facts.calls.push(call));
     }
 
-    /// Answers as a path says, or else with what was asked.
     async fn answer(
+        &self,
+        what: String,
+        path: &str,
+        context: context::Reader<'_>,
+        results: &mut web_session::GetResults,
+    ) -> Done {
+        tokio::select! {
+            biased;
+            () = broken(&self.0, self.1) => Err(ended()),
+            answered = self.say(what, path, context, results) => answered,
+        }
+    }
+
+    /// Answers as a path says, or else with what was asked.
+    async fn say(
         &self,
         what: String,
         path: &str,
@@ -206,8 +232,8 @@ impl App {
                 let mut content = results.get().init_content();
                 content.set_mime_type("application/octet-stream");
                 content.init_body().set_stream(new_client(Handle(facts.clone())));
-                let name = name.to_owned();
-                tokio::task::spawn_local(async move {
+                let (name, session, known) = (name.to_owned(), self.1, facts.clone());
+                let writing = async move {
                     match name.as_str() {
                         "stream" => {
                             expect(&stream, number).await;
@@ -241,6 +267,12 @@ impl App {
                             std::future::pending::<()>().await;
                         }
                         _ => write(facts, stream, None, true).await,
+                    }
+                };
+                tokio::task::spawn_local(async move {
+                    tokio::select! {
+                        () = broken(&known, session) => {}
+                        () = writing => {}
                     }
                 });
             }
@@ -441,6 +473,9 @@ impl web_session::Server for App {
     ) -> Done {
         let path = params.get()?.get_path()?.to_string()?;
         self.note(format!("options {path}"));
+        if self.0.read(|facts| facts.broken >= self.1) {
+            return Err(ended());
+        }
         if path == "none" {
             return Err(Error::unimplemented("no options".to_owned()));
         }
@@ -470,6 +505,7 @@ impl web_session::Server for App {
         let early = path == "early";
         results.get().set_stream(new_client(Upload {
             facts: self.0.clone(),
+            session: self.1,
             early,
             refuse: path == "refuse",
         }));
@@ -489,6 +525,7 @@ impl web_session::Server for App {
         ));
         results.get().set_stream(new_client(Upload {
             facts: self.0.clone(),
+            session: self.1,
             early: false,
             refuse: false,
         }));
@@ -508,6 +545,9 @@ impl web_session::Server for App {
             .map(|name| name.unwrap().to_string().unwrap())
             .collect();
         self.note(format!("socket {path} {}", asked.join(",")));
+        if self.0.read(|facts| facts.broken >= self.1) {
+            return Err(ended());
+        }
         let client = params.get_client_stream()?;
         if let Some(last) = asked.last() {
             results.get().init_protocol(1).set(0, last.as_str());
@@ -528,7 +568,7 @@ impl web_session::Server for App {
                 });
                 results.get().set_server_stream(new_client(Echo {
                     facts: self.0.clone(),
-                    to: None,
+                    to: Rc::default(),
                 }));
             }
             "blurt" => {
@@ -546,18 +586,26 @@ impl web_session::Server for App {
                 });
                 results.get().set_server_stream(new_client(Echo {
                     facts: self.0.clone(),
-                    to: None,
+                    to: Rc::default(),
                 }));
             }
             "close" => results.get().set_server_stream(new_client(Echo {
                 facts: self.0.clone(),
-                to: None,
+                to: Rc::default(),
             })),
             "refuse" => return Err(Error::failed("no sockets here".to_owned())),
-            _ => results.get().set_server_stream(new_client(Echo {
-                facts: self.0.clone(),
-                to: Some(client),
-            })),
+            _ => {
+                let to = Rc::new(RefCell::new(Some(client)));
+                let (facts, session, held) = (self.0.clone(), self.1, to.clone());
+                tokio::task::spawn_local(async move {
+                    broken(&facts, session).await;
+                    held.take();
+                });
+                results.get().set_server_stream(new_client(Echo {
+                    facts: self.0.clone(),
+                    to,
+                }));
+            }
         }
         Ok(())
     }
@@ -566,14 +614,15 @@ impl web_session::Server for App {
 /// Sends back what comes.
 struct Echo {
     facts: Shared,
-    to: Option<web_socket_stream::Client>,
+    to: Rc<RefCell<Option<web_socket_stream::Client>>>,
 }
 
 impl web_socket_stream::Server for Echo {
     async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Done {
         let message = params.get()?.get_message()?;
         self.facts.update(|facts| facts.received += message.len() as u64);
-        if let Some(to) = &self.to {
+        let to = self.to.borrow().clone();
+        if let Some(to) = to {
             let mut back = to.send_bytes_request();
             back.get().set_message(message);
             back.send().await?;
@@ -591,6 +640,7 @@ impl Drop for Echo {
 /// Takes a body and says how much it was.
 struct Upload {
     facts: Shared,
+    session: usize,
     /// Answers before the body has ended.
     early: bool,
     /// Takes nothing.
@@ -601,6 +651,9 @@ impl byte_stream::Server for Upload {
     async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Done {
         if self.refuse {
             return Err(Error::failed("no more".to_owned()));
+        }
+        if self.facts.read(|facts| facts.broken >= self.session) {
+            return Err(ended());
         }
         let data = params.get()?.get_data()?;
         let from = self.facts.read(|facts| facts.received);
@@ -637,9 +690,10 @@ impl request_stream::Server for Upload {
         _: request_stream::GetResponseParams,
         mut results: request_stream::GetResponseResults,
     ) -> Done {
-        self.facts
-            .until(|facts| self.early || self.refuse || facts.done)
-            .await;
+        tokio::select! {
+            () = broken(&self.facts, self.session) => return Err(ended()),
+            () = self.facts.until(|facts| self.early || self.refuse || facts.done) => {}
+        }
         if self.refuse {
             let mut error = results.get().init_client_error();
             error.set_status_code(response::ClientErrorCode::RequestEntityTooLarge);

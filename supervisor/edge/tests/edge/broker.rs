@@ -8,15 +8,17 @@ use std::sync::mpsc::Sender;
 use capnp::Error;
 use capnp::capability::{Client, FromClientHook};
 use capnp_rpc::{RpcSystem, new_client, rpc_twoparty_capnp::Side, twoparty};
-use percloud_schemas::front_capnp::{front, grain_control, listener, package, reply, upload, user_session};
+use percloud_schemas::front_capnp::{
+    front, grain_access, grain_control, listener, package, powerbox, reply, upload, user_session,
+};
 use percloud_schemas::host_capnp::grain_door;
-use percloud_schemas::util_capnp::handle;
+use percloud_schemas::util_capnp::{blob, byte_stream, handle};
 use percloud_schemas::web_session_capnp::web_session;
 use tokio::sync::oneshot;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
-use crate::app::App;
-use crate::world::{HAND_OVER, PAGE, PAGE_COOKIE, SHELL_COOKIE, Shared};
+use crate::app::{App, pattern};
+use crate::world::{API, HAND_OVER, PAGE, PAGE_COOKIE, SHELL_COOKIE, SITE, Shared, TOKEN};
 
 type Done = Result<(), Error>;
 
@@ -102,7 +104,8 @@ impl grain_door::Server for Door {
             languages.collect(),
         );
         self.0.update(|facts| facts.params.push(seen));
-        let session: web_session::Client = new_client(App(self.0.clone()));
+        let opened = self.0.read(|facts| facts.opened);
+        let session: web_session::Client = new_client(App(self.0.clone(), opened));
         results
             .get()
             .set_session(FromClientHook::new(session.into_client_hook()));
@@ -114,6 +117,8 @@ struct Broker {
     facts: Shared,
     door: PathBuf,
 }
+
+const NOT_FOUND: &str = r#"{"error":{"code":"not-found","message":"None."}}"#;
 
 fn answer(mut reply: reply::Builder<'_>, status: u16, json: &str) {
     reply.set_status(status);
@@ -193,13 +198,182 @@ impl front::Server for Broker {
         if params.get_host_id()?.to_str()? != PAGE || params.get_cookie()? != [PAGE_COOKIE; 32] {
             return Ok(());
         }
+        self.admit(results.get().init_access());
+        Ok(())
+    }
+
+    async fn join(self: Rc<Self>, params: front::JoinParams, mut results: front::JoinResults) -> Done {
+        let params = params.get()?;
+        self.knock("join", params.get_json(), params.get_client()?)?;
+        if params.get_json()?.to_str()?.contains("right") {
+            answer(results.get().init_reply(), 201, r#"{"name":"New"}"#);
+            results.get().set_cookie(&[SHELL_COOKIE; 32]);
+        } else {
+            let json = r#"{"error":{"code":"wrong-secret","message":"No."}}"#;
+            answer(results.get().init_reply(), 403, json);
+        }
+        Ok(())
+    }
+
+    async fn look_at_link(
+        self: Rc<Self>,
+        params: front::LookAtLinkParams,
+        mut results: front::LookAtLinkResults,
+    ) -> Done {
+        let params = params.get()?;
+        self.knock("look", params.get_json(), params.get_client()?)?;
+        if params.get_json()?.to_str()?.contains("right") {
+            answer(
+                results.get().init_reply(),
+                200,
+                r#"{"title":"Plan","grain":null}"#,
+            );
+        } else {
+            let json = r#"{"error":{"code":"too-many-attempts","message":"Wait.","retryAfter":7}}"#;
+            answer(results.get().init_reply(), 429, json);
+        }
+        Ok(())
+    }
+
+    async fn open_link(
+        self: Rc<Self>,
+        params: front::OpenLinkParams,
+        mut results: front::OpenLinkResults,
+    ) -> Done {
+        let params = params.get()?;
+        self.knock("follow", params.get_json(), params.get_client()?)?;
+        answer(results.get().init_reply(), 200, r#"{"host":"h","secret":"s"}"#);
+        Ok(())
+    }
+
+    async fn api_access(
+        self: Rc<Self>,
+        params: front::ApiAccessParams,
+        mut results: front::ApiAccessResults,
+    ) -> Done {
+        let params = params.get()?;
+        let (host, token) = (params.get_host_id()?.to_str()?, params.get_token()?.to_str()?);
+        let address = params.get_remote_address()?.to_str()?;
+        self.knock(
+            "token",
+            Ok(format!("{host} {address}").as_str().into()),
+            params.get_client()?,
+        )?;
+        let revoked = self.facts.read(|facts| facts.revoked);
+        if token == TOKEN && matches!(host, "api" | API) && !revoked {
+            self.admit(results.get().init_access());
+        }
+        Ok(())
+    }
+
+    async fn api_host(
+        self: Rc<Self>,
+        params: front::ApiHostParams,
+        mut results: front::ApiHostResults,
+    ) -> Done {
+        let params = params.get()?;
+        let path = params.get_path()?.to_string()?;
+        self.facts
+            .update(|facts| facts.calls.push(format!("registered {path}")));
+        if params.get_host_id()?.to_str()? != API || self.facts.read(|facts| facts.revoked) {
+            return Ok(());
+        }
+        let mut results = results.get();
+        results.set_known(true);
+        let mut dav = results.reborrow().init_dav(3);
+        dav.set(0, "1");
+        dav.set(1, "calendar-access");
+        dav.set(2, "bad\r\nclass");
+        let (kind, body) = match path.as_str() {
+            "/hello" => ("text/html; charset=utf-8", "<p>hello"),
+            "/bad" => ("text/html\r\nX-Injected: yes", "<script>"),
+            "/.well-known/caldav" => ("", "/dav/calendars/"),
+            "/.well-known/carddav" => ("text/plain", "https://evil.example/"),
+            _ => return Ok(()),
+        };
+        let mut resource = results.init_resource();
+        resource.set_mime_type(kind);
+        resource.set_language("en");
+        resource.set_body(body.as_bytes());
+        Ok(())
+    }
+
+    async fn keep_api_token(
+        self: Rc<Self>,
+        params: front::KeepApiTokenParams,
+        mut results: front::KeepApiTokenResults,
+    ) -> Done {
+        let params = params.get()?;
+        let known = params.get_token()?.to_str()? == TOKEN;
+        let call = format!("keep {}", params.get_milliseconds());
+        self.facts.update(|facts| facts.calls.push(call));
+        results.get().set_known(known);
+        Ok(())
+    }
+
+    async fn published_site(
+        self: Rc<Self>,
+        params: front::PublishedSiteParams,
+        mut results: front::PublishedSiteResults,
+    ) -> Done {
+        let params = params.get()?;
+        if params.get_public_id()?.to_str()? != SITE {
+            return Ok(());
+        }
+        let path = params.get_path()?.to_string()?;
+        self.facts
+            .update(|facts| facts.calls.push(format!("published {path}")));
+        let mut found = results.get().init_file();
+        let size = match path.as_str() {
+            "index.html" | "dir/index.html" | "README" | "a b/\u{fc}.txt" => 10,
+            "empty.txt" => 0,
+            "big.bin" | "short.bin" | "greedy.bin" => 1 << 20,
+            "huge.bin" => 1 << 30,
+            "dir" => {
+                found.set_directory(());
+                return Ok(());
+            }
+            _ => {
+                found.set_not_found(());
+                return Ok(());
+            }
+        };
+        let mut file = found.init_file();
+        file.set_size(size);
+        file.set_read(new_client(File {
+            facts: self.facts.clone(),
+            path,
+            size,
+        }));
+        Ok(())
+    }
+}
+
+impl Broker {
+    /// Writes down who knocked, and with what.
+    fn knock(
+        &self,
+        call: &str,
+        json: Result<capnp::text::Reader<'_>, Error>,
+        client: percloud_schemas::front_capnp::client::Reader<'_>,
+    ) -> Done {
+        let seen = format!(
+            "{call} {} from {} {}",
+            json?.to_str()?,
+            client.get_address()?.to_str()?,
+            client.get_user_agent()?.to_str()?
+        );
+        self.facts.update(|facts| facts.calls.push(seen));
+        Ok(())
+    }
+
+    fn admit(&self, mut access: grain_access::Builder<'_>) {
         let (relaxed, failed, nonce) = self.facts.update(|facts| {
             facts.opened += 1;
             let nonce = facts.opened.to_be_bytes().to_vec();
             facts.nonces.push(nonce.clone());
             (facts.relaxed, facts.failed.clone(), nonce)
         });
-        let mut access = results.get().init_access();
         access.set_socket_path(self.door.to_str().unwrap());
         access.set_nonce(&nonce);
         access.set_relaxed_policy(relaxed);
@@ -207,13 +381,130 @@ impl front::Server for Broker {
             Some(why) => access.set_failed(&why),
             None => access.set_ready(()),
         }
+    }
+}
+
+/// A published file, some of which are not what they say.
+struct File {
+    facts: Shared,
+    path: String,
+    size: u64,
+}
+
+impl blob::Server for File {
+    async fn get_slice(
+        self: Rc<Self>,
+        params: blob::GetSliceParams,
+        mut results: blob::GetSliceResults,
+    ) -> Done {
+        let params = params.get()?;
+        let (offset, size) = (params.get_offset(), u64::from(params.get_size()));
+        assert!(size <= 64 << 10, "files are read in pieces");
+        self.facts.update(|facts| facts.slices += 1);
+        let end = if self.path == "short.bin" {
+            100_000
+        } else {
+            self.size
+        };
+        let mut length = size.min(end.saturating_sub(offset));
+        if self.path == "greedy.bin" && offset > 0 {
+            length = size + 1;
+        }
+        let data = pattern(offset, usize::try_from(length).unwrap());
+        results.get().set_data(&data);
         Ok(())
     }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.facts.update(|facts| facts.files_closed += 1);
+    }
+}
+
+/// Methods that write down what they are called with, and answer as told.
+macro_rules! methods {
+    ($interface:ident: $($name:ident($params:ident $(, $text:ident)*) -> $results:ident $status:literal $json:literal;)*) => {
+        $(async fn $name(
+            self: Rc<Self>,
+            params: $interface::$params,
+            mut results: $interface::$results,
+        ) -> Done {
+            #[allow(unused_mut)]
+            let mut call = stringify!($name).to_owned();
+            let _params = params.get()?;
+            $(
+                call.push(' ');
+                call.push_str(_params.$text()?.to_str()?);
+            )*
+            self.0.update(|facts| facts.calls.push(call));
+            answer(results.get().init_reply(), $status, $json);
+            Ok(())
+        })*
+    };
 }
 
 struct User(Shared);
 
 impl user_session::Server for User {
+    methods! { user_session:
+        accept_link(AcceptLinkParams, get_json) -> AcceptLinkResults 201 r#"{"id":"g1"}"#;
+        people(PeopleParams) -> PeopleResults 200 r#"{"people":[]}"#;
+        invitations(InvitationsParams) -> InvitationsResults 200 r#"{"invitations":[]}"#;
+        invite(InviteParams, get_json) -> InviteResults 201 r#"{"url":"u"}"#;
+        uninvite(UninviteParams, get_invitation_id) -> UninviteResults 204 "";
+        notifications(NotificationsParams) -> NotificationsResults 200 r#"{"notifications":[]}"#;
+        answer_notification(AnswerNotificationParams, get_notification_id, get_json)
+            -> AnswerNotificationResults 204 "";
+        history(HistoryParams) -> HistoryResults 200 r#"{"entries":[],"intact":true}"#;
+    }
+
+    async fn offer(
+        self: Rc<Self>,
+        params: user_session::OfferParams,
+        mut results: user_session::OfferResults,
+    ) -> Done {
+        let params = params.get()?;
+        let call = format!(
+            "offer {} {}",
+            params.get_offer_id()?.to_str()?,
+            params.get_accept()
+        );
+        self.0.update(|facts| facts.calls.push(call));
+        if params.get_accept() {
+            answer(results.get().init_reply(), 200, r#"{"id":"g1"}"#);
+        } else {
+            answer(results.get().init_reply(), 204, "");
+        }
+        Ok(())
+    }
+
+    async fn powerbox(
+        self: Rc<Self>,
+        params: user_session::PowerboxParams,
+        mut results: user_session::PowerboxResults,
+    ) -> Done {
+        if params.get()?.get_request_id()?.to_str()? == "r1" {
+            answer(results.get().init_reply(), 200, "{}");
+            results.get().set_powerbox(new_client(Powerbox(self.0.clone())));
+        } else {
+            answer(results.get().init_reply(), 404, NOT_FOUND);
+        }
+        Ok(())
+    }
+
+    async fn restore_backup(
+        self: Rc<Self>,
+        params: user_session::RestoreBackupParams,
+        mut results: user_session::RestoreBackupResults,
+    ) -> Done {
+        let call = format!("restore {}", params.get()?.get_size());
+        self.0.update(|facts| facts.calls.push(call));
+        answer(results.get().init_reply(), 200, "{}");
+        results.get().set_upload(new_client(Upload(self.0.clone())));
+        Ok(())
+    }
+
     async fn whoami(
         self: Rc<Self>,
         _: user_session::WhoamiParams,
@@ -330,6 +621,16 @@ impl user_session::Server for User {
     }
 }
 
+struct Powerbox(Shared);
+
+impl powerbox::Server for Powerbox {
+    methods! { powerbox:
+        choices(ChoicesParams) -> ChoicesResults 200 r#"{"choices":[]}"#;
+        choose(ChooseParams, get_json) -> ChooseResults 200 r#"{"token":"t"}"#;
+        cancel(CancelParams) -> CancelResults 204 "";
+    }
+}
+
 struct Handle(Shared);
 
 impl handle::Server for Handle {}
@@ -362,6 +663,22 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.0.update(|facts| facts.package_dropped = true);
     }
+}
+
+/// Writes a backup of so many bytes, or for ever.
+async fn pack(facts: Shared, stream: byte_stream::Client, size: Option<u64>) {
+    let mut at = 0;
+    while size.is_none_or(|size| at < size) {
+        let mut write = stream.write_request();
+        write.get().set_data(&pattern(at, 10_000));
+        if let Err(error) = write.send().await {
+            facts.update(|facts| facts.write_error = Some(error.to_string()));
+            return;
+        }
+        at += 10_000;
+        facts.update(|facts| facts.written = at);
+    }
+    let _ = stream.done_request().send().promise.await;
 }
 
 struct Package;
@@ -417,6 +734,47 @@ impl Grain {
 }
 
 impl grain_control::Server for Grain {
+    methods! { grain_control:
+        sharing(SharingParams) -> SharingResults 200 r#"{"ways":[]}"#;
+        share(ShareParams, get_json) -> ShareResults 201 r#"{"way":{}}"#;
+        change_share(ChangeShareParams, get_share_id, get_json) -> ChangeShareResults 200 r#"{"id":"w1"}"#;
+        revoke_share(RevokeShareParams, get_share_id, get_json) -> RevokeShareResults 204 "";
+        limit_myself(LimitMyselfParams, get_json) -> LimitMyselfResults 200 r#"{"id":"g1"}"#;
+        leave(LeaveParams) -> LeaveResults 204 "";
+        transfer(TransferParams, get_json) -> TransferResults 201 "{}";
+        devices(DevicesParams) -> DevicesResults 200 r#"{"devices":[]}"#;
+        add_device(AddDeviceParams, get_json) -> AddDeviceResults 201 r#"{"password":"p"}"#;
+        remove_device(RemoveDeviceParams, get_device_id) -> RemoveDeviceResults 204 "";
+        template(TemplateParams, get_json) -> TemplateResults 201 r#"{"token":"t"}"#;
+        request(RequestParams, get_json) -> RequestResults 201 r#"{"request":"r1"}"#;
+        history(HistoryParams) -> HistoryResults 200 r#"{"entries":[],"intact":true}"#;
+        duplicate(DuplicateParams) -> DuplicateResults 201 r#"{"id":"g2"}"#;
+        jobs(JobsParams) -> JobsResults 200 r#"{"jobs":[]}"#;
+        authority(AuthorityParams) -> AuthorityResults 200 r#"{"held":[]}"#;
+        drop_authority(DropAuthorityParams, get_token_id) -> DropAuthorityResults 204 "";
+    }
+
+    async fn backup(
+        self: Rc<Self>,
+        params: grain_control::BackupParams,
+        mut results: grain_control::BackupResults,
+    ) -> Done {
+        let (told, size) = self.0.read(|facts| (facts.backup.clone(), facts.backup_size));
+        let Some(told) = told else {
+            answer(
+                results.get().init_reply(),
+                409,
+                r#"{"error":{"code":"in-trash","message":"No."}}"#,
+            );
+            return Ok(());
+        };
+        answer(results.get().init_reply(), 200, &told);
+        let stream = params.get()?.get_stream()?;
+        results.get().set_handle(new_client(Handle(self.0.clone())));
+        tokio::task::spawn_local(pack(self.0.clone(), stream, size));
+        Ok(())
+    }
+
     async fn info(
         self: Rc<Self>,
         _: grain_control::InfoParams,

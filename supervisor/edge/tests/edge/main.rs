@@ -8,8 +8,12 @@ mod world;
 
 mod hosts;
 mod methods;
+mod programs;
 mod replies;
+mod revocation;
 mod sessions;
+mod sharing;
 mod shell;
+mod site;
 mod streams;
 mod websocket;

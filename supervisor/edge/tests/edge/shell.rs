@@ -19,7 +19,7 @@ fn pages_of_the_shell_are_confined() {
         ("referrer-policy", "strict-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("x-content-type-options", "nosniff"),
-        ("cache-control", "no-cache"),
+        ("cache-control", "private, no-cache"),
     ] {
         assert_eq!(page.header(name), Some(value), "{name}");
     }

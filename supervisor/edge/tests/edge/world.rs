@@ -15,6 +15,11 @@ use crate::client::{Answer, Client, get, request};
 
 /// The session host that the broker knows.
 pub const PAGE: &str = "ui-0123456789abcdef0123456789abcdef";
+/// The host for programs that the broker knows, and the token that belongs to it.
+pub const API: &str = "api-0123456789abcdef0123456789abcdef";
+pub const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDE-_";
+/// The public id of the grain that publishes something.
+pub const SITE: &str = "abcdefghij0123456789";
 /// Secrets the broker knows, as the byte they are filled with.
 pub const SHELL_COOKIE: u8 = 7;
 pub const HAND_OVER: u8 = 5;
@@ -58,6 +63,16 @@ pub struct Facts {
     pub listener_handles_dropped: usize,
     pub sockets_closed: usize,
     pub cancelled: usize,
+    /// The token opens nothing any more.
+    pub revoked: bool,
+    /// Sessions up to this one were broken by the grain host.
+    pub broken: usize,
+    /// Pieces read of published files, and how many files were let go of.
+    pub slices: usize,
+    pub files_closed: usize,
+    /// What the broker says when a backup is asked for, and how many bytes it has; endless without a number.
+    pub backup: Option<String>,
+    pub backup_size: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -150,11 +165,12 @@ impl World {
         let mut limits = Limits::default();
         change(&mut limits);
         let base = BaseUrl::new("http", &format!("percloud.localhost:{}", address.port())).unwrap();
-        let assets = Assets::new([(
-            "index.html".to_owned(),
-            Bytes::from_static(b"<title>Percloud</title>"),
-            "v1".to_owned(),
-        )]);
+        let page =
+            |name: &str, text: &'static [u8]| (name.to_owned(), Bytes::from_static(text), "v1".to_owned());
+        let assets = Assets::new([
+            page("index.html", b"<title>Percloud</title>"),
+            page("offer-template.html", b"<title>Offer</title>"),
+        ]);
         let config = Config {
             listeners: vec![listener],
             brokers,
@@ -179,6 +195,16 @@ impl World {
 
     pub fn page(&self) -> String {
         format!("{PAGE}.{}", self.shell())
+    }
+
+    pub fn api(&self) -> String {
+        format!("{API}.{}", self.shell())
+    }
+
+    /// A request of a program that has the token.
+    pub fn api_request(&self, method: &str, path: &str, rest: &str) -> String {
+        let authorization = format!("Authorization: Bearer {TOKEN}\r\n{rest}");
+        request(method, path, &self.api(), &authorization)
     }
 
     pub fn connect(&self) -> Client {

@@ -56,7 +56,7 @@ pub(super) fn tag(headers: &mut HeaderMap, tag: web_session::e_tag::Reader<'_>) 
 }
 
 /// `attachment` with a name that every browser reads: quoted ASCII, and beside it the whole (RFC 6266).
-pub(super) fn disposition(name: &str) -> Result<HeaderValue, Refusal> {
+pub(crate) fn disposition(name: &str) -> Result<HeaderValue, Refusal> {
     let mut text = "attachment; filename=\"".to_owned();
     for character in name.chars().take(255) {
         match character {
