@@ -44,6 +44,26 @@ impl Owner {
         Owner::from_answer(server, &answer)
     }
 
+    /// Somebody else with an account, who came by an invitation of this owner's.
+    pub fn invite(&self, server: &Server, name: &str) -> Self {
+        let invited = self.expect("POST", "/api/invitations", Some(json!({})));
+        let url = text(&invited["url"]);
+        let (_, secret) = url.split_once('#').expect("the secret is behind the #");
+        let account = json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
+        let answer = server.send(&change("POST", "/api/join").body("application/json", account.to_string()));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        Owner::from_answer(server, &answer)
+    }
+
+    /// Makes a sharing link; returns its way and its token.
+    pub fn link(&self, grain: &str, role: Value) -> (String, String) {
+        let body = json!({"to": {"link": true}, "role": role});
+        let made = self.expect("POST", &format!("/api/grains/{grain}/shares"), Some(body));
+        let url = text(&made["url"]);
+        let (_, token) = url.split_once('#').expect("the token is behind the #");
+        (text(&made["way"]["id"]), token.to_owned())
+    }
+
     fn from_answer(server: &Server, answer: &Response) -> Self {
         let cookies = answer.cookies();
         assert!(!cookies.is_empty(), "signing in sets a cookie");
@@ -158,7 +178,11 @@ impl Owner {
     pub fn open(&self, id: &str) -> Visit {
         let answer = self.try_open(id, "/");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let opened = answer.json();
+        self.visit(&answer.json())
+    }
+
+    /// Enters a host as the browser's frame does, with what the shell was handed.
+    pub fn visit(&self, opened: &Value) -> Visit {
         let host = text(&opened["host"]).trim_start_matches("http://").to_owned();
         let entered = self
             .enter(&host, &text(&opened["secret"]))

@@ -9,4 +9,5 @@ mod install;
 mod launch;
 mod lifecycle;
 mod samples;
+mod sharing;
 mod survival;

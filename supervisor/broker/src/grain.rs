@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::described;
 use crate::layout::{make_private, sync_folder};
 use crate::problem::Problem;
-use crate::record::{App, Grain, OwnName, app_key, grain_key, grain_of_person};
+use crate::record::{App, Grain, OwnName, Site, app_key, grain_key, grain_of_person};
 use crate::tree;
 
 /// Longest noun kept of an action, in characters.
@@ -89,6 +89,7 @@ impl Broker {
             begun: false,
             trashed: None,
             relaxed_policy: false,
+            public_id: None,
         };
         let mut batch = Batch::new();
         batch.put(grain_key(&id), &grain);
@@ -210,6 +211,9 @@ impl Broker {
             let people = self.people_of(id);
             let mut batch = Batch::new();
             batch.delete::<Grain>(grain_key(id));
+            if let Some(site) = &grain.public_id {
+                batch.delete::<Site>(site.as_bytes());
+            }
             self.note(&mut batch, Some(&who.account), Act::Deleted, Some(id), &grain.title);
             let changes = self.ledger.borrow().plan_forget_grain(id);
             self.settle(batch, changes, |id| self.about(id)).await?;

@@ -27,6 +27,7 @@ mod package;
 mod people;
 mod powerbox;
 mod problem;
+mod publish;
 mod record;
 mod running;
 mod sharing;

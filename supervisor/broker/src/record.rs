@@ -89,8 +89,18 @@ pub(crate) struct Grain {
     pub trashed: Option<Timestamp>,
     /// The owner allowed this app the older, looser page policy.
     pub relaxed_policy: bool,
+    /// Under which its `/var/www` is published, once the app asked for that.
+    #[serde(default)]
+    pub public_id: Option<String>,
 }
 table!(Grain, "grain");
+
+/// Finds a published grain. Key: its public id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Site {
+    pub grain: GrainId,
+}
+table!(Site, "site");
 
 /// A way into a grain: the share itself, and what the rules need not know. Key: the share id.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -203,6 +203,17 @@ impl front::Server for Front {
         Ok(())
     }
 
+    async fn published_site(
+        self: Rc<Self>,
+        params: front::PublishedSiteParams,
+        mut results: front::PublishedSiteResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let (site, path) = (params.get_public_id()?.to_string()?, params.get_path()?.to_string()?);
+        self.broker.publish(&site, &path, results.get());
+        Ok(())
+    }
+
     async fn look_at_link(
         self: Rc<Self>,
         params: front::LookAtLinkParams,

@@ -270,6 +270,21 @@ impl session_keeper::Server for Keeper {
         broker.activity(&visit.grain, actor, params.get()?.get_event()?).await
     }
 
+    async fn public_id(
+        self: Rc<Self>,
+        _: session_keeper::PublicIdParams,
+        mut results: session_keeper::PublicIdResults,
+    ) -> Result<(), Error> {
+        let (broker, visit) = self.alive()?;
+        let id = broker.public_id(&visit.grain).await.map_err(told)?;
+        let (scheme, shell) = &broker.config.base;
+        let mut results = results.get();
+        results.set_public_id(&id);
+        results.set_hostname(shell);
+        results.set_auto_url(format!("{scheme}://{id}.{shell}"));
+        Ok(())
+    }
+
     async fn user_address(
         self: Rc<Self>,
         _: session_keeper::UserAddressParams,
