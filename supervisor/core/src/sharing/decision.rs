@@ -53,8 +53,9 @@ pub(super) enum Closed {
 pub(super) struct Question {
     /// Look at what leads to owners too, which never matters for what they hold.
     pub into_owners: bool,
-    /// Take requirements for granted.
-    pub requirements_granted: bool,
+    /// Ask only who can be reached at all, with requirements taken for granted: nobody holds any permission then. Such
+    /// a question is always answered to the end.
+    pub reach_only: bool,
     /// An edge of the first grain that is to be left out.
     pub without: Option<u32>,
 }
@@ -307,7 +308,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         if share.is_expired(self.now) {
             return Some(Closed::Expired);
         }
-        if self.question.requirements_granted {
+        if self.question.reach_only {
             return None;
         }
         let failed = share.requirements.iter().any(|requirement| match requirement {
@@ -321,7 +322,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
     /// What a share needs somebody to hold; `None` when one of them cannot hold anything.
     fn needs_of(&mut self, share: &'l Share) -> Option<Range<u32>> {
         let start = count(self.needs.len());
-        if !self.question.requirements_granted {
+        if !self.question.reach_only {
             for requirement in &share.requirements {
                 if let Requirement::PermissionsHeld {
                     grain,
@@ -392,6 +393,13 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         if !may_give(&giver.held, share) || !self.proved(candidate) {
             return None;
         }
+        let may_reshare = share.may_reshare && giver.held.may_share;
+        if self.question.reach_only {
+            return Some(Carried {
+                permissions: PermissionSet::default(),
+                may_reshare,
+            });
+        }
         let view = &self.scopes[giver.scope as usize].view;
         let mut permissions = view.grants(&share.role);
         for limit in &share.limits {
@@ -403,7 +411,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         });
         Some(Carried {
             permissions,
-            may_reshare: share.may_reshare && giver.held.may_share,
+            may_reshare,
         })
     }
 
