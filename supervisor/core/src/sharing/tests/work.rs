@@ -111,8 +111,7 @@ fn who_wants_decisions_to_take_long_gets_less_and_not_more_time() {
         let (access, steps) = ledger.decide(&world_of(permissions), &grain(0), &person(1));
         let held = access.expect("the owner gave them something").permissions;
         assert!(steps <= total * 258, "{steps} steps");
-        // Who loses what by a removal is not a matter of permissions, and is found out to the end: nobody but person 1
-        // is left with less, for everybody has a share of the owner's as well.
+        // Who loses access by a removal is found out to the end: here nobody, for everybody has other ways.
         let changes = ledger
             .plan_remove(&world_of(permissions), &share_id(0), Removal::Branch)
             .unwrap();
