@@ -5,6 +5,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::digest;
+
 /// 256 random bits that stand for authority: a cookie, a hand-over secret, a nonce.
 ///
 /// Cannot be printed, compared or stored by accident: what is kept is its [`SecretHash`].
@@ -28,17 +30,7 @@ impl Secret {
     /// Reads a secret from its hexadecimal form; `None` unless it is 64 digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).expect("two hexadecimal digits fit a byte");
-        }
-        Some(Self(bytes))
+        digest::from_hex(text).ok().map(Self)
     }
 
     /// The bytes, for the one place that hands the secret to its holder.

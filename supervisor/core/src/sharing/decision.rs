@@ -53,8 +53,9 @@ pub(super) enum Closed {
 pub(super) struct Question {
     /// Look at what leads to owners too, which never matters for what they hold.
     pub into_owners: bool,
-    /// Take requirements for granted.
-    pub requirements_granted: bool,
+    /// Ask only who can be reached at all, with requirements taken for granted: nobody holds any permission then. Such
+    /// a question is always answered to the end.
+    pub reach_only: bool,
     /// An edge of the first grain that is to be left out.
     pub without: Option<u32>,
 }
@@ -66,6 +67,14 @@ struct Scope<'l, 'f> {
     owner: AccountId,
     view: Cow<'f, View>,
 }
+
+/// How often a share is carried over in one decision, on average, before the decision ends with what is known by then.
+///
+/// A share is carried over again each time its giver turns out to hold more: at most twice for each of the app's
+/// permissions and twice beside, and nearly always once. Only thousands of shares that run in circles within an app
+/// with hundreds of permissions could come near this, as made by somebody who wants decisions to take long. Then some
+/// of them hold less than they were given, and nobody more.
+const CARRIES_PER_SHARE: usize = 256;
 
 /// Stands for the owner of a scope, who need not be on the board.
 const OWNER: u32 = u32::MAX;
@@ -299,7 +308,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         if share.is_expired(self.now) {
             return Some(Closed::Expired);
         }
-        if self.question.requirements_granted {
+        if self.question.reach_only {
             return None;
         }
         let failed = share.requirements.iter().any(|requirement| match requirement {
@@ -313,7 +322,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
     /// What a share needs somebody to hold; `None` when one of them cannot hold anything.
     fn needs_of(&mut self, share: &'l Share) -> Option<Range<u32>> {
         let start = count(self.needs.len());
-        if !self.question.requirements_granted {
+        if !self.question.reach_only {
             for requirement in &share.requirements {
                 if let Requirement::PermissionsHeld {
                     grain,
@@ -341,6 +350,9 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
 
     /// Lets what the owners hold flow to everybody found.
     pub(super) fn fill(&mut self) {
+        let enough = self
+            .steps
+            .saturating_add(self.candidates.len().saturating_mul(CARRIES_PER_SHARE));
         let owners = self.nodes.iter_mut().enumerate();
         let owners = owners.filter(|(_, node)| node.vertex == OWNER);
         let mut queue: BinaryHeap<Reverse<(u32, u32)>> = owners
@@ -350,6 +362,9 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
             })
             .collect();
         while let Some(Reverse((_, number))) = queue.pop() {
+            if self.steps > enough {
+                break;
+            }
             let node = &mut self.nodes[number as usize];
             node.queued = false;
             let mut next = node.dependents;
@@ -378,6 +393,13 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         if !may_give(&giver.held, share) || !self.proved(candidate) {
             return None;
         }
+        let may_reshare = share.may_reshare && giver.held.may_share;
+        if self.question.reach_only {
+            return Some(Carried {
+                permissions: PermissionSet::default(),
+                may_reshare,
+            });
+        }
         let view = &self.scopes[giver.scope as usize].view;
         let mut permissions = view.grants(&share.role);
         for limit in &share.limits {
@@ -389,7 +411,7 @@ impl<'l, 'f, F: Facts + ?Sized> Decision<'l, 'f, F> {
         });
         Some(Carried {
             permissions,
-            may_reshare: share.may_reshare && giver.held.may_share,
+            may_reshare,
         })
     }
 

@@ -45,9 +45,9 @@ impl Ledger {
             ..Changes::default()
         };
         let question = Question {
-            into_owners: false,
-            requirements_granted: true,
+            reach_only: true,
             without: self.edge_of(&share.id),
+            ..Question::default()
         };
         let mut decision = Decision::new(self, facts, question);
         // Without an owner nobody has a path, for now: deleting all that was shared would make that "for ever".

@@ -40,7 +40,7 @@ pub struct Way<'l> {
     pub parent: Option<&'l ShareId>,
     /// How many shares lie between it and the owner.
     pub depth: usize,
-    /// What comes this way; never more than that.
+    /// What comes this way.
     pub permissions: PermissionSet,
     /// Whether the recipient may pass on what comes this way.
     pub may_reshare: bool,

@@ -1,8 +1,10 @@
 //! How much work decisions take, counted and not timed.
 
-use super::world::{World, account, grain, person, share, to, view};
+use super::world::{World, account, grain, person, share, share_id, to, view};
 use crate::sharing::ledger::Ledger;
-use crate::sharing::role::Role;
+use crate::sharing::permission::PermissionSet;
+use crate::sharing::revoke::Removal;
+use crate::sharing::role::{Role, RoleAssignment, View};
 use crate::sharing::share::Share;
 use crate::sharing::ways::Standing;
 
@@ -54,6 +56,76 @@ fn who_has_access_is_linear_in_the_shares() {
     assert!(steps <= 3 * 10_000, "{steps} steps");
 }
 
+/// Shares by which the owner gives each of `count` people one permission of their own.
+fn one_each(count: usize, permissions: usize) -> Vec<Share> {
+    let one = |n: usize| {
+        let mut add = PermissionSet::default();
+        add.insert(n % permissions).unwrap();
+        add
+    };
+    let share = |n: usize| Share {
+        role: RoleAssignment {
+            role: Role::Default,
+            add: one(n),
+            remove: PermissionSet::default(),
+        },
+        ..share(n, person(0), to(n + 1), Role::Default)
+    };
+    (0..count).map(share).collect()
+}
+
+fn world_of(permissions: usize) -> World {
+    let mut world = world();
+    let roles = Vec::new();
+    world.views.insert(grain(0), View { permissions, roles });
+    world
+}
+
+#[test]
+fn givers_are_filled_before_receivers() {
+    // Along a chain everybody adds a permission: out of order each would change all that follow.
+    let mut shares = one_each(1000, 60);
+    shares.extend((1..1000).map(|n| share(10_000 + n, person(n), to(n + 1), Role::All)));
+    let ledger = Ledger::load(shares, []);
+    let (access, steps) = ledger.decide(&world_of(60), &grain(0), &person(1000));
+    assert_eq!(
+        access.map(|access| access.permissions),
+        Some(PermissionSet::all(60))
+    );
+    assert!(steps <= 3 * 2000, "{steps} steps");
+}
+
+#[test]
+fn who_wants_decisions_to_take_long_gets_less_and_not_more_time() {
+    // Everybody passes on to both neighbours, and everybody has something new to pass on.
+    let count = 1200;
+    let both_ways = || {
+        let there = (1..count).map(|n| share(10_000 + n, person(n), to(n + 1), Role::All));
+        there.chain((1..count).map(|n| share(20_000 + n, person(n + 1), to(n), Role::All)))
+    };
+    for permissions in [20, 4096] {
+        let mut shares = one_each(count, permissions);
+        shares.extend(both_ways());
+        let total = shares.len();
+        let ledger = Ledger::load(shares, []);
+        let (access, steps) = ledger.decide(&world_of(permissions), &grain(0), &person(1));
+        let held = access.expect("the owner gave them something").permissions;
+        assert!(steps <= total * 258, "{steps} steps");
+        // Who loses access by a removal is found out to the end: here nobody, for everybody has other ways.
+        let changes = ledger
+            .plan_remove(&world_of(permissions), &share_id(0), Removal::Branch)
+            .unwrap();
+        assert_eq!(changes.delete, [share_id(0)]);
+        // An app as people write them is decided to the end.
+        let all = PermissionSet::all(permissions.min(count));
+        assert!(
+            all.covers(&held) && (permissions > 100 || held == all),
+            "{} of {permissions}",
+            held.len()
+        );
+    }
+}
+
 #[test]
 fn cycles_cost_no_more_than_what_grows_in_them() {
     // Every person shares with the ten before and after them, all the way around.
@@ -78,9 +150,7 @@ fn ten_thousand_deep_is_not_too_deep() {
         ledger.ways(&world, &grain(0)).last().map(|way| way.depth),
         Some(9_999)
     );
-    let first = super::world::share_id(0);
-    let removal = crate::sharing::revoke::Removal::Branch;
-    let changes = ledger.plan_remove(&world, &first, removal).unwrap();
+    let changes = ledger.plan_remove(&world, &share_id(0), Removal::Branch).unwrap();
     assert_eq!(changes.delete.len(), 10_000);
     ledger.apply(changes);
     assert_eq!(ledger.shares_of(&grain(0)).count(), 0);
