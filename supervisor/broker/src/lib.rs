@@ -31,6 +31,9 @@ pub use broker::{Broker, Config, StartError};
 pub use layout::Layout;
 pub use log::tail as tail_of_log;
 pub use open::Opened;
-pub use outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackReport, UnpackStart};
+pub use outside::{
+    BackupReport, BackupStart, FreezeReport, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher,
+    Outside, RestoreReport, RestoreStart, UnpackReport, UnpackStart,
+};
 pub use problem::Problem;
 pub use running::RefusedSyscall;
