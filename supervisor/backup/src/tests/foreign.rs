@@ -36,37 +36,38 @@ fn an_archive_of_info_zip_is_restored() {
         return;
     }
     for locale in ["C", "C.UTF-8"] {
-        for options in [["-yrq", "-"], ["-yrq9", "-"], ["-yrq", "../file.zip"]] {
+        // To a file, and to a pipe, where sizes follow the bytes; it cannot write links to a pipe.
+        for to_file in [true, false] {
             let rig = Rig::new();
             fs::create_dir_all(rig.path("work/data")).unwrap();
             sample(&rig.path("work/data"));
             write(&rig.path("work/metadata"), &info().encode());
             write(&rig.path("work/log"), b"words");
+            if !to_file {
+                fs::remove_file(rig.path("work/data/link")).unwrap();
+                set_time(&rig.path("work/data"), 1_700_000_001);
+            }
             let output = Command::new("zip")
-                .args(options)
+                .args(["-yrq", if to_file { "../file.zip" } else { "-" }])
                 .args(["data", "log", "metadata"])
                 .current_dir(rig.path("work"))
                 .env("LC_ALL", locale)
                 .output()
                 .unwrap();
-            assert!(output.status.success(), "{output:?}");
-            let zip = if output.stdout.is_empty() {
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let zip = if to_file {
                 fs::read(rig.path("file.zip")).unwrap()
             } else {
                 output.stdout
             };
             let restored = rig.restore(&zip, &Limits::default()).unwrap();
             assert_eq!(restored.info, info());
-            let (mut before, mut after) = (tree(&rig.path("work/data")), tree(&rig.restored()));
-            // The time of a link is set by us to what the archive says; Info-ZIP's clock is this one's.
-            for tree in [&mut before, &mut after] {
-                tree.get_mut(b"link".as_slice()).unwrap().1 = 0;
-                tree.remove(b"caf\xc3\xa9".as_slice()).unwrap();
-                tree.remove(b"\xff\xfe".as_slice()).unwrap();
-            }
-            assert_eq!(before, after, "{locale} {options:?}");
-            assert_eq!(fs::read(rig.restored().join("café")).unwrap(), b"coffee");
-            assert_eq!(fs::read(rig.restored().join(bytes(b"\xff\xfe"))).unwrap(), b"odd");
+            let (before, after) = (tree(&rig.path("work/data")), tree(&rig.restored()));
+            assert_eq!(before, after, "{locale}, {to_file}");
         }
     }
 }

@@ -53,7 +53,8 @@ pub struct Frozen {
     /// The locked directory.
     mark: PathBuf,
     unified: bool,
-    _lock: OwnedFd,
+    #[allow(dead_code, reason = "held for what it is")]
+    lock: OwnedFd,
 }
 
 /// Holds the app of the grain host `host` still: every process of it, wherever it is in its code. Files it has written
@@ -63,9 +64,16 @@ pub struct Frozen {
 ///
 /// Where there is no control group, it cannot be frozen, or the app takes too long to stand still.
 pub fn freeze(host: u32) -> Result<Frozen, FreezeError> {
-    let none = |why: &str| FreezeError::NoGroup(why.to_owned());
+    freeze_in(place().map_err(none)?, host)
+}
+
+fn none(why: &str) -> FreezeError {
+    FreezeError::NoGroup(why.to_owned())
+}
+
+fn freeze_in(place: &Place, host: u32) -> Result<Frozen, FreezeError> {
     let until = Instant::now() + DEADLINE;
-    let (base, freezer) = match place().map_err(none)? {
+    let (base, freezer) = match place {
         Place::Unified(base) => (base, base.clone()),
         Place::Separate { memory, .. } => {
             let freezer =
@@ -88,7 +96,7 @@ pub fn freeze(host: u32) -> Result<Frozen, FreezeError> {
         group: if unified { group.clone() } else { mark.clone() },
         mark,
         unified,
-        _lock: lock,
+        lock,
     };
     frozen.set(true)?;
     if !unified {
@@ -265,5 +273,92 @@ fn refused(path: &Path) -> impl Fn(io::Error) -> FreezeError {
     move |source| FreezeError::Refused {
         path: path.clone(),
         source,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests start programs")]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    /// A group of version 2 with a busy process in it; it needs no controllers, so most machines have it for root.
+    struct Rig {
+        base: PathBuf,
+        group: PathBuf,
+        process: Child,
+    }
+
+    impl Rig {
+        fn new(name: &str) -> Option<Self> {
+            let base =
+                super::super::place::unified()?.join(format!("percloud-test-{name}-{}", std::process::id()));
+            let group = base.join(format!("{}-0", std::process::id()));
+            if fs::create_dir_all(&group).is_err() {
+                eprintln!(
+                    "NOT TESTED: no control groups of version 2 can be made at {}",
+                    base.display()
+                );
+                return None;
+            }
+            let process = Command::new("sh")
+                .args(["-c", "while :; do :; done"])
+                .spawn()
+                .unwrap();
+            let rig = Self { base, group, process };
+            fs::write(rig.group.join("cgroup.procs"), rig.process.id().to_string()).unwrap();
+            Some(rig)
+        }
+
+        fn is_frozen(&self) -> bool {
+            let text = fs::read_to_string(self.group.join("cgroup.events")).unwrap();
+            text.lines().any(|line| line == "frozen 1")
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+            for (_, group) in owned_directories(&self.base, "") {
+                remove_empty(&group);
+            }
+            remove_empty(&self.base);
+        }
+    }
+
+    #[test]
+    fn version_2_freezes_the_group_the_app_is_in() {
+        let Some(rig) = Rig::new("freeze") else { return };
+        let place = Place::Unified(rig.base.clone());
+        let host = std::process::id();
+        let frozen = freeze_in(&place, host).unwrap();
+        assert!(rig.is_frozen());
+        // Whoever sweeps leaves it, for it is held.
+        release(&rig.base, true);
+        assert!(rig.is_frozen());
+        drop(frozen);
+        assert!(!rig.is_frozen());
+        assert_eq!(owned_directories(&rig.base, "").len(), 1, "no mark is left");
+        assert!(matches!(
+            freeze_in(&place, host + 1),
+            Err(FreezeError::NoGroup(_))
+        ));
+    }
+
+    #[test]
+    fn version_2_lets_go_what_nobody_holds() {
+        let Some(rig) = Rig::new("release") else { return };
+        let place = Place::Unified(rig.base.clone());
+        let frozen = freeze_in(&place, std::process::id()).unwrap();
+        // As if its holder had been killed: the lock is gone, and nothing was undone.
+        let mark = frozen.mark.clone();
+        let copy = std::mem::ManuallyDrop::new(frozen);
+        rustix::fs::flock(&copy.lock, FlockOperation::Unlock).unwrap();
+        assert!(rig.is_frozen());
+        assert!(!release(&rig.base, true));
+        assert!(!rig.is_frozen());
+        assert!(!mark.exists());
     }
 }
