@@ -239,7 +239,7 @@ fn what_the_worker_may_not_read_is_told() {
         let mut rig = Rig::new(starter);
         rig.write("grain/sandbox/open", b"x");
         rig.write("grain/sandbox/closed", b"x");
-        fs::set_permissions(rig.path("grain/sandbox/closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(rig.path("grain/sandbox/closed"), Permissions::from_mode(0o000)).unwrap();
         fs::create_dir(rig.path("grain/sandbox/shut")).unwrap();
         rig.give(&rig.path("grain/sandbox/shut"));
         fs::set_permissions(rig.path("grain/sandbox/shut"), Permissions::from_mode(0o300)).unwrap();

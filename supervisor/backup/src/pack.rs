@@ -33,7 +33,7 @@ const ABOVE_PERMISSIONS: u32 = 0o7000;
 pub struct Packed {
     /// Entries of the archive.
     pub entries: u64,
-    /// Bytes of the files in it, uncompressed.
+    /// Bytes of the files and links in it, uncompressed.
     pub bytes: u64,
     /// What is not in it, up to fifty.
     pub skipped: Vec<Skipped>,
@@ -203,8 +203,8 @@ impl<W: Write> Packing<'_, W> {
             self.skip(Why::Name);
             return Ok(None);
         }
-        // One more for a folder's slash.
-        if self.path.len() >= self.limits.name {
+        // One more for a folder's slash; the format itself has 16 bits for the length.
+        if self.path.len() >= self.limits.name.min(usize::from(u16::MAX)) {
             return Err(Refusal::Name("is too long").at(&self.path));
         }
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -224,6 +224,8 @@ impl<W: Write> Packing<'_, W> {
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(parent, name, Vec::new());
                 if let Some(target) = self.unless_gone(target, "read the link")? {
+                    self.room_for(target.to_bytes().len() as u64)?;
+                    self.packed.bytes += target.to_bytes().len() as u64;
                     let meta = meta(&stat, TYPE_LINK | PERMISSIONS);
                     self.zip
                         .add(&self.path, meta, target.to_bytes())
@@ -246,9 +248,7 @@ impl<W: Write> Packing<'_, W> {
             return Ok(());
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        if self.packed.bytes.saturating_add(size) > self.limits.bytes {
-            return Err(Refusal::Bytes(self.limits.bytes).at(&self.path));
-        }
+        self.room_for(size)?;
         let meta = meta(&stat, TYPE_FILE | stat.st_mode & PERMISSIONS);
         let before = self.packed.bytes;
         let mut done = before;
@@ -268,6 +268,13 @@ impl<W: Write> Packing<'_, W> {
                 Failed::Read(error) => BackupError::system(format!("read {}", self.shown()), error),
                 Failed::Write(error) => writing(error),
             })?;
+        Ok(())
+    }
+
+    fn room_for(&self, size: u64) -> Result<(), BackupError> {
+        if self.packed.bytes.saturating_add(size) > self.limits.bytes {
+            return Err(Refusal::Bytes(self.limits.bytes).at(&self.path));
+        }
         Ok(())
     }
 

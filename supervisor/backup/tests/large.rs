@@ -21,8 +21,9 @@ fn peak() -> u64 {
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Packs and restores a file of `size` bytes with something at its start, at `middle` and at its end.
-fn round_trip(size: u64, middle: u64) {
+/// Packs and restores a file of `size` bytes with something at its start, at `middle` and at its end. `thorough` looks at
+/// every other byte too, and asks another program.
+fn round_trip(size: u64, middle: u64, thorough: bool) {
     let place = tempfile::tempdir().unwrap();
     let (grain, staging) = (place.path().join("grain"), place.path().join("staging"));
     fs::create_dir_all(grain.join(STORAGE)).unwrap();
@@ -40,7 +41,9 @@ fn round_trip(size: u64, middle: u64) {
     let out = BufWriter::new(File::create_new(&zip).unwrap());
     let packed = percloud_backup::pack(&grain, &GrainInfo::default(), &limits, out, &mut |_| Ok(()));
     assert_eq!(packed.unwrap().bytes, size);
-    check_with_unzip(&zip);
+    if thorough {
+        check_with_unzip(&zip);
+    }
     let zip = File::open(&zip).unwrap();
     let restored = percloud_backup::restore(zip, &staging, &limits, &mut |_, _| Ok(())).unwrap();
     assert_eq!(restored.bytes, size);
@@ -55,6 +58,9 @@ fn round_trip(size: u64, middle: u64) {
         let mut mark = [0; 6];
         file.read_exact_at(&mut mark, at).unwrap();
         assert_eq!(&mark, b"marked", "at {at}");
+    }
+    if !thorough {
+        return;
     }
     let mut rest = BufReader::with_capacity(1 << 20, file);
     let (mut buffer, mut others) = (vec![0; 1 << 20], 0);
@@ -78,12 +84,12 @@ fn check_with_unzip(zip: &Path) {
 
 #[test]
 fn two_gibibytes_take_no_more_memory_than_two_bytes() {
-    round_trip(2 << 30, 1 << 30);
+    round_trip(2 << 30, 1 << 30, false);
 }
 
 /// Where sizes need 64 bits. Slow: `cargo test -p percloud-backup -- --ignored`.
 #[test]
 #[ignore = "takes a minute or two"]
 fn five_gibibytes_take_64_bits() {
-    round_trip(5 << 30, (4 << 30) + 12_345);
+    round_trip(5 << 30, (4 << 30) + 12_345, true);
 }

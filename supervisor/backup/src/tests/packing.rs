@@ -58,7 +58,7 @@ fn what_may_not_be_read_is_left_out_and_named() {
     }
     let rig = Rig::new();
     write(&rig.storage().join("closed"), b"x");
-    fs::set_permissions(rig.storage().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(rig.storage().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     let (packed, _) = rig.pack(&Limits::default()).unwrap();
     assert_eq!(packed.skipped[0].why, Why::Unreadable);
 }
@@ -108,22 +108,23 @@ fn what_could_not_be_read_again_is_not_written() {
     let rig = Rig::new();
     let root = rig.storage();
     fs::create_dir_all(root.join("a/b/c")).unwrap();
-    write(&root.join("a/b/c/file"), &[7; 1000]);
+    write(&root.join("a/b/c/file"), &[7; 990]);
+    symlink("ten bytes.", root.join("a/b/c/link")).unwrap();
     let generous = Limits::default();
     // Each bound as tight as it can be: the same archive is written and read, one less and it is not written.
     let exact = Limits {
         bytes: 1000,
-        entries: 7,
+        entries: 8,
         depth: 4,
         name: 16,
         ..generous
     };
     let (packed, zip) = rig.pack(&exact).unwrap();
-    assert_eq!(packed.entries, 6);
+    assert_eq!((packed.entries, packed.bytes), (7, 1000));
     rig.restore(&zip, &exact).unwrap();
     for (limits, code) in [
         (Limits { bytes: 999, ..exact }, "too-large"),
-        (Limits { entries: 6, ..exact }, "too-many-entries"),
+        (Limits { entries: 7, ..exact }, "too-many-entries"),
         (Limits { depth: 3, ..exact }, "too-deep"),
         (Limits { name: 15, ..exact }, "bad-name"),
     ] {

@@ -325,12 +325,9 @@ impl Entry {
                     let seconds = Fields(&value[1..]).u32() as i32;
                     self.modified = Some(i64::from(seconds));
                 }
-                // Version 1, and the checksum of the name it stands for.
-                EXTRA_NAME if value.len() > 5 && value[0] == 1 => {
-                    if Fields(&value[1..]).u32() == crc32fast::hash(&self.name)
-                        && std::str::from_utf8(&value[5..]).is_ok()
-                    {
-                        self.raw_name = Some(std::mem::replace(&mut self.name, value[5..].to_vec()));
+                EXTRA_NAME => {
+                    if let Some(name) = better_name(value, &self.name) {
+                        self.raw_name = Some(std::mem::replace(&mut self.name, name));
                     }
                 }
                 _ => {}
@@ -362,6 +359,13 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// The UTF-8 name in an extra field of version 1, if it was made for the name beside it.
+fn better_name(field: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let (head, better) = field.split_at_checked(5)?;
+    let fits = head[0] == 1 && Fields(&head[1..]).u32() == crc32fast::hash(name);
+    (fits && std::str::from_utf8(better).is_ok()).then(|| better.to_vec())
 }
 
 /// Buffers and the decoder's state, used again for each entry.
