@@ -136,7 +136,7 @@ interface UserSession {
   answerNotification @15 (notificationId :Text, json :Text) -> (reply :Reply);
   powerbox @16 (requestId :Text) -> (reply :Reply, powerbox :Powerbox);
   # A request for something that waits for the person's choice.
-  restoreBackup @17 (size :UInt64) -> (reply :Reply, upload :Upload);
+  restoreBackup @17 (size :UInt64, uploadId :Text) -> (reply :Reply, upload :Upload);
   # Begins the upload of a grain's backup; `finish` makes a grain of it.
   history @18 () -> (reply :Reply);
   # The audit log, as far as it concerns the person's account and server.

@@ -19,6 +19,7 @@ use percloud_sandbox::{App, Policy, SandboxSpec, process};
 use percloud_spk::install;
 use serde::{Deserialize, Serialize};
 
+use crate::backup_workers::{self, BackupJob, FreezeJob, RestoreJob};
 use crate::failed_start;
 
 /// The number under which the launcher finds its control socket.
@@ -37,6 +38,14 @@ pub struct HostJob {
 pub enum Job {
     /// Check and unpack a package.
     Unpack(UnpackJob),
+    /// Write the backup of a grain.
+    #[serde(rename = "pack-backup")]
+    Backup(BackupJob),
+    /// Check and unpack a backup.
+    #[serde(rename = "restore-backup")]
+    Restore(RestoreJob),
+    /// Hold the app of a running grain still.
+    Freeze(FreezeJob),
     /// Say what is weaker on this machine than it should be.
     Weaknesses,
 }
@@ -50,7 +59,7 @@ pub struct UnpackJob {
 
 /// Address space of a worker, in bytes. The allocator reserves addresses by the gibibyte, long before it uses them; what a
 /// worker really needs is an xz dictionary, which the format's library bounds.
-const WORKER_MEMORY: u64 = 4 << 30;
+pub const WORKER_MEMORY: u64 = 4 << 30;
 /// Processor time of a worker, in seconds; a gibibyte takes about a fifth of it.
 const WORKER_SECONDS: u64 = 300;
 /// Longest file a worker writes, in bytes: the format's own limit on a whole archive (sheet 1.1), and its table.
@@ -163,7 +172,7 @@ fn record(
 }
 
 /// An error with its causes, as one line.
-fn explain(error: &dyn Error) -> String {
+pub fn explain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -175,11 +184,15 @@ fn explain(error: &dyn Error) -> String {
 }
 
 fn work(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
-    let [report]: [OwnedFd; 1] = fds.try_into().map_err(|_| "a worker needs one descriptor")?;
-    let report = UnixStream::from(report);
-    match serde_json::from_value(job)? {
-        Job::Unpack(job) => unpack(&job, report),
-        Job::Weaknesses => Ok(serde_json::to_writer(report, &percloud_sandbox::weaknesses())?),
+    let mut fds = fds.into_iter();
+    let report = UnixStream::from(fds.next().ok_or("a worker needs a descriptor to report to")?);
+    match (serde_json::from_value(job)?, fds.next(), fds.next()) {
+        (Job::Backup(job), Some(out), None) => backup_workers::pack(&job, out, report),
+        (Job::Unpack(job), None, None) => unpack(&job, report),
+        (Job::Restore(job), None, None) => backup_workers::restore(&job, report),
+        (Job::Freeze(job), None, None) => backup_workers::freeze(&job, report),
+        (Job::Weaknesses, None, None) => Ok(serde_json::to_writer(report, &percloud_sandbox::weaknesses())?),
+        _ => Err("this worker needs another number of descriptors".into()),
     }
 }
 

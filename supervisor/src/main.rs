@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod attempt;
+mod backup_workers;
 mod base;
 mod cli;
 mod edge_role;

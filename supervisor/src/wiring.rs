@@ -7,13 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use percloud_broker::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackStart};
+use percloud_broker::{
+    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Outside, RestoreStart,
+    UnpackStart,
+};
 use percloud_core::time::Timestamp;
 use percloud_sandbox::launcher::{Client, Kind};
 use percloud_sandbox::{Policy, SandboxSpec};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
+use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
 use crate::launcher_role::{HostJob, Job, UnpackJob};
 
 /// The clock, the randomness and the launcher of a real server.
@@ -87,6 +91,15 @@ impl LauncherHandle {
         }
         .boxed_local()
     }
+
+    fn work(
+        &self,
+        job: &Job,
+        fds: Vec<OwnedFd>,
+    ) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        let job = serde_json::to_value(job).expect("plain data becomes JSON");
+        self.request(Kind::Worker { job }, fds)
+    }
 }
 
 impl Launcher for LauncherHandle {
@@ -118,7 +131,32 @@ impl Launcher for LauncherHandle {
             spk: start.spk,
             into: start.into,
         });
-        let job = serde_json::to_value(job).expect("plain data becomes JSON");
-        self.request(Kind::Worker { job }, vec![start.report])
+        self.work(&job, vec![start.report])
+    }
+
+    fn start_backup(&self, start: BackupStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        let job = Job::Backup(BackupJob {
+            grain: start.grain,
+            info: start.info,
+            limits: start.limits,
+        });
+        self.work(&job, vec![start.report, start.out])
+    }
+
+    fn start_restore(
+        &self,
+        start: RestoreStart,
+    ) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        let job = Job::Restore(RestoreJob {
+            zip: start.zip,
+            into: start.into,
+            limits: start.limits,
+        });
+        self.work(&job, vec![start.report])
+    }
+
+    fn start_freeze(&self, start: FreezeStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        let job = Job::Freeze(FreezeJob { host: start.host });
+        self.work(&job, vec![start.report.into()])
     }
 }

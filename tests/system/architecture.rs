@@ -76,6 +76,7 @@ fn unsafe_code_is_forbidden_where_it_has_no_business() {
         "supervisor/src/main.rs",
         "supervisor/core/src/lib.rs",
         "supervisor/store/src/lib.rs",
+        "supervisor/backup/src/lib.rs",
         "supervisor/broker/src/lib.rs",
         "supervisor/grain-host/src/lib.rs",
         "supervisor/edge/src/lib.rs",

@@ -9,6 +9,7 @@
 mod access;
 mod account;
 mod audit;
+mod backup;
 mod broker;
 mod described;
 mod descriptor;
@@ -44,7 +45,10 @@ mod tests;
 pub use broker::{Broker, Config, StartError};
 pub use layout::Layout;
 pub use log::tail as tail_of_log;
-pub use outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackReport, UnpackStart};
+pub use outside::{
+    BackupReport, BackupStart, FreezeReport, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher,
+    Outside, RestoreReport, RestoreStart, UnpackReport, UnpackStart,
+};
 pub use problem::Problem;
 pub use running::RefusedSyscall;
 pub use visit::Opened;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
+use percloud_backup::{GrainInfo, Limits, Packed, Restored};
 use percloud_core::secret::Secret;
 use percloud_core::time::Timestamp;
 use percloud_spk::install::{PackageInfo, Progress};
@@ -41,6 +42,13 @@ pub trait Launcher {
     fn start_grain(&self, start: GrainStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
     /// Starts a worker that checks and unpacks one package.
     fn start_unpack(&self, start: UnpackStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+    /// Starts a worker that writes the backup of one grain.
+    fn start_backup(&self, start: BackupStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+    /// Starts a worker that checks and unpacks one backup.
+    fn start_restore(&self, start: RestoreStart)
+    -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+    /// Starts a process that holds the app of one running grain still, so that its storage can be read.
+    fn start_freeze(&self, start: FreezeStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
 }
 
 /// Everything needed to start a grain; plain paths and descriptors, nothing of the store.
@@ -75,6 +83,44 @@ pub struct UnpackStart {
     pub report: OwnedFd,
 }
 
+/// Everything needed to write the backup of a grain. The grain must be asleep and kept from starting, or stand still.
+#[derive(Debug)]
+pub struct BackupStart {
+    /// The grain's own folder: `sandbox/` and the log. The only place the worker may read.
+    pub grain: PathBuf,
+    /// What the backup says of the grain.
+    pub info: GrainInfo,
+    /// What the backup may hold.
+    pub limits: Limits,
+    /// Where the worker writes the archive: a pipe, a socket or a file. It ends when the other end closes.
+    pub out: OwnedFd,
+    /// Where the worker writes its progress and its result, one JSON document a line. What arrived at `out` is an
+    /// archive only if the last of them is [`BackupReport::Done`].
+    pub report: OwnedFd,
+}
+
+/// Everything needed to check and unpack a backup.
+#[derive(Debug)]
+pub struct RestoreStart {
+    /// The backup as uploaded.
+    pub zip: PathBuf,
+    /// An existing empty folder, which becomes that of the grain; the only place the worker may write.
+    pub into: PathBuf,
+    /// What the backup may hold.
+    pub limits: Limits,
+    /// Where the worker writes its progress and its result, one JSON document a line. It ends when the other end closes.
+    pub report: OwnedFd,
+}
+
+/// Everything needed to hold the app of a running grain still.
+#[derive(Debug)]
+pub struct FreezeStart {
+    /// The process id of its host, as [`HostProcess::pid`] said; the host must not have ended.
+    pub host: u32,
+    /// Where the process writes one [`FreezeReport`] as a line of JSON. The app goes on when the other end closes.
+    pub report: UnixStream,
+}
+
 /// A process that was started.
 #[derive(Debug)]
 pub struct HostProcess {
@@ -102,6 +148,58 @@ pub enum UnpackReport {
         /// A stable word for the reason.
         code: String,
         /// What was tried, on what, and what to do.
+        message: String,
+    },
+}
+
+/// What the worker that writes a backup reports, one JSON document a line; the last is an outcome.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackupReport {
+    /// How many bytes of the grain's files it has read.
+    Progress(u64),
+    /// The whole archive is written.
+    Done(Box<Packed>),
+    /// There is none.
+    Failed {
+        /// A stable word for the reason.
+        code: String,
+        /// What was tried, on what.
+        message: String,
+    },
+}
+
+/// What the worker that restores a backup reports, one JSON document a line; the last is an outcome.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestoreReport {
+    /// How far it is.
+    Progress {
+        /// Bytes of the grain's files that are written.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// The backup is sound; the grain's storage lies in staging, on the disk.
+    Done(Box<Restored>),
+    /// The backup is refused.
+    Failed {
+        /// A stable word for the reason.
+        code: String,
+        /// Which entry, and what is wrong with it.
+        message: String,
+    },
+}
+
+/// What became of holding an app still.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FreezeReport {
+    /// It stands still until the connection closes.
+    Frozen,
+    /// It cannot be held, and goes on: stop it for the time instead.
+    Failed {
+        /// Why.
         message: String,
     },
 }

@@ -44,6 +44,17 @@ pub enum Problem {
         /// What was tried, on what, and what to do.
         message: String,
     },
+    /// The backup is refused.
+    #[error("{message}")]
+    BadBackup {
+        /// A stable word for the reason.
+        reason: String,
+        /// What was tried, on what, and what to do.
+        message: String,
+    },
+    /// The app a backup was made with is not installed.
+    #[error("the app this was made with is not installed; install it first")]
+    AppMissing,
     /// The app cannot go while grains need it.
     #[error("things made with this app still exist; delete them first")]
     InUse,
@@ -92,6 +103,8 @@ impl Problem {
             Self::Unfit(Unfit::Name | Unfit::Handle) => "bad-request",
             Self::Unfit(_) => "weak-password",
             Self::BadPackage { .. } => "bad-package",
+            Self::BadBackup { .. } => "bad-backup",
+            Self::AppMissing => "app-missing",
             Self::InUse => "in-use",
             Self::InTrash => "in-trash",
             Self::NotInTrash => "not-in-trash",
@@ -116,7 +129,8 @@ impl Problem {
             Self::TooManyAttempts { .. } => 429,
             Self::WrongCredentials | Self::WrongSecret | Self::WrongInvitation | Self::MayNotShare => 403,
             Self::HandleTaken | Self::AlreadySetUp | Self::InUse | Self::InTrash | Self::NotInTrash => 409,
-            Self::BadPackage { .. } => 422,
+            Self::BadPackage { .. } | Self::BadBackup { .. } => 422,
+            Self::AppMissing => 409,
             Self::DiskFull => 507,
             Self::GrainFailed(_) => 502,
             Self::Unavailable => 500,
@@ -127,7 +141,7 @@ impl Problem {
         let mut error = json!({"code": self.code(), "message": sentence(&self.to_string())});
         match self {
             Self::TooManyAttempts { retry_after } => error["retryAfter"] = json!(retry_after),
-            Self::BadPackage { reason, .. } => error["reason"] = json!(reason),
+            Self::BadPackage { reason, .. } | Self::BadBackup { reason, .. } => error["reason"] = json!(reason),
             _ => {}
         }
         json!({"error": error})

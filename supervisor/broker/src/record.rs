@@ -194,6 +194,14 @@ table!(OwnLimit, "own-limit");
 pub(crate) struct OwnName(pub percloud_core::petname::Petname);
 table!(OwnName, "own-name");
 
+/// As whom an app knows a person, where a backup said so. Key: the grain id, `/`, the account id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KnownAs {
+    /// 64 hexadecimal digits.
+    pub id: String,
+}
+table!(KnownAs, "known-as");
+
 /// A grain somebody wants to hand over. Key: an offer id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {

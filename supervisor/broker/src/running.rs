@@ -38,6 +38,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Running {
     pub host: grain_host::Client,
     pub door: PathBuf,
+    /// Its process id, while it is not gone.
+    pub pid: u32,
     /// What its app says of itself, once it was asked.
     pub view: tokio::sync::OnceCell<Rc<Described>>,
     process: AsyncFd<OwnedFd>,
@@ -192,6 +194,7 @@ impl Broker {
         let running = Rc::new(Running {
             host: host.clone(),
             door,
+            pid: process.pid,
             view: tokio::sync::OnceCell::new(),
             process: watch(process.pidfd).map_err(io)?,
             connection: RefCell::default(),

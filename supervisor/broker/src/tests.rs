@@ -28,7 +28,10 @@ use serde_json::json;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::account::SignedIn;
-use crate::outside::{GrainStart, HostProcess, LaunchError, Launcher, Outside, UnpackStart};
+use crate::outside::{
+    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Outside, RestoreStart,
+    UnpackStart,
+};
 use crate::record::{App, Package, app_key};
 use crate::{Broker, Config, Layout};
 
@@ -236,6 +239,18 @@ impl Launcher for Played {
     }
 
     fn start_unpack(&self, _: UnpackStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        async { Err(LaunchError("not played".into())) }.boxed_local()
+    }
+
+    fn start_backup(&self, _: BackupStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        async { Err(LaunchError("not played".into())) }.boxed_local()
+    }
+
+    fn start_restore(&self, _: RestoreStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        async { Err(LaunchError("not played".into())) }.boxed_local()
+    }
+
+    fn start_freeze(&self, _: FreezeStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
         async { Err(LaunchError("not played".into())) }.boxed_local()
     }
 }

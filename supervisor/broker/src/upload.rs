@@ -1,4 +1,4 @@
-//! A package on its way from a browser to staging.
+//! A package or a backup on its way from a browser to staging.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -21,16 +21,44 @@ use crate::problem::Problem;
 use crate::tree;
 
 /// Largest package file, compressed, in bytes. The format itself ends at 1 GiB uncompressed (sheet 1.1).
-const SIZE_LIMIT: u64 = 1_200_000_000;
+const PACKAGE_LIMIT: u64 = 1_200_000_000;
+/// Largest backup, in bytes.
+const BACKUP_LIMIT: u64 = 64 << 30;
 /// Least time between two words on the same stage.
 const TELL_PAUSE: Duration = Duration::from_millis(100);
 /// Longest line of a worker's report, in bytes: the description of a package with its texts.
 const REPORT_LIMIT: u64 = 16 << 20;
 
+/// What is uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A package, to be checked, unpacked and decided upon.
+    Package,
+    /// A backup, of which a grain is made.
+    Backup,
+}
+
+impl Kind {
+    fn limit(self) -> u64 {
+        match self {
+            Self::Package => PACKAGE_LIMIT,
+            Self::Backup => BACKUP_LIMIT,
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Package => "package.spk",
+            Self::Backup => "backup.zip",
+        }
+    }
+}
+
 /// An upload that goes on. Forgotten with its bytes when dropped before it is finished.
 pub(crate) struct Upload {
     broker: Rc<Broker>,
     who: SignedIn,
+    kind: Kind,
     /// The name the shell gave it, for progress events.
     name: String,
     folder: PathBuf,
@@ -43,18 +71,25 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn begin(broker: &Rc<Broker>, who: &SignedIn, size: u64, name: &str) -> Result<Self, Problem> {
-        if size > SIZE_LIMIT {
+    pub(crate) fn begin(
+        broker: &Rc<Broker>,
+        who: &SignedIn,
+        kind: Kind,
+        size: u64,
+        name: &str,
+    ) -> Result<Self, Problem> {
+        if size > kind.limit() {
             return Err(Problem::TooLarge);
         }
         let id = UploadId::new(|bytes| (broker.outside.random)(bytes));
         let folder = broker.config.layout.upload(&id);
         let io = |error: std::io::Error| Problem::internal("begin an upload", &error);
         make_private(&folder).map_err(io)?;
-        let file = std::fs::File::create_new(folder.join("package.spk")).map_err(io)?;
+        let file = std::fs::File::create_new(folder.join(kind.file())).map_err(io)?;
         Ok(Self {
             broker: broker.clone(),
             who: who.clone(),
+            kind,
             name: name.to_owned(),
             folder,
             file: RefCell::new(Some(file)),
@@ -68,7 +103,7 @@ impl Upload {
     /// Takes the next bytes; returns when they are written.
     pub(crate) fn write(&self, data: &[u8]) -> Result<(), Problem> {
         let received = self.received.get() + data.len() as u64;
-        if received > SIZE_LIMIT {
+        if received > self.kind.limit() {
             self.file.take();
             return Err(Problem::TooLarge);
         }
@@ -88,7 +123,10 @@ impl Upload {
         if self.file.take().is_none() {
             return Err(Problem::BadRequest("the upload has ended".to_owned()));
         }
-        let outcome = self.check().await;
+        let outcome = match self.kind {
+            Kind::Package => self.check().await,
+            Kind::Backup => self.restore().await,
+        };
         match &outcome {
             Ok(_) => self.tell("done", self.received.get(), Some(self.received.get())),
             Err(_) => self.tell("failed", self.received.get(), self.size),
@@ -96,18 +134,35 @@ impl Upload {
         outcome
     }
 
-    async fn check(&self) -> Result<Value, Problem> {
+    /// Whether all of it is there.
+    fn complete(&self) -> Result<(), Problem> {
         if self.size.is_some_and(|size| size != self.received.get()) {
             return Err(Problem::BadRequest(
                 "the upload ended before the whole file had arrived".to_owned(),
             ));
         }
+        Ok(())
+    }
+
+    async fn restore(&self) -> Result<Value, Problem> {
+        self.complete()?;
+        let zip = self.folder.join(self.kind.file());
+        let progress = |done, total| self.tell("unpacking", done, Some(total));
+        let name = |title: &str| Some(title.to_owned());
+        // The folder of this upload goes with it; what was restored has left it by then.
+        self.broker
+            .restore_backup(&self.who, &self.folder, zip, name, progress)
+            .await
+    }
+
+    async fn check(&self) -> Result<Value, Problem> {
+        self.complete()?;
         let into = self.folder.join("unpacked");
         let io = |error: std::io::Error| Problem::internal("unpack an upload", &error);
         make_private(&into).map_err(io)?;
         let (report, theirs) = std::os::unix::net::UnixStream::pair().map_err(io)?;
         let start = UnpackStart {
-            spk: self.folder.join("package.spk"),
+            spk: self.folder.join(self.kind.file()),
             into: into.clone(),
             report: theirs.into(),
         };
@@ -118,7 +173,7 @@ impl Upload {
         let report = tokio::net::UnixStream::from_std(report).map_err(io)?;
         let info = self.follow(report).await?;
         // The compressed form has served its purpose.
-        let _ = std::fs::remove_file(self.folder.join("package.spk"));
+        let _ = std::fs::remove_file(self.folder.join(self.kind.file()));
         self.finished.set(true);
         let staged = Staged::new(self.folder.clone(), info, &self.who, self.broker.outside.now());
         self.broker.stage(&self.who, staged)
@@ -184,7 +239,7 @@ impl Drop for Upload {
 }
 
 /// A worker that does not outlive the interest in its work.
-struct Worker(OwnedFd);
+pub(crate) struct Worker(pub OwnedFd);
 
 impl Drop for Worker {
     fn drop(&mut self) {

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::problem::Problem;
-use crate::record::{Grain, grain_key};
+use crate::record::{Grain, KnownAs, grain_key, person_of_grain};
 use crate::view_info::Described;
 
 /// How long a host may take to confirm that a session is broken.
@@ -341,7 +341,13 @@ impl Broker {
     }
 
     /// The 32 bytes by which an app knows a person: stable within a grain, unlinkable across grains (ADR 0003).
+    ///
+    /// A restored grain goes on knowing people as it did.
     pub(crate) fn identity_id(&self, account: &AccountId, grain: &GrainId) -> [u8; 32] {
+        let known: Option<KnownAs> = self.read(&person_of_grain(grain, account)).ok().flatten();
+        if let Some(known) = known.and_then(|known| Secret::from_hex(&known.id)) {
+            return *known.expose();
+        }
         let mut hash = Sha256::new();
         hash.update(b"percloud identity\0");
         hash.update(account.as_str());

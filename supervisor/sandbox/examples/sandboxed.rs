@@ -182,6 +182,13 @@ fn handle(request: Request) -> i32 {
             Some(output) => host(&sandbox, output),
             None => host(&sandbox, &mut std::io::sink()),
         },
+        Kind::Worker { job } if job["freeze"].is_u64() => {
+            let hold = fds
+                .next()
+                .map(std::fs::File::from)
+                .expect("something to wait for");
+            freeze(&job, &mut output.expect("an output"), hold)
+        }
         Kind::Worker { job } => work(&job, output.as_mut()),
     }
 }
@@ -235,6 +242,21 @@ fn confined_host(spec: &SandboxSpec, output: &mut std::fs::File) -> i32 {
         percloud_sandbox::reap(app.pidfd.as_fd()).map(drop),
     );
     0
+}
+
+/// The job `{"freeze": PID}`: holds the app of that host still until the other end of `hold` closes.
+fn freeze(job: &serde_json::Value, output: &mut std::fs::File, mut hold: std::fs::File) -> i32 {
+    match percloud_sandbox::cgroup::freeze(job["freeze"].as_u64().unwrap() as u32) {
+        Ok(_frozen) => {
+            writeln!(output, "ready").unwrap();
+            let _ = hold.read(&mut [0]);
+            0
+        }
+        Err(error) => {
+            writeln!(output, "error: {error}").unwrap();
+            1
+        }
+    }
 }
 
 /// Jobs: `{"exit": N}` ends so; `{"wait": true}` never ends; `{"panic": true}` panics; `{"descriptors": true}` lists

@@ -9,6 +9,7 @@
 //! `cgroup.procs` waits 5 to 20 ms for one. Either way it is inside before it runs a line of the app, so nothing it
 //! forks is ever outside.
 
+mod freeze;
 mod place;
 
 use std::fs;
@@ -21,6 +22,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::spec::Limits;
 use crate::sys::Errno;
+
+pub use freeze::{FreezeError, Frozen, freeze};
 
 /// Directory of this server inside the control group it runs in; a process id follows.
 const PREFIX: &str = "percloud-";
@@ -210,7 +213,8 @@ pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
 /// a host has ended. Returns whether some of them still hold a dying process.
 pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
-    let mut remains = false;
+    // First: what stands still can neither die nor leave its group.
+    let mut remains = freeze::sweep(place);
     let bases = match place {
         Place::Unified(base) => vec![base],
         Place::Separate { memory, pids } => vec![memory, pids],
@@ -242,6 +246,9 @@ pub fn sweep() -> bool {
 /// or of a program that starts sandboxes without one.
 pub fn leave() {
     sweep();
+    if let Ok(place) = place() {
+        freeze::leave(place);
+    }
     match place() {
         Ok(Place::Unified(base)) => {
             remove_empty(base);

@@ -360,6 +360,106 @@ fn a_confined_host_keeps_its_grain_and_the_power_over_its_app() {
     }
 }
 
+/// What the app `tick` has written, as it is now.
+fn ticks(place: &Place) -> Vec<(std::ffi::OsString, String)> {
+    let mut found: Vec<_> = std::fs::read_dir(place.path("var"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name(), std::fs::read_to_string(entry.path()).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn stands_still(place: &Place) -> bool {
+    let before = ticks(place);
+    // Not to wait for something, but to give it the chance to go wrong.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    before == ticks(place)
+}
+
+impl Launcher {
+    /// Holds the app of `host` still; returns what says so and what ends it.
+    fn freeze(&mut self, host: &Started) -> (Started, std::io::PipeReader, std::io::PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (hold, release) = std::io::pipe().unwrap();
+        let job = json!({"freeze": host.pid});
+        let kind = Kind::Worker { job };
+        let started = self
+            .client
+            .request(&kind, &[writer.as_fd(), hold.as_fd()])
+            .unwrap();
+        (started, reader, release)
+    }
+}
+
+#[test]
+fn an_app_stands_still_while_it_is_held_and_goes_on_after() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let (host, mut output) = launcher.grain(place.spec(&["tick", &mark(&place)]));
+        read_ready(&mut output);
+        let (holder, mut said, release) = launcher.freeze(&host);
+        let has_group = !groups_of(launcher.process.id()).is_empty();
+        if !has_group {
+            let mut text = String::new();
+            said.read_to_string(&mut text).unwrap();
+            assert!(text.starts_with("error: there is no control group"), "{text}");
+            ended(&holder);
+            continue;
+        }
+        read_ready(&mut said);
+        assert!(stands_still(&place), "{starter:?}");
+        drop(release);
+        ended(&holder);
+        eventually("it goes on", || !stands_still(&place));
+
+        // Again, and this time the holder is killed: what it held is let go all the same.
+        let (holder, mut said, _release) = launcher.freeze(&host);
+        read_ready(&mut said);
+        assert!(stands_still(&place), "{starter:?}");
+        rustix::process::pidfd_send_signal(&holder.pidfd, rustix::process::Signal::KILL).unwrap();
+        ended(&holder);
+        eventually("it goes on", || !stands_still(&place));
+
+        // A host that is killed takes an app along that stands still.
+        let (_holder, mut said, release) = launcher.freeze(&host);
+        read_ready(&mut said);
+        rustix::process::pidfd_send_signal(&host.pidfd, rustix::process::Signal::KILL).unwrap();
+        ended(&host);
+        drop(release);
+        eventually("every process of the app is gone", || {
+            processes_with(&mark(&place)).is_empty()
+        });
+        let pid = launcher.process.id();
+        drop((launcher.client, launcher.socket));
+        assert_eq!(launcher.process.0.wait().unwrap().code(), Some(0));
+        assert_eq!(groups_of(pid), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+#[test]
+fn what_a_killed_launcher_held_still_is_let_go_by_the_next() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let (host, mut output) = launcher.grain(place.spec(&["tick", &mark(&place)]));
+    read_ready(&mut output);
+    let pid = launcher.process.id();
+    if groups_of(pid).is_empty() {
+        return;
+    }
+    let (_holder, mut said, _release) = launcher.freeze(&host);
+    read_ready(&mut said);
+    let Launcher { process, .. } = launcher;
+    drop(process);
+    ended(&host);
+    eventually("nothing of it is left", || {
+        Launcher::start(&place, Starter::Us).lives();
+        groups_of(pid).is_empty() && processes_with(&mark(&place)).is_empty()
+    });
+}
+
 #[test]
 fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let place = Place::new();

@@ -57,7 +57,27 @@ impl grain_control::Server for GrainControl {
         authority AuthorityParams AuthorityResults () -> 200 = |broker, who, id| broker.authority(who, id).await;
         drop_authority DropAuthorityParams DropAuthorityResults (token = get_token_id) -> 204
             = |broker, who, id| done(broker.drop_authority(who, id, &token).await);
+        duplicate DuplicateParams DuplicateResults () -> 201 = |broker, who, id| broker.duplicate(who, id).await;
         history HistoryParams HistoryResults () -> 200 = |broker, who, id| broker.grain_history(who, id).await;
+    }
+
+    async fn backup(
+        self: Rc<Self>,
+        params: grain_control::BackupParams,
+        mut results: grain_control::BackupResults,
+    ) -> Result<(), Error> {
+        let stream: byte_stream::Client = params.get()?.get_stream()?;
+        let outcome = match self.broker.check(&self.who) {
+            Ok(()) => self.broker.back_up(&self.who, &self.id, stream).await,
+            Err(problem) => Err(problem),
+        };
+        let mut results = results.get();
+        let outcome = outcome.map(|(told, sending)| {
+            results.set_handle(new_client(Task(sending)));
+            told
+        });
+        answer(results.init_reply(), 200, outcome);
+        Ok(())
     }
 
     async fn log(

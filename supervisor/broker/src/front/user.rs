@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use capnp::Error;
 use capnp_rpc::new_client;
-use percloud_schemas::front_capnp::{listener, user_session};
+use percloud_schemas::front_capnp::{listener, upload, user_session};
 use serde_json::json;
 
 use super::grain::GrainControl;
@@ -15,13 +15,24 @@ use super::{Task, act, answer, done, use_cases};
 use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::problem::Problem;
-use crate::upload::Upload;
+use crate::upload::{Kind, Upload};
 
 pub(super) struct UserSession {
     pub broker: Rc<Broker>,
     pub who: SignedIn,
     /// For nothing but the person.
     pub id: (),
+}
+
+impl UserSession {
+    fn begin(&self, kind: Kind, size: u64, name: &str) -> Result<upload::Client, Problem> {
+        self.broker.check(&self.who)?;
+        let upload = Upload::begin(&self.broker, &self.who, kind, size, name)?;
+        Ok(new_client(UploadServer {
+            upload: Rc::new(upload),
+            failed: RefCell::default(),
+        }))
+    }
 }
 
 impl user_session::Server for UserSession {
@@ -68,19 +79,23 @@ impl user_session::Server for UserSession {
         mut results: user_session::UploadResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let name = params.get_upload_id()?.to_str()?;
-        let checked = self.broker.check(&self.who);
-        match checked.and_then(|()| Upload::begin(&self.broker, &self.who, params.get_size(), name)) {
-            Ok(upload) => {
-                let upload = Rc::new(upload);
-                results.get().set_upload(new_client(UploadServer {
-                    upload,
-                    failed: RefCell::default(),
-                }));
-                answer(results.get().init_reply(), 200, Ok(json!({})));
-            }
-            Err(problem) => answer(results.get().init_reply(), 200, Err(problem)),
-        }
+        let begun = self.begin(Kind::Package, params.get_size(), params.get_upload_id()?.to_str()?);
+        let mut results = results.get();
+        let begun = begun.map(|upload| results.set_upload(upload));
+        answer(results.init_reply(), 200, done(begun));
+        Ok(())
+    }
+
+    async fn restore_backup(
+        self: Rc<Self>,
+        params: user_session::RestoreBackupParams,
+        mut results: user_session::RestoreBackupResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let begun = self.begin(Kind::Backup, params.get_size(), params.get_upload_id()?.to_str()?);
+        let mut results = results.get();
+        let begun = begun.map(|upload| results.set_upload(upload));
+        answer(results.init_reply(), 200, done(begun));
         Ok(())
     }
 

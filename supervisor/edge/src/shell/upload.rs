@@ -50,11 +50,11 @@ pub(super) async fn backup(
     headers: &HeaderMap,
     body: Intake,
 ) -> Result<Answer, Refusal> {
-    // Restoring reports no progress yet, so nothing is done with it; it is asked for like any upload's.
-    upload_id(headers)?;
+    let id = upload_id(headers)?;
     let size = announced(&body, edge.limits.backup)?;
     let mut call = session.restore_backup_request();
     call.get().set_size(size);
+    call.get().set_upload_id(id);
     let begun = ask(call.send().promise).await?;
     let begun = begun.get().map_err(broken)?;
     if !begun.has_upload() || is_error(begun.get_reply()) {

@@ -62,7 +62,7 @@ pub(super) fn unified() -> Option<PathBuf> {
 }
 
 /// Returns this process's version 1 group in the hierarchy of `controller`.
-fn own_group(controller: &str) -> Option<PathBuf> {
+pub(super) fn own_group(controller: &str) -> Option<PathBuf> {
     let path = membership(|controllers| controllers.split(',').any(|c| c == controller))?;
     let mount = mount_of(|kind, options| kind == "cgroup" && options.split(',').any(|o| o == controller))?;
     mount.directory(&path)
