@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::launcher_role::{WORKER_MEMORY, explain};
 
-/// Processor time of a worker, in seconds: what [`Limits::bytes`] take at 30 MB/s, which the slowest machine does.
+/// Processor time of a worker, in seconds: 64 GiB, the default of [`Limits::bytes`], at 19 MB/s. A third of what a slow
+/// core was measured to do.
 const SECONDS: u64 = 3600;
 /// Least time between two words on progress.
 const PAUSE: Duration = Duration::from_millis(100);

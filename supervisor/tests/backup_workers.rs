@@ -43,13 +43,14 @@ impl Starter {
 struct Rig {
     place: tempfile::TempDir,
     starter: Starter,
-    client: Client,
+    client: Option<Client>,
     process: Child,
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // It ends by itself and takes its control groups along; killed, it could not.
+        self.client = None;
         let _ = self.process.wait();
     }
 }
@@ -76,7 +77,7 @@ impl Rig {
         };
         let rig = Self {
             starter,
-            client: Client::new(ours.into()),
+            client: Some(Client::new(ours.into())),
             process: process.unwrap(),
             place,
         };
@@ -111,7 +112,8 @@ impl Rig {
     }
 
     fn start(&mut self, job: Value, fds: &[BorrowedFd<'_>]) -> Started {
-        self.client.request(&Kind::Worker { job }, fds).unwrap()
+        let client = self.client.as_mut().expect("it goes on until the end");
+        client.request(&Kind::Worker { job }, fds).unwrap()
     }
 
     fn start_backup(&mut self, out: &OwnedFd) -> (Started, UnixStream) {

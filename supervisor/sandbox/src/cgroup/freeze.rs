@@ -57,8 +57,8 @@ pub struct Frozen {
     lock: OwnedFd,
 }
 
-/// Holds the app of the grain host `host` still: every process of it, wherever it is in its code. Files it has written
-/// to read as it has written them. Meant for children of the launcher that started the host.
+/// Holds the app of the grain host `host` still: every process of it, wherever it is in its code. What it has written so
+/// far is what others read. Meant for children of the launcher that started the host.
 ///
 /// # Errors
 ///
