@@ -32,7 +32,7 @@ pub(crate) async fn bind(address: SocketAddrV4) -> io::Result<TcpListener> {
 }
 
 /// Answers every request, for ever.
-pub(crate) async fn serve(listener: TcpListener) {
+pub(crate) async fn serve(listener: TcpListener, _bridge: std::rc::Rc<crate::bridge::Bridge>) {
     let permits = Arc::new(Semaphore::new(MAX_REQUESTS));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
