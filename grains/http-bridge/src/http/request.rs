@@ -1,4 +1,4 @@
-//! Writes request heads, and refuses values that would become more than one header line.
+//! Writes heads, and refuses values that would become more than one header line.
 
 use crate::error::RequestError;
 
@@ -19,6 +19,11 @@ impl Lines {
             lines.0.extend_from_slice(part);
         }
         Ok(lines)
+    }
+
+    /// Begins a response.
+    pub(crate) fn response(status: u16, reason: &str) -> Self {
+        Self(format!("HTTP/1.1 {status} {reason}\r\n").into_bytes())
     }
 
     /// Adds `name: value`.

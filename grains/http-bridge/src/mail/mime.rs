@@ -145,6 +145,7 @@ fn alternatives(boundary: &str, text: &str, html: &str, out: &mut String) {
 
 /// Appends a text with LF at the end of every line, the last one too, and without NUL, which no text has.
 fn lines(text: &str, out: &mut String) {
+    let begin = out.len();
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
@@ -156,7 +157,7 @@ fn lines(text: &str, out: &mut String) {
             letter => out.push(letter),
         }
     }
-    if !out.ends_with('\n') {
+    if out.len() == begin || !out.ends_with('\n') {
         out.push('\n');
     }
 }

@@ -16,7 +16,7 @@ use capnp::traits::HasTypeId;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use percloud_schemas::api_session_capnp::api_session;
-use percloud_schemas::grain_capnp::{main_view, sandstorm_api, session_context, ui_view};
+use percloud_schemas::grain_capnp::{main_view, session_context, ui_view};
 use percloud_schemas::identity_capnp::user_info;
 use percloud_schemas::package_capnp::bridge_config;
 use percloud_schemas::util_capnp::byte_stream;
@@ -28,6 +28,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::app::App;
+use crate::world::World;
 
 /// Runs one test, with a limit that no passing test comes near.
 pub fn run<F: Future<Output = ()>>(test: F) {
@@ -44,7 +45,10 @@ pub fn run<F: Future<Output = ()>>(test: F) {
 
 pub struct Bridge {
     pub view: main_view::Client<any_pointer::Owned>,
-    pub directory: tempfile::TempDir,
+    pub directory: Rc<tempfile::TempDir>,
+    pub world: Rc<World>,
+    /// The number by which the world knows this grain.
+    pub grain: usize,
     pub process: Child,
     rpc: JoinHandle<Result<(), Error>>,
     /// The app's standard input: when the test is gone, a `cat` that plays the app's process ends, too.
@@ -89,7 +93,19 @@ pub fn spawn(program: &std::path::Path, args: &[&str]) -> (Child, std::os::unix:
 impl Bridge {
     /// Starts a bridge in front of `port` whose app's process is `command`.
     pub fn start(port: u16, command: &[&str], configure: impl FnOnce(bridge_config::Builder<'_>)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Rc::new(tempfile::tempdir().unwrap());
+        Self::start_in(&Rc::default(), 0, directory, port, command, configure)
+    }
+
+    /// Starts a bridge as one grain of a world, with the storage that `directory` holds from before.
+    pub fn start_in(
+        world: &Rc<World>,
+        grain: usize,
+        directory: Rc<tempfile::TempDir>,
+        port: u16,
+        command: &[&str],
+        configure: impl FnOnce(bridge_config::Builder<'_>),
+    ) -> Self {
         let mut message = TypedBuilder::<bridge_config::Owned>::new_default();
         configure(message.init_root());
         let file = std::fs::File::create(directory.path().join("config")).unwrap();
@@ -116,12 +132,14 @@ impl Bridge {
             Side::Server,
             capnp::message::ReaderOptions::new(),
         );
-        let api: sandstorm_api::Client<any_pointer::Owned> = capnp_rpc::new_client(Api);
-        let mut system = RpcSystem::new(Box::new(network), Some(api.client));
-        let view = system.bootstrap(Side::Client);
+        let mut system = RpcSystem::new(Box::new(network), Some(world.api(grain).client));
+        let view: main_view::Client<any_pointer::Owned> = system.bootstrap(Side::Client);
+        world.set_view(grain, view.clone());
         Self {
             view,
             directory,
+            world: world.clone(),
+            grain,
             _stdin: process.stdin.take().unwrap(),
             process,
             rpc: spawn_local(system),
@@ -152,6 +170,17 @@ impl Bridge {
     /// Cuts the connection, as a platform does that goes away.
     pub fn disconnect(&self) {
         self.rpc.abort();
+    }
+
+    /// Ends the process as a platform does, and waits until it is gone.
+    pub async fn stop(&mut self) {
+        self.disconnect();
+        self.exit().await;
+    }
+
+    /// Returns a path in the grain's storage.
+    pub fn storage(&self, path: &str) -> PathBuf {
+        self.directory.path().join("var").join(path)
     }
 
     pub async fn exit(&mut self) -> ExitStatus {
@@ -248,20 +277,6 @@ pub fn alice(mut user: user_info::Builder<'_>) {
     let mut permissions = user.init_permissions(3);
     permissions.set(0, true);
     permissions.set(2, true);
-}
-
-/// What the bridge finds on the platform's side; `getIdentityId` is answered so that it can be recognised.
-struct Api;
-
-impl sandstorm_api::Server<any_pointer::Owned> for Api {
-    async fn get_identity_id(
-        self: Rc<Self>,
-        _: sandstorm_api::GetIdentityIdParams<any_pointer::Owned>,
-        mut results: sandstorm_api::GetIdentityIdResults<any_pointer::Owned>,
-    ) -> Result<(), Error> {
-        results.get().set_id(b"the platform");
-        Ok(())
-    }
 }
 
 /// A session context; it is the real one if it can be closed.
