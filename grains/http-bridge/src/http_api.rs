@@ -167,7 +167,8 @@ impl app_persistent::Server<bridge_object_id::Owned> for HttpApi {
         mut results: app_persistent::SaveResults<bridge_object_id::Owned>,
     ) -> Result<(), Error> {
         let mut results = results.get();
-        self.grant.write(results.reborrow().init_object_id().init_http_api())?;
+        self.grant
+            .write(results.reborrow().init_object_id().init_http_api())?;
         let apis = &self.bridge.config.apis;
         match apis.iter().find(|api| api.name == self.grant.name) {
             Some(api) if api.display.get_root_as_reader()?.has_title() => {

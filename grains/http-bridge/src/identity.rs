@@ -104,7 +104,10 @@ impl Identities {
         let this = self.clone();
         spawn_local(async move {
             if let Err(error) = this.save(id, &seen, identity).await {
-                log(format_args!("could not save the identity of user {}: {error}", id.name()));
+                log(format_args!(
+                    "could not save the identity of user {}: {error}",
+                    id.name()
+                ));
             }
         });
     }
@@ -149,7 +152,10 @@ impl Identities {
             return Ok(());
         }
         let stored = self.store.read(id).unwrap_or_else(|error| {
-            log(format_args!("saved identity of user {} is unreadable: {error}", id.name()));
+            log(format_args!(
+                "saved identity of user {} is unreadable: {error}",
+                id.name()
+            ));
             None
         });
         if let Some(token) = stored {
@@ -225,11 +231,21 @@ mod tests {
         let id = UserId::parse(text.as_bytes()).unwrap();
         assert_eq!(id.name(), text);
         assert_eq!(UserId::parse(text.to_uppercase().as_bytes()), Some(id));
-        for text in ["", "0", &text[1..], "../../../../../../../../../../etc", &"g".repeat(32), &"ä".repeat(16)] {
+        for text in [
+            "",
+            "0",
+            &text[1..],
+            "../../../../../../../../../../etc",
+            &"g".repeat(32),
+            &"ä".repeat(16),
+        ] {
             assert_eq!(UserId::parse(text.as_bytes()), None, "{text}");
         }
         let long: Vec<u8> = (0..32).collect();
-        assert_eq!(UserId::of(&long).unwrap().name(), "000102030405060708090a0b0c0d0e0f");
+        assert_eq!(
+            UserId::of(&long).unwrap().name(),
+            "000102030405060708090a0b0c0d0e0f"
+        );
         assert_eq!(UserId::of(&long[..15]), None);
     }
 }

@@ -104,7 +104,9 @@ impl MainView {
     /// Returns the app's hooks, without which its objects cannot be told apart.
     fn hooks(&self, what: &str) -> Result<&Hooks, Error> {
         self.bridge.hooks.as_ref().ok_or_else(|| {
-            Error::unimplemented(format!("{what}: this package does not set expectAppHooks in its BridgeConfig"))
+            Error::unimplemented(format!(
+                "{what}: this package does not set expectAppHooks in its BridgeConfig"
+            ))
         })
     }
 
@@ -177,12 +179,15 @@ impl ui_view::Server for MainView {
             .sessions
             .register(or_broken(params.get_context()), detail);
         let is_page = opening.kind == web_session::Client::TYPE_ID;
-        let session = if is_page && !self.bridge.config.apis.is_empty() && is_for_apis(params.get_request_info()?)?
-        {
-            Picker::open(self.bridge.clone(), params, registration)?
-        } else {
-            self.open(opening, registration).await?
-        };
+        let session =
+            if is_page && !self.bridge.config.apis.is_empty() && is_for_apis(params.get_request_info()?)? {
+                if self.bridge.config.save_identities {
+                    self.notice(params.get_user_info()?)?;
+                }
+                Picker::open(self.bridge.clone(), params, registration)?
+            } else {
+                self.open(opening, registration).await?
+            };
         results.get().set_session(session);
         Ok(())
     }

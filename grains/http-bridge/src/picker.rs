@@ -13,7 +13,9 @@ use percloud_schemas::grain_capnp::{session_context, ui_session, ui_view};
 use percloud_schemas::identity_capnp::identity;
 use percloud_schemas::powerbox_capnp::powerbox_descriptor;
 use percloud_schemas::web_session_capnp::web_session::response::{self, ClientErrorCode, SuccessCode};
-use percloud_schemas::web_session_capnp::web_session::{self, GetParams, GetResults, PostParams, PostResults, params};
+use percloud_schemas::web_session_capnp::web_session::{
+    self, GetParams, GetResults, PostParams, PostResults, params,
+};
 
 use crate::bridge::Bridge;
 use crate::config::PowerboxApi;
@@ -30,7 +32,11 @@ type Descriptors<'a> = capnp::struct_list::Reader<'a, powerbox_descriptor::Owned
 pub(crate) fn is_for_apis(query: Descriptors<'_>) -> Result<bool, Error> {
     for descriptor in query {
         let tags = descriptor.get_tags()?;
-        if tags.is_empty() || tags.iter().any(|tag| tag.get_id() != api_session::Client::TYPE_ID) {
+        if tags.is_empty()
+            || tags
+                .iter()
+                .any(|tag| tag.get_id() != api_session::Client::TYPE_ID)
+        {
             return Ok(false);
         }
     }
@@ -78,7 +84,11 @@ impl Picker {
 
     fn page(&self) -> Result<String, Error> {
         let mut choices = Vec::new();
-        for api in self.offered.iter().filter_map(|at| self.bridge.config.apis.get(*at)) {
+        for api in self
+            .offered
+            .iter()
+            .filter_map(|at| self.bridge.config.apis.get(*at))
+        {
             choices.push(Choice::of(api, &self.languages)?);
         }
         Ok(page::render(&choices))
@@ -86,13 +96,20 @@ impl Picker {
 
     /// Answers the request with the API called `name`; false if this person may not give that away.
     async fn fulfil(&self, name: &[u8]) -> Result<bool, Error> {
-        let mut offered = self.offered.iter().filter_map(|at| self.bridge.config.apis.get(*at));
+        let mut offered = self
+            .offered
+            .iter()
+            .filter_map(|at| self.bridge.config.apis.get(*at));
         let Some(api) = offered.find(|api| api.name.as_bytes() == name) else {
             return Ok(false);
         };
         // Requests will be made in this person's name, in other processes too: so it must be findable there.
-        if let (Some(id), Some(identity)) = (UserId::of(&self.identity_id), &self.identity) {
-            self.bridge.identities()?.remember(id, identity.clone()).await?;
+        if let Some(id) = UserId::of(&self.identity_id) {
+            let identities = self.bridge.identities()?;
+            match &self.identity {
+                Some(identity) => identities.remember(id, identity.clone()).await?,
+                None => drop(identities.find(id).await?),
+            }
         }
         let cap = HttpApi::client(self.bridge.clone(), Grant::new(api, &self.identity_id));
         let mut request = self.context.fulfill_request_request();
@@ -101,8 +118,8 @@ impl Picker {
             .reborrow()
             .init_cap()
             .set_as_capability(cap.into_client_hook());
-        let count = u32::try_from(api.permissions.len())
-            .map_err(|_| Error::failed("too many permissions".into()))?;
+        let count =
+            u32::try_from(api.permissions.len()).map_err(|_| Error::failed("too many permissions".into()))?;
         let mut permissions = params.reborrow().init_required_permissions(count);
         for (index, needed) in (0..).zip(&api.permissions) {
             permissions.set(index, *needed);

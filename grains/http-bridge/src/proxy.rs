@@ -267,10 +267,23 @@ mod tests {
             bearer(&head.fields)
         };
         let token = Some(vec![0xfb, 0xff, 0xfe, 0x01]);
-        for value in ["Bearer +//+AQ==", "bearer  +//+AQ", "BEARER -__-AQ", "Bearer -__-AQ=="] {
+        for value in [
+            "Bearer +//+AQ==",
+            "bearer  +//+AQ",
+            "BEARER -__-AQ",
+            "Bearer -__-AQ==",
+        ] {
             assert_eq!(read(value), token, "{value}");
         }
-        for value in ["", "Bearer", "Bearer ", "Bearer a b", "Basic +//+AQ==", "Bearer +_", "Bearer *"] {
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Basic +//+AQ==",
+            "Bearer +_",
+            "Bearer *",
+        ] {
             assert_eq!(read(value), None, "{value}");
         }
         assert_eq!(read(&format!("Bearer {}", "A".repeat(MAX_BEARER + 4))), None);

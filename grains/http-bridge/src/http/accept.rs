@@ -14,10 +14,17 @@ fn entry(text: &str) -> Option<(&str, f32)> {
     let mut from = 0;
     while let Some(semicolon) = text.get(from..)?.find(';').map(|at| from + at) {
         let parameter = text.get(semicolon + 1..)?.trim_start();
-        if let Some(value) = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")) {
+        if let Some(value) = parameter
+            .strip_prefix("q=")
+            .or_else(|| parameter.strip_prefix("Q="))
+        {
             end = semicolon;
             let value = value.split(';').next()?.trim().parse();
-            weight = value.ok().filter(|value: &f32| value.is_finite()).unwrap_or(1.0).clamp(0.0, 1.0);
+            weight = value
+                .ok()
+                .filter(|value: &f32| value.is_finite())
+                .unwrap_or(1.0)
+                .clamp(0.0, 1.0);
             break;
         }
         from = semicolon + 1;

@@ -29,7 +29,9 @@ impl Fields {
 
     /// Returns all fields in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// Returns each name of an allow-list that occurs, once, with its values joined. See

@@ -57,7 +57,9 @@ impl RequestHead {
         }
         let rest = ["http://", "https://"].iter().find_map(|scheme| {
             let start = target.get(..scheme.len())?;
-            start.eq_ignore_ascii_case(scheme).then(|| target.get(scheme.len()..))?
+            start
+                .eq_ignore_ascii_case(scheme)
+                .then(|| target.get(scheme.len()..))?
         })?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -82,7 +84,11 @@ mod tests {
     #[test]
     fn targets_are_addresses_or_paths() {
         for (target, host, path) in [
-            ("http://http-bridge/session/0/claim", "http-bridge", "session/0/claim"),
+            (
+                "http://http-bridge/session/0/claim",
+                "http-bridge",
+                "session/0/claim",
+            ),
             ("HTTPS://user:p@x.example:8/a/b?c=d#e", "x.example:8", "a/b?c=d"),
             ("http://x.example", "x.example", ""),
             ("http://x.example?q", "x.example", "?q"),
@@ -106,8 +112,14 @@ mod tests {
         long.extend(b"\r\n\r\n");
         assert_eq!(RequestHead::parse(&long).unwrap_err(), HeadError::TooLarge);
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
-        assert_eq!(RequestHead::parse(many.as_bytes()).unwrap_err(), HeadError::TooLarge);
-        assert_eq!(RequestHead::parse(b"\x16\x03\x01").unwrap_err(), HeadError::Malformed);
+        assert_eq!(
+            RequestHead::parse(many.as_bytes()).unwrap_err(),
+            HeadError::TooLarge
+        );
+        assert_eq!(
+            RequestHead::parse(b"\x16\x03\x01").unwrap_err(),
+            HeadError::Malformed
+        );
     }
 
     proptest! {

@@ -82,9 +82,7 @@ impl Store {
             File::open(folder)?.sync_all()?;
         }
         Ok(old.and_then(|path| {
-            let token = read_token(&path)
-                .inspect_err(|_| remove(&path))
-                .ok()?;
+            let token = read_token(&path).inspect_err(|_| remove(&path)).ok()?;
             Some(Discarded { token, path })
         }))
     }

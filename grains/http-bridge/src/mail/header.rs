@@ -51,7 +51,12 @@ pub(super) fn structured(name: &str, value: &str, out: &mut String) {
 /// Appends `name: <id> <id>`; nothing if there is no id.
 pub(super) fn ids<'a>(name: &str, ids: impl Iterator<Item = &'a str>, out: &mut String) {
     let ids = ids.map(|id| id.replace(|letter: char| !is_atom(letter), ""));
-    list(name, ids.filter(|id| !id.is_empty()).map(|id| format!("<{id}>")), "", out);
+    list(
+        name,
+        ids.filter(|id| !id.is_empty()).map(|id| format!("<{id}>")),
+        "",
+        out,
+    );
 }
 
 /// Appends `name: address, address`; nothing if there is no address.
@@ -196,14 +201,19 @@ mod tests {
 
     #[test]
     fn plain_text_stays_readable_and_other_text_is_encoded() {
-        assert_eq!(field(|out| unstructured("Subject", "Plans", out)), "Subject: Plans\n");
+        assert_eq!(
+            field(|out| unstructured("Subject", "Plans", out)),
+            "Subject: Plans\n"
+        );
         assert_eq!(field(|out| unstructured("Subject", "", out)), "Subject: \n");
         assert_eq!(
             field(|out| unstructured("Subject", "Grüße", out)),
             "Subject: =?UTF-8?B?R3LDvMOfZQ==?=\n"
         );
         // What already looks encoded would be decoded by the reader.
-        assert!(field(|out| unstructured("Subject", "=?UTF-8?Q?a?=", out)).starts_with("Subject: =?UTF-8?B?"));
+        assert!(
+            field(|out| unstructured("Subject", "=?UTF-8?Q?a?=", out)).starts_with("Subject: =?UTF-8?B?")
+        );
         let long = field(|out| unstructured("Subject", &"word ".repeat(60), out));
         assert!(long.lines().all(|line| line.len() <= 80), "{long}");
         let long = field(|out| unstructured("Subject", &"ä".repeat(100), out));

@@ -88,7 +88,10 @@ mod tests {
             assert_eq!(name.len(), 23);
             let (first, rest) = name.split_at(1);
             assert_eq!(first, "_");
-            assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+            assert!(
+                rest.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            );
         }
     }
 }

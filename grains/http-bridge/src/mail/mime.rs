@@ -48,7 +48,9 @@ pub(super) fn write(email: email_message::Reader<'_>) -> Result<Vec<u8>, Error> 
         return Ok(out.into_bytes());
     }
     let mixed = random::name().map_err(failed)?;
-    out.push_str(&format!("Content-Type: multipart/mixed; boundary=\"{mixed}\"\n\n--{mixed}\n"));
+    out.push_str(&format!(
+        "Content-Type: multipart/mixed; boundary=\"{mixed}\"\n\n--{mixed}\n"
+    ));
     alternatives(&alternative, text, html, &mut out);
     for attachment in attachments {
         out.push_str(&format!("--{mixed}\n"));
@@ -56,7 +58,11 @@ pub(super) fn write(email: email_message::Reader<'_>) -> Result<Vec<u8>, Error> 
         let kind = attachment.get_content_type()?.to_str()?;
         header::structured("Content-Type", content_type(kind), &mut out);
         let disposition = attachment.get_content_disposition()?.to_str()?;
-        let disposition = if disposition.trim().is_empty() { "attachment" } else { disposition };
+        let disposition = if disposition.trim().is_empty() {
+            "attachment"
+        } else {
+            disposition
+        };
         header::structured("Content-Disposition", disposition, &mut out);
         let id = attachment.get_content_id()?.to_str()?;
         header::ids("Content-Id", std::iter::once(id), &mut out);
@@ -75,7 +81,11 @@ pub(super) fn write(email: email_message::Reader<'_>) -> Result<Vec<u8>, Error> 
 
 /// Writes the header fields up to the type of the content.
 fn fields(email: email_message::Reader<'_>, out: &mut String) -> Result<(), Error> {
-    let lists = [email.get_to()?.len(), email.get_cc()?.len(), email.get_bcc()?.len()];
+    let lists = [
+        email.get_to()?.len(),
+        email.get_cc()?.len(),
+        email.get_bcc()?.len(),
+    ];
     let ids = [email.get_references()?.len(), email.get_in_reply_to()?.len()];
     if lists.into_iter().chain(ids).any(|count| count > MAX_ENTRIES) {
         return Err(too_large());
@@ -87,7 +97,11 @@ fn fields(email: email_message::Reader<'_>, out: &mut String) -> Result<(), Erro
     addresses("CC", email.get_cc()?, out)?;
     addresses("BCC", email.get_bcc()?, out)?;
     header::unstructured("Subject", email.get_subject()?.to_str()?, out);
-    header::ids("Message-Id", std::iter::once(email.get_message_id()?.to_str()?), out);
+    header::ids(
+        "Message-Id",
+        std::iter::once(email.get_message_id()?.to_str()?),
+        out,
+    );
     for (name, list) in [
         ("References", email.get_references()?),
         ("In-Reply-To", email.get_in_reply_to()?),
@@ -200,7 +214,9 @@ mod tests {
     /// Replaces the boundaries, which differ every time, by letters.
     fn stable(mut message: String) -> String {
         for letter in ["A", "B"] {
-            let Some(at) = message.find("boundary=\"") else { break };
+            let Some(at) = message.find("boundary=\"") else {
+                break;
+            };
             let boundary = message[at + 10..at + 32].to_owned();
             message = message.replace(&format!("boundary=\"{boundary}\""), &format!("boundary={letter}"));
             message = message.replace(&format!("--{boundary}"), &format!("--{letter}"));
@@ -295,7 +311,10 @@ mod tests {
             attachment.set_content_id(evil);
         });
         assert!(message.contains("X-Evil"));
-        assert!(!message.lines().any(|line| line.starts_with("X-Evil")), "{message}");
+        assert!(
+            !message.lines().any(|line| line.starts_with("X-Evil")),
+            "{message}"
+        );
     }
 
     #[test]
@@ -319,7 +338,10 @@ mod tests {
         let mut message = TypedBuilder::<email_message::Owned>::new_default();
         let mut attachments = message.init_root().init_attachments(2);
         for index in 0..2 {
-            attachments.reborrow().get(index).set_content(&vec![0; MAX_CONTENT / 2 + 1]);
+            attachments
+                .reborrow()
+                .get(index)
+                .set_content(&vec![0; MAX_CONTENT / 2 + 1]);
         }
         assert!(write(message.get_root_as_reader().unwrap()).is_err());
     }

@@ -63,7 +63,8 @@ pub(super) fn render(choices: &[Choice]) -> String {
             }
             content.push_str("</button></li>\n");
         }
-        content.push_str("</ul>\n<noscript><p>This page needs JavaScript to send your choice.</p></noscript>\n");
+        content
+            .push_str("</ul>\n<noscript><p>This page needs JavaScript to send your choice.</p></noscript>\n");
     }
     PAGE.replace("<!-- content -->", &content)
 }

@@ -109,7 +109,11 @@ impl<'a> Ask<'a> {
     /// Tells whether a failed condition means that the client has the newest version already: what was asked is
     /// `If-None-Match`.
     pub(super) fn asks_for_news(&self) -> bool {
-        self.verb.reads() && matches!(self.condition, Condition::MatchesNoneOf(_) | Condition::DoesNotExist)
+        self.verb.reads()
+            && matches!(
+                self.condition,
+                Condition::MatchesNoneOf(_) | Condition::DoesNotExist
+            )
     }
 
     /// Calls the method, with the whole body. `OPTIONS` has an answer of its own kind; see [`Self::options`].

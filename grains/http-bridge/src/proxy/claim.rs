@@ -95,7 +95,9 @@ async fn claim_and_save(
         list.set(index, *needed);
     }
     let answer = request.send().promise.await.map_err(unclaimed)?;
-    let cap = answer.get().and_then(|answer| answer.get_cap().get_as_capability());
+    let cap = answer
+        .get()
+        .and_then(|answer| answer.get_cap().get_as_capability());
     let cap: capnp::capability::Client = cap.map_err(unclaimed)?;
 
     let mut request = bridge.platform().map_err(unsaved)?.save_request();
@@ -106,7 +108,10 @@ async fn claim_and_save(
         .set_label(label.get_root_as_reader().map_err(unsaved)?)
         .map_err(unsaved)?;
     let answer = request.send().promise.await.map_err(unsaved)?;
-    let token = answer.get().and_then(|answer| answer.get_token()).map_err(unsaved)?;
+    let token = answer
+        .get()
+        .and_then(|answer| answer.get_token())
+        .map_err(unsaved)?;
     Ok(token.to_vec())
 }
 
@@ -155,7 +160,14 @@ mod tests {
     fn only_a_session_s_claim_is_one() {
         assert_eq!(session_of("session/0/claim"), Some("0"));
         assert_eq!(session_of("session/12/claim?x"), Some("12"));
-        for path in ["", "session//claim", "session/0/x/claim", "session/0/claims", "/session/0/claim", "session/claim"] {
+        for path in [
+            "",
+            "session//claim",
+            "session/0/x/claim",
+            "session/0/claims",
+            "/session/0/claim",
+            "session/claim",
+        ] {
             assert_eq!(session_of(path), None, "{path}");
         }
     }

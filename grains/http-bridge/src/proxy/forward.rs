@@ -56,7 +56,10 @@ pub(super) async fn forward(
         }
     }
     permit_body(head, body, reply.write).await;
-    let (content, complete) = body.collect(MAX_COLLECTED).await.map_err(|error| malformed(&error))?;
+    let (content, complete) = body
+        .collect(MAX_COLLECTED)
+        .await
+        .map_err(|error| malformed(&error))?;
     if !complete {
         return Err(Refusal::new(
             413,

@@ -109,7 +109,11 @@ impl<'a> Answer<'a> {
         let _ = lines.add("Connection", "close");
         Self {
             lines,
-            body: if matches!(status, 204 | 304) { Body::None } else { Body::Whole(b"") },
+            body: if matches!(status, 204 | 304) {
+                Body::None
+            } else {
+                Body::Whole(b"")
+            },
         }
     }
 
@@ -139,24 +143,32 @@ impl<'a> Answer<'a> {
                 answer
             }
             response::Redirect(redirect) => {
-                let mut answer = Self::begin(match (redirect.get_is_permanent(), redirect.get_switch_to_get()) {
-                    (true, true) => 301,
-                    (false, true) => 303,
-                    (false, false) => 307,
-                    (true, false) => 308,
-                });
+                let mut answer = Self::begin(
+                    match (redirect.get_is_permanent(), redirect.get_switch_to_get()) {
+                        (true, true) => 301,
+                        (false, true) => 303,
+                        (false, false) => 307,
+                        (true, false) => 308,
+                    },
+                );
                 answer.add("Location", redirect.get_location()?.as_bytes());
                 answer
             }
             response::ClientError(error) => {
                 let mut answer = Self::begin(error.get_status_code().map_or(400, error_status));
-                let other = error.has_non_html_body().then(|| error.get_non_html_body()).transpose()?;
+                let other = error
+                    .has_non_html_body()
+                    .then(|| error.get_non_html_body())
+                    .transpose()?;
                 answer.error_page(error.get_description_html()?.as_bytes(), other)?;
                 answer
             }
             response::ServerError(error) => {
                 let mut answer = Self::begin(500);
-                let other = error.has_non_html_body().then(|| error.get_non_html_body()).transpose()?;
+                let other = error
+                    .has_non_html_body()
+                    .then(|| error.get_non_html_body())
+                    .transpose()?;
                 answer.error_page(error.get_description_html()?.as_bytes(), other)?;
                 answer
             }
@@ -189,7 +201,10 @@ impl<'a> Answer<'a> {
         }
         if let content::disposition::Download(name) = content.get_disposition().which()? {
             let name = name?.to_str()?.replace('\\', "\\\\").replace('"', "\\\"");
-            answer.add("Content-Disposition", format!("attachment; filename=\"{name}\"").as_bytes());
+            answer.add(
+                "Content-Disposition",
+                format!("attachment; filename=\"{name}\"").as_bytes(),
+            );
         }
         if !matches!(answer.body, Body::None) {
             answer.body = match content.get_body().which()? {

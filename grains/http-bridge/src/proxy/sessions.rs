@@ -39,18 +39,21 @@ impl Sessions {
             kept.used = self.tick();
             return Ok(kept.session.clone());
         }
-        let unrestored = |error: capnp::Error| match Refusal::of_call("could not restore the capability", &error) {
-            // Not, or no longer, this grain's.
-            refusal if matches!(error.kind, ErrorKind::Failed | ErrorKind::Unimplemented) => Refusal {
-                status: 404,
-                ..refusal
-            },
-            refusal => refusal,
-        };
+        let unrestored =
+            |error: capnp::Error| match Refusal::of_call("could not restore the capability", &error) {
+                // Not, or no longer, this grain's.
+                refusal if matches!(error.kind, ErrorKind::Failed | ErrorKind::Unimplemented) => Refusal {
+                    status: 404,
+                    ..refusal
+                },
+                refusal => refusal,
+            };
         let mut request = bridge.platform().map_err(unrestored)?.restore_request();
         request.get().set_token(token);
         let answer = request.send().promise.await.map_err(unrestored)?;
-        let client = answer.get().and_then(|answer| answer.get_cap().get_as_capability());
+        let client = answer
+            .get()
+            .and_then(|answer| answer.get_cap().get_as_capability());
         let session = Session {
             client: client.map_err(unrestored)?,
             number: self.tick(),
@@ -118,7 +121,9 @@ mod tests {
         sessions.keep(b"new", session(1000));
         let kept = sessions.kept.borrow();
         assert_eq!(kept.len(), MAX_KEPT);
-        assert!(kept.contains_key(&token(0)) && kept.contains_key(&b"new"[..]) && !kept.contains_key(&token(1)));
+        assert!(
+            kept.contains_key(&token(0)) && kept.contains_key(&b"new"[..]) && !kept.contains_key(&token(1))
+        );
     }
 
     #[test]

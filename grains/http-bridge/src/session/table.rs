@@ -49,7 +49,11 @@ impl SessionTable {
         detail: Detail,
     ) -> Registration {
         let number = self.next.get();
-        let taken = if matches!(detail, Detail::Request(_)) { 2 } else { 1 };
+        let taken = if matches!(detail, Detail::Request(_)) {
+            2
+        } else {
+            1
+        };
         self.next.set(number + taken);
         let id = number.to_string();
         self.open

@@ -47,12 +47,12 @@ pub struct Bridge {
     pub view: main_view::Client<any_pointer::Owned>,
     pub directory: Rc<tempfile::TempDir>,
     pub world: Rc<World>,
-    /// The number by which the world knows this grain.
-    pub grain: usize,
+    /// Where its app listens.
+    pub port: u16,
     pub process: Child,
     rpc: JoinHandle<Result<(), Error>>,
     /// The app's standard input: when the test is gone, a `cat` that plays the app's process ends, too.
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     log: mpsc::UnboundedReceiver<String>,
 }
 
@@ -111,8 +111,8 @@ impl Bridge {
         let file = std::fs::File::create(directory.path().join("config")).unwrap();
         capnp::serialize::write_message(file, message.borrow_inner()).unwrap();
 
-        let port = port.to_string();
-        let mut args = vec![directory.path().to_str().unwrap(), &port, "--"];
+        let number = port.to_string();
+        let mut args = vec![directory.path().to_str().unwrap(), &number, "--"];
         args.extend(command);
         let (mut process, socket) = spawn(&executable(), &args);
 
@@ -139,8 +139,8 @@ impl Bridge {
             view,
             directory,
             world: world.clone(),
-            grain,
-            _stdin: process.stdin.take().unwrap(),
+            port,
+            stdin: process.stdin.take(),
             process,
             rpc: spawn_local(system),
             log,
@@ -172,10 +172,11 @@ impl Bridge {
         self.rpc.abort();
     }
 
-    /// Ends the process as a platform does, and waits until it is gone.
+    /// Has the app end, and waits until bridge and connection are gone.
     pub async fn stop(&mut self) {
-        self.disconnect();
+        self.stdin.take();
         self.exit().await;
+        let _ = (&mut self.rpc).await;
     }
 
     /// Returns a path in the grain's storage.

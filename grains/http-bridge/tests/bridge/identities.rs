@@ -35,14 +35,16 @@ async fn saved(api: &sandstorm_http_bridge::Client, id: &str) -> Result<String, 
     request.get().set_identity_id(id);
     let identity = request.send().promise.await?.get()?.get_identity()?;
     let answer = identity.get_profile_request().send().promise.await?;
-    let name = answer.get()?.get_profile()?.get_display_name()?.get_default_text()?;
+    let name = answer
+        .get()?
+        .get_profile()?
+        .get_display_name()?
+        .get_default_text()?;
     Ok(name.to_string()?)
 }
 
 fn link(bridge: &Bridge, id: &str) -> PathBuf {
-    bridge
-        .storage(".sandstorm-http-bridge/identities")
-        .join(id)
+    bridge.storage(".sandstorm-http-bridge/identities").join(id)
 }
 
 fn trash(bridge: &Bridge) -> usize {
@@ -61,13 +63,25 @@ fn who_comes_is_saved_once_and_found_again() {
         // Asked for at once, it waits for the saving to be done.
         assert_eq!(saved(&api, ADA).await.unwrap(), "Ada");
         let token = bridge.world.tokens().pop().unwrap();
-        assert_eq!(std::fs::read_link(link(&bridge, ADA)).unwrap().as_os_str().as_encoded_bytes(), token);
+        assert_eq!(
+            std::fs::read_link(link(&bridge, ADA))
+                .unwrap()
+                .as_os_str()
+                .as_encoded_bytes(),
+            token
+        );
 
         let _second = visit(&bridge, 1, &ada).await;
         let _nobody = bridge.open(|_| ()).await;
         assert_eq!(saved(&api, &ADA.to_uppercase()).await.unwrap(), "Ada");
         assert_eq!(*bridge.world.labels.borrow(), ["user identity"]);
-        for unknown in ["", "0", &"02".repeat(16), "../../../../../../../../etc/pass", &"g".repeat(32)] {
+        for unknown in [
+            "",
+            "0",
+            &"02".repeat(16),
+            "../../../../../../../../etc/pass",
+            &"g".repeat(32),
+        ] {
             assert!(saved(&api, unknown).await.is_err(), "{unknown}");
         }
     });
@@ -154,7 +168,9 @@ fn apps_add_identities_they_got_another_way() {
         let eve = bridge.world.person(0xe0, "Eve");
         bridge.world.choose("chosen", eve.client).await;
         let context = crate::world::Context::new(&bridge.world, 0, "");
-        let _session = bridge.open(|mut params| params.set_context(context.client())).await;
+        let _session = bridge
+            .open(|mut params| params.set_context(context.client()))
+            .await;
         let api = connect(&bridge, None).await;
 
         // All in one breath: the identity is a promise when it is saved.
@@ -171,7 +187,8 @@ fn apps_add_identities_they_got_another_way() {
         request.send().promise.await.unwrap();
         assert_eq!(saved(&api, &"e0".repeat(16)).await.unwrap(), "Eve");
 
-        let stranger: identity::Client = capnp_rpc::new_broken_cap(capnp::Error::failed("x".into())).client_as();
+        let stranger: identity::Client =
+            capnp_rpc::new_broken_cap(capnp::Error::failed("x".into())).client_as();
         let mut request = api.save_identity_request();
         request.get().set_identity(stranger);
         assert!(request.send().promise.await.is_err());

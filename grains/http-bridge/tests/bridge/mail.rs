@@ -57,7 +57,11 @@ fn mail_lands_in_the_maildir_whole() {
             .collect();
         mails.sort_by_key(String::len);
         assert_eq!(mails.len(), 2);
-        assert!(mails[0].contains("\nFrom: a@b.exampleX-Evil:yes\n"), "{}", mails[0]);
+        assert!(
+            mails[0].contains("\nFrom: a@b.exampleX-Evil:yes\n"),
+            "{}",
+            mails[0]
+        );
         assert!(mails[0].contains("\nSubject: =?UTF-8?B?R3LDvMOfZSBYLUV2aWw6IHllcw==?=\n"));
         assert!(mails[0].contains("\n\nFrom me\n\n.\n--"));
         assert!(!mails[0].contains('\r') && !mails[0].contains("\nX-Evil"));
@@ -80,6 +84,12 @@ fn a_mailbox_that_cannot_be_written_loses_nothing_silently() {
         let too_many = send(&port, |email| {
             email.init_to(10_001);
         });
-        assert!(too_many.await.unwrap_err().extra.contains("larger than this mailbox takes"));
+        assert!(
+            too_many
+                .await
+                .unwrap_err()
+                .extra
+                .contains("larger than this mailbox takes")
+        );
     });
 }

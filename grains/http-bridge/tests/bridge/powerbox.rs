@@ -331,7 +331,10 @@ impl app_hooks::Server<any_pointer::Owned> for ThingHooks {
         mut results: app_hooks::RestoreResults<any_pointer::Owned>,
     ) -> Result<(), Error> {
         let id: key_value::Reader<'_> = params.get()?.get_object_id()?.get_as()?;
-        assert_eq!((id.get_key()?, id.get_value()?), ("object".into(), "thing".into()));
+        assert_eq!(
+            (id.get_key()?, id.get_value()?),
+            ("object".into(), "thing".into())
+        );
         results
             .get()
             .init_cap()
@@ -384,6 +387,7 @@ fn objects_of_the_app_are_saved_under_ids_of_the_bridge_and_come_home() {
 fn only_an_app_s_own_objects_have_ids() {
     run(async {
         let (bridge, _app) = Bridge::simple().await;
+        let _session = bridge.alice().await;
         let api = connect(&bridge, None).await;
         let platform = api.get_sandstorm_api_request().send().pipeline.get_api();
         let foreign: app_persistent::Client<any_pointer::Owned> = platform.cast_to();
@@ -399,7 +403,9 @@ fn the_next_connection_brings_the_hooks_when_the_first_is_gone() {
         let bridge = Bridge::start(app.port(), &["cat"], with_hooks);
         let _session = bridge.alice().await;
         // Whoever this was, it did not know what is expected of it.
-        let mut wrong = UnixStream::connect(bridge.directory.path().join("api")).await.unwrap();
+        let mut wrong = UnixStream::connect(bridge.directory.path().join("api"))
+            .await
+            .unwrap();
         wrong.write_all(&[0xff; 100]).await.unwrap();
         let _ = wrong.read_to_end(&mut Vec::new()).await;
         drop(wrong);

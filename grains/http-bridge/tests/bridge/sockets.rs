@@ -3,8 +3,8 @@
 use capnp::capability::FromClientHook;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge;
 use percloud_schemas::hack_session_capnp::hack_session_context;
+use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
@@ -101,7 +101,9 @@ fn contexts_are_the_platform_s_own() {
     run(async {
         let (bridge, _app) = Bridge::simple().await;
         let context = Context::new(&bridge.world, 0, "");
-        let _session = bridge.open(|mut params| params.set_context(context.client())).await;
+        let _session = bridge
+            .open(|mut params| params.set_context(context.client()))
+            .await;
         let api = connect(&bridge, None).await;
         let mut request = api.get_session_context_request();
         request.get().set_id("0");

@@ -140,7 +140,13 @@ impl World {
         let mut id = TypedBuilder::<any_pointer::Owned>::new_default();
         id.set_root(answer.get_object_id()?)?;
         let label = answer.get_label()?.get_default_text()?.to_string()?;
-        Ok((Saved::Object { grain, id: Rc::new(id) }, label))
+        Ok((
+            Saved::Object {
+                grain,
+                id: Rc::new(id),
+            },
+            label,
+        ))
     }
 }
 
@@ -315,7 +321,10 @@ impl session_context::Server for Context {
         let required = params.get_required_permissions()?.iter().collect();
         let cap: Client = params.get_cap().get_as_capability()?;
         let (saved, label) = self.world.name(self.grain, cap).await?;
-        self.world.requests.borrow_mut().insert(self.answers.to_owned(), saved);
+        self.world
+            .requests
+            .borrow_mut()
+            .insert(self.answers.to_owned(), saved);
         *self.fulfilled.borrow_mut() = Some(Fulfilled {
             required,
             descriptor,
