@@ -368,6 +368,26 @@ fn without_its_giver_an_api_answers_nobody() {
 }
 
 #[test]
+fn whoever_gives_something_away_is_remembered_whatever_the_settings() {
+    run(async {
+        let app = App::listen().await;
+        let bridge = Bridge::start(app.port(), &["cat"], |mut config| {
+            three_apis(config.reborrow());
+            config.set_save_identity_caps(false);
+        });
+        let context = Context::new(&bridge.world, 0, "");
+        let session = request(&bridge, &context, 1, [true; 3], ANY_API).await;
+        let link = bridge
+            .storage(".sandstorm-http-bridge/identities")
+            .join("01".repeat(16));
+        assert!(get(&session, "").await.is_ok());
+        assert!(!link.is_symlink());
+        assert!(choose(&session, "public").await);
+        assert!(link.is_symlink());
+    });
+}
+
+#[test]
 fn a_failing_platform_is_told_to_the_person() {
     run(async {
         let app = App::listen().await;
