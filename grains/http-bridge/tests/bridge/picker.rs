@@ -393,8 +393,8 @@ fn a_failing_platform_is_told_to_the_person() {
         let app = App::listen().await;
         let bridge = Bridge::start(app.port(), &["cat"], three_apis);
         let context = Context::new(&bridge.world, 0, "");
-        let session = request(&bridge, &context, 1, [true; 3], ANY_API).await;
         bridge.world.is_broken.set(true);
+        let session = request(&bridge, &context, 1, [true; 3], ANY_API).await;
         let mut request = session.post_request();
         request.get().init_content().set_content(b"calendar");
         let answer: Result<_, Error> = request.send().promise.await;
