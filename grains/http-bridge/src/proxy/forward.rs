@@ -8,13 +8,15 @@ use capnp::capability::{FromClientHook, RemotePromise};
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session::{request_stream, response};
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
 
 use super::ask::{Ask, Verb};
 use super::respond::{self, Reply};
 use super::sessions::{Session, Sessions};
 use super::stream::Event;
-use super::{Refusal, malformed, permit_body, stream};
+use super::{FAREWELL, Refusal, malformed, permit_body, stream};
 use crate::bridge::Bridge;
 use crate::exchange::Body;
 use crate::http::request_head::RequestHead;
@@ -148,7 +150,7 @@ async fn call(
                 None => return Ok(()),
                 Some(Ok(answer)) => {
                     let response = answer.get().map_err(|error| unreadable(&error))?;
-                    return pass_on(gone, response, reply, events).await;
+                    return pass_on(gone, response, reply, events).await.map(|_| ());
                 }
                 Some(Err(error)) => error,
             }
@@ -166,20 +168,27 @@ async fn send(
 ) -> Result<(), Refusal> {
     // Asked for before the body: the response may come before the body has ended.
     let answer = upload.get_response_request().send().promise;
-    let mut gone = pin!(feed(body, upload.cast_to()));
+    let sent = Notify::new();
+    let mut gone = pin!(feed(body, upload.cast_to(), &sent));
     match unless(gone.as_mut(), answer).await {
         None => Ok(()),
         Some(Ok(answer)) => {
             let response = answer.get().map_err(|error| unreadable(&error))?;
-            pass_on(gone, response, reply, events).await
+            let is_there = pass_on(gone.as_mut(), response, reply, events).await?;
+            // An answer is not always the end: who accepts something early may still want the rest of it.
+            if is_there {
+                let _ = timeout(FAREWELL, unless(gone, sent.notified())).await;
+            }
+            Ok(())
         }
         Some(Err(error)) => Err(Refusal::of_call("the request failed", &error)),
     }
 }
 
 /// Sends the body, then waits until the client is gone. If the client goes away in the middle of it, the stream is
-/// dropped without `done`, and nobody will take what was sent for the whole.
-async fn feed(body: &mut Body, upload: byte_stream::Client) {
+/// dropped without `done`, and nobody will take what was sent for the whole. `sent` tells that all was sent that
+/// ever will be.
+async fn feed(body: &mut Body, upload: byte_stream::Client, sent: &Notify) {
     // Not waited for; held, since dropping it would take the call back.
     let _expected = body.remaining().map(|size| {
         let mut request = upload.expect_size_request();
@@ -204,21 +213,22 @@ async fn feed(body: &mut Body, upload: byte_stream::Client) {
             Err(_) => return,
         }
     }
+    sent.notify_one();
     body.until_closed().await;
 }
 
+/// Writes the response; false if the client left in the middle of it.
 async fn pass_on(
     gone: Pin<&mut impl Future<Output = ()>>,
     response: response::Reader<'_>,
     mut reply: Reply<'_>,
     events: Receiver<Event>,
-) -> Result<(), Refusal> {
-    unless(gone, respond::response(&mut reply, response, events))
-        .await
-        .unwrap_or(Ok(()))
+) -> Result<bool, Refusal> {
+    let written = unless(gone, respond::response(&mut reply, response, events)).await;
+    written.map_or(Ok(false), |written| written.map(|()| true))
 }
 
-/// Does `work` until the client is gone; none if it is.
+/// Does `work` until the client is gone; none if it is, and `gone` must then not be asked again.
 async fn unless<T>(gone: Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         result = work => Some(result),

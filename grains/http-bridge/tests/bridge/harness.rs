@@ -54,6 +54,17 @@ pub struct Bridge {
     /// The app's standard input: when the test is gone, a `cat` that plays the app's process ends, too.
     stdin: Option<ChildStdin>,
     log: mpsc::UnboundedReceiver<String>,
+    has_panicked: Rc<Cell<bool>>,
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // A task that panics ends alone, and quietly; but it never should.
+        assert!(
+            std::thread::panicking() || !self.has_panicked.get(),
+            "bridge has panicked"
+        );
+    }
 }
 
 pub fn executable() -> PathBuf {
@@ -117,10 +128,13 @@ impl Bridge {
         let (mut process, socket) = spawn(&executable(), &args);
 
         let (lines, log) = mpsc::unbounded_channel();
+        let has_panicked = Rc::<Cell<bool>>::default();
+        let panicked = has_panicked.clone();
         let mut stderr = BufReader::new(process.stderr.take().unwrap()).lines();
         spawn_local(async move {
             while let Ok(Some(line)) = stderr.next_line().await {
                 eprintln!("{line}");
+                panicked.set(panicked.get() || line.contains("panicked at"));
                 let _ = lines.send(line);
             }
         });
@@ -144,6 +158,7 @@ impl Bridge {
             process,
             rpc: spawn_local(system),
             log,
+            has_panicked,
         }
     }
 

@@ -456,6 +456,29 @@ fn a_client_that_leaves_takes_its_request_back() {
 }
 
 #[test]
+fn an_early_answer_does_not_cut_the_upload() {
+    run(async {
+        let claimed = Claimed::start().await;
+        let half = vec![b'x'; 100_000];
+        let mut socket = Proxy::of(&claimed.bridge)
+            .open(claimed.head("POST http://x/", "Content-Length: 200000\r\n"))
+            .await;
+        socket.write_all(&half).await.unwrap();
+        let mut app = claimed.app.request().await;
+        app.body(100_000).await;
+        app.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 202 Accepted\r\n"));
+        socket.write_all(&half).await.unwrap();
+        app.body(100_000).await;
+    });
+}
+
+#[test]
 fn a_client_is_told_to_go_on_with_its_body() {
     run(async {
         let claimed = Claimed::start().await;
