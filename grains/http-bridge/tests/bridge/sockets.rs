@@ -97,6 +97,47 @@ fn a_connection_that_speaks_nonsense_hurts_only_itself() {
 }
 
 #[test]
+fn messages_that_make_no_sense_hurt_only_their_connection() {
+    run(async {
+        let (bridge, _app) = Bridge::simple().await;
+        let _session = bridge.alice().await;
+        let path = bridge.directory.path().join("api");
+        // A fixed sequence, so that what fails once fails again.
+        let mut state = 1_u64;
+        let mut random = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state >> 33
+        };
+        for round in 0..400 {
+            let mut socket = UnixStream::connect(&path).await.unwrap();
+            // A message of the RPC protocol, if the union tag is one it knows, with garbage for content: well framed,
+            // small numbers for ids, and pointers that lead somewhere more often than not.
+            let words = 4 + random() % 12;
+            let mut message = Vec::new();
+            message.extend(0_u32.to_le_bytes());
+            message.extend(u32::try_from(words).unwrap().to_le_bytes());
+            message.extend([0, 0, 0, 0, 1, 0, 1, 0]);
+            message.extend((round % 16_u64).to_le_bytes());
+            for _ in 2..words {
+                let word = match random() % 4 {
+                    0 => random() % 4,
+                    1 => (random() % 3) << 2 | (random() % 3) << 32 | (random() % 3) << 48,
+                    2 => (random() % 3) << 2 | 1 | (random() % 8) << 32 | (random() % 3) << 35,
+                    _ => random() << 32 | random(),
+                };
+                message.extend(word.to_le_bytes());
+            }
+            socket.write_all(&message).await.unwrap();
+            socket.shutdown().await.unwrap();
+            let _ = socket.read_to_end(&mut Vec::new()).await;
+        }
+        assert!(context_is_found(&connect(&bridge, None).await, "0").await);
+    });
+}
+
+#[test]
 fn contexts_are_the_platform_s_own() {
     run(async {
         let (bridge, _app) = Bridge::simple().await;
