@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 use crate::bridge::Bridge;
 use crate::config::PowerboxApi;
 use crate::identity::UserId;
+use crate::permissions;
 use crate::session::{SessionHeaders, SessionType, User};
 use crate::web_session::Session;
 
@@ -60,12 +61,10 @@ impl Grant {
         id.set_name(&*self.name);
         id.set_path(&*self.path);
         id.set_identity_id(&self.identity_id);
-        let count = u32::try_from(self.permissions.len())
-            .map_err(|_| Error::failed("too many permissions".into()))?;
-        let mut permissions = id.init_permissions(count);
-        for (index, held) in (0..).zip(&self.permissions) {
-            permissions.set(index, *held);
-        }
+        permissions::fill(
+            id.init_permissions(permissions::length(&self.permissions)?),
+            &self.permissions,
+        );
         Ok(())
     }
 }
@@ -96,8 +95,10 @@ impl HttpApi {
         // The grain may have been woken for this very request.
         self.bridge.app.ready().await;
         let mut info = TypedBuilder::<user_info::Owned>::new_default();
-        info.init_root().set_identity_id(&grant.identity_id);
-        grant.write_permissions(info.get_root()?)?;
+        let mut fields = info.init_root();
+        fields.set_identity_id(&grant.identity_id);
+        let count = permissions::length(&grant.permissions)?;
+        permissions::fill(fields.init_permissions(count), &grant.permissions);
         if let Some(id) = UserId::of(&grant.identity_id) {
             self.fill_in(id, info.get_root()?).await?;
         }
@@ -139,18 +140,6 @@ impl HttpApi {
                 };
                 info.set_picture_url(format!("{scheme}://{}", url.get_host_path()?.to_str()?));
             }
-        }
-        Ok(())
-    }
-}
-
-impl Grant {
-    fn write_permissions(&self, info: user_info::Builder<'_>) -> Result<(), Error> {
-        let count = u32::try_from(self.permissions.len())
-            .map_err(|_| Error::failed("too many permissions".into()))?;
-        let mut permissions = info.init_permissions(count);
-        for (index, held) in (0..).zip(&self.permissions) {
-            permissions.set(index, *held);
         }
         Ok(())
     }

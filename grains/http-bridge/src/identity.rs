@@ -113,13 +113,24 @@ impl Identities {
     }
 
     /// Saves `identity` under `id` unless a good token for it is there already.
-    pub(crate) async fn remember(&self, id: UserId, identity: identity::Client) -> Result<(), Error> {
-        let seen = self.seen(id);
-        self.save(id, &seen, identity).await
+    pub(crate) async fn remember(
+        self: &Rc<Self>,
+        id: UserId,
+        identity: identity::Client,
+    ) -> Result<(), Error> {
+        let this = self.clone();
+        // A task of its own: cancelled half-way, it would leave a token that nobody knows.
+        let saving = spawn_local(async move {
+            let seen = this.seen(id);
+            this.save(id, &seen, identity).await
+        });
+        saving
+            .await
+            .unwrap_or_else(|error| Err(Error::failed(format!("could not save the identity: {error}"))))
     }
 
     /// Saves an identity that came from elsewhere; the platform says whose it is.
-    pub(crate) async fn adopt(&self, identity: identity::Client) -> Result<(), Error> {
+    pub(crate) async fn adopt(self: &Rc<Self>, identity: identity::Client) -> Result<(), Error> {
         let mut request = self.platform.get_identity_id_request();
         request.get().set_identity(identity.clone());
         let answer = request.send().promise.await?;

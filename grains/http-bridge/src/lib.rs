@@ -35,6 +35,7 @@ mod log;
 mod mail;
 mod main_view;
 mod membrane;
+mod permissions;
 mod picker;
 mod proxy;
 mod random;

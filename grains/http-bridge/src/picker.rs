@@ -22,6 +22,7 @@ use crate::config::PowerboxApi;
 use crate::http_api::{Grant, HttpApi};
 use crate::identity::UserId;
 use crate::log::log;
+use crate::permissions;
 use crate::session::Registration;
 use page::Choice;
 
@@ -118,12 +119,9 @@ impl Picker {
             .reborrow()
             .init_cap()
             .set_as_capability(cap.into_client_hook());
-        let count =
-            u32::try_from(api.permissions.len()).map_err(|_| Error::failed("too many permissions".into()))?;
-        let mut permissions = params.reborrow().init_required_permissions(count);
-        for (index, needed) in (0..).zip(&api.permissions) {
-            permissions.set(index, *needed);
-        }
+        let count = permissions::length(&api.permissions)?;
+        let required = params.reborrow().init_required_permissions(count);
+        permissions::fill(required, &api.permissions);
         let mut tag = params.reborrow().init_descriptor().init_tags(1).get(0);
         tag.set_id(api_session::Client::TYPE_ID);
         tag.init_value().set_as(api.tag.get_root_as_reader()?)?;

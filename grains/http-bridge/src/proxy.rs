@@ -172,7 +172,7 @@ async fn dispatch(
     if head.method == "CONNECT" {
         return Err(Refusal::new(
             501,
-            "this proxy opens no tunnels: ask for an https address as it is, and the bridge will see to encryption",
+            "this proxy opens no tunnels: put the https address itself into the request line",
         ));
     }
     let (host, path) = head
@@ -183,9 +183,7 @@ async fn dispatch(
         && let Some(id) = claim::session_of(path)
     {
         permit_body(head, body, write).await;
-        let claimed = timeout(PATIENCE, claim::answer(id, body, bridge)).await;
-        let json = claimed.unwrap_or(Err(Refusal::new(408, "the request did not arrive in time")))?;
-        respond::json(write, &json).await;
+        respond::json(write, &claim::answer(id, body, bridge).await?).await;
         return Ok(());
     }
     let token = bearer(&head.fields).ok_or(Refusal::new(

@@ -1,15 +1,16 @@
 //! Turns what a page got from its powerbox request into a capability the app keeps.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use capnp::message::TypedBuilder;
 use percloud_schemas::util_capnp::localized_text;
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
-use super::Refusal;
+use super::{PATIENCE, Refusal, malformed};
 use crate::bridge::Bridge;
 use crate::exchange::Body;
+use crate::permissions;
 use crate::session::Entry;
 
 /// Largest claim read, in bytes.
@@ -47,10 +48,11 @@ pub(super) fn session_of(path: &str) -> Option<&str> {
 
 /// Claims, saves, and returns the answer in JSON.
 pub(super) async fn answer(session: &str, body: &mut Body, bridge: &Bridge) -> Result<String, Refusal> {
-    let (bytes, complete) = body
-        .collect(MAX_CLAIM)
+    // Only this is given up when it takes too long: what is claimed but not saved would be lost.
+    let (bytes, complete) = timeout(PATIENCE, body.collect(MAX_CLAIM))
         .await
-        .map_err(|error| super::malformed(&error))?;
+        .map_err(|_| Refusal::new(408, "the claim did not arrive in time"))?
+        .map_err(|error| malformed(&error))?;
     if !complete {
         return Err(Refusal::new(413, "a claim may have no more than 64 KiB"));
     }
@@ -61,19 +63,19 @@ pub(super) async fn answer(session: &str, body: &mut Body, bridge: &Bridge) -> R
     if claim.request_token.is_empty() {
         return Err(Refusal::new(400, "the claim has no requestToken"));
     }
-    let permissions = bits(&claim.required_permissions, &bridge.config.permissions)?;
+    let required = bits(&claim.required_permissions, &bridge.config.permissions)?;
     let session = bridge
         .sessions
         .find(session.as_bytes())
         .ok_or(Refusal::new(404, "no session with this id is open"))?;
-    let token = claim_and_save(&claim, &permissions, session, bridge).await?;
+    let token = claim_and_save(&claim, &required, session, bridge).await?;
     // Base64 needs no escapes.
     Ok(format!("{{\"cap\":\"{}\"}}", BASE64_STANDARD.encode(token)))
 }
 
 async fn claim_and_save(
     claim: &Claim,
-    permissions: &[bool],
+    required: &[bool],
     session: Entry,
     bridge: &Bridge,
 ) -> Result<Vec<u8>, Refusal> {
@@ -89,11 +91,8 @@ async fn claim_and_save(
 
     let mut request = session.context.claim_request_request();
     request.get().set_request_token(&*claim.request_token);
-    let count = u32::try_from(permissions.len()).unwrap_or(u32::MAX);
-    let mut list = request.get().init_required_permissions(count);
-    for (index, needed) in (0..).zip(permissions) {
-        list.set(index, *needed);
-    }
+    let count = permissions::length(required).map_err(unclaimed)?;
+    permissions::fill(request.get().init_required_permissions(count), required);
     let answer = request.send().promise.await.map_err(unclaimed)?;
     let cap = answer
         .get()
