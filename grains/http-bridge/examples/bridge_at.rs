@@ -1,7 +1,7 @@
 //! The bridge with its places chosen by the caller, so that tests can run many at once:
 //! `bridge_at <directory> <port> [--] <command> [<argument>…]`.
 //!
-//! Configuration and socket are in the directory; the proxy listens on a loopback address made from the port.
+//! Configuration, socket and storage are in the directory; the proxy listens on a loopback address made from the port.
 #![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
                 bridge_config: directory.join("config"),
                 api_socket: directory.join("api"),
                 proxy: SocketAddrV4::new(Ipv4Addr::new(127, 15, high, low), 15239),
+                storage: directory.join("var"),
                 app_port: args.app_port,
                 command: args.command,
             };

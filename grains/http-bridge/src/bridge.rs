@@ -19,8 +19,11 @@ use crate::api_socket::{self, Hooks, rpc_system};
 use crate::app::AppServer;
 use crate::child::Child;
 use crate::config::{AppConfig, ConfigError};
+use crate::identity::Identities;
 use crate::log::log;
+use crate::mail::Maildir;
 use crate::main_view::MainView;
+use crate::membrane::Membrane;
 use crate::proxy;
 use crate::session::SessionTable;
 
@@ -37,6 +40,8 @@ pub struct Config {
     pub api_socket: PathBuf,
     /// Where to listen as an HTTP proxy.
     pub proxy: SocketAddrV4,
+    /// The grain's storage: saved identities and mail go there.
+    pub storage: PathBuf,
     /// Loopback port on which the app will listen.
     pub app_port: u16,
     /// The app's command and its arguments; not empty.
@@ -61,15 +66,32 @@ pub(crate) struct Bridge {
     pub(crate) sessions: Rc<SessionTable>,
     /// Present if the package says that its app exports hooks.
     pub(crate) hooks: Option<Hooks>,
-    platform: OnceCell<sandstorm_api::Client<any_pointer::Owned>>,
+    /// What stands between the app's connections and everything else.
+    pub(crate) membrane: Membrane,
+    pub(crate) mail: Maildir,
+    platform: OnceCell<Platform>,
+}
+
+/// What there is once the platform is connected.
+struct Platform {
+    api: sandstorm_api::Client<any_pointer::Owned>,
+    identities: Rc<Identities>,
 }
 
 impl Bridge {
     /// Returns the platform's API.
     pub(crate) fn platform(&self) -> Result<sandstorm_api::Client<any_pointer::Owned>, Error> {
+        Ok(self.connected()?.api.clone())
+    }
+
+    /// Returns the identities saved so far.
+    pub(crate) fn identities(&self) -> Result<&Rc<Identities>, Error> {
+        Ok(&self.connected()?.identities)
+    }
+
+    fn connected(&self) -> Result<&Platform, Error> {
         self.platform
             .get()
-            .cloned()
             .ok_or_else(|| Error::disconnected("platform is not connected".into()))
     }
 }
@@ -119,6 +141,8 @@ async fn serve(
         config: app_config,
         app: AppServer::new(config.app_port),
         sessions: Rc::default(),
+        membrane: Membrane::default(),
+        mail: Maildir::new(config.storage.join("mail")),
         platform: OnceCell::new(),
     });
 
@@ -131,7 +155,7 @@ async fn serve(
         )),
     }
     match proxy::bind(config.proxy).await {
-        Ok(listener) => drop(spawn_local(proxy::serve(listener))),
+        Ok(listener) => drop(spawn_local(proxy::serve(listener, bridge.clone()))),
         Err(error) => log(format_args!("no proxy at {}: {error}", config.proxy)),
     }
 
@@ -145,8 +169,10 @@ async fn serve(
     });
     let mut system = rpc_system(platform, Side::Client, view.client, WINDOW);
     // Asked for once, whether or not the app will ever use it.
-    let _ = bridge.platform.set(system.bootstrap(Side::Server));
+    let api: sandstorm_api::Client<any_pointer::Owned> = system.bootstrap(Side::Server);
     let connection = spawn_local(system);
+    let identities = Identities::open(config.storage.join(".sandstorm-http-bridge"), api.clone());
+    let _ = bridge.platform.set(Platform { api, identities });
     spawn_local({
         let bridge = bridge.clone();
         async move { bridge.app.watch_for_start().await }

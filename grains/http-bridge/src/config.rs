@@ -9,6 +9,7 @@ use capnp::traits::HasTypeId;
 use percloud_schemas::api_session_capnp::api_session;
 use percloud_schemas::grain_capnp::ui_view::view_info;
 use percloud_schemas::package_capnp::bridge_config;
+use percloud_schemas::powerbox_capnp::powerbox_display_info;
 
 /// Largest file accepted, in bytes. Icons inside a `ViewInfo` can be large, so the usual 8 MiB limits of a
 /// message do not apply here.
@@ -28,6 +29,43 @@ pub(crate) struct AppConfig {
     pub(crate) api_path: Option<Vec<u8>>,
     /// Whether the app exports `AppHooks` on its first connection to the bridge's socket.
     pub(crate) expect_app_hooks: bool,
+    /// Whether the identities of everybody who comes are to be saved.
+    pub(crate) save_identities: bool,
+    /// APIs that people may give to other grains.
+    pub(crate) apis: Vec<PowerboxApi>,
+}
+
+/// An API that people may give to other grains.
+pub(crate) struct PowerboxApi {
+    pub(crate) name: String,
+    /// Prefix of its requests, without the slash that follows.
+    pub(crate) path: String,
+    /// What its requests may do, and what whoever gives it away must hold.
+    pub(crate) permissions: Vec<bool>,
+    pub(crate) tag: TypedBuilder<api_session::powerbox_tag::Owned, HeapAllocator>,
+    pub(crate) display: TypedBuilder<powerbox_display_info::Owned, HeapAllocator>,
+}
+
+impl PowerboxApi {
+    fn read(api: bridge_config::powerbox_api::Reader<'_>) -> capnp::Result<Self> {
+        let mut tag = TypedBuilder::new_default();
+        tag.set_root(api.get_tag()?)?;
+        let mut display = TypedBuilder::new_default();
+        display.set_root(api.get_display_info()?)?;
+        Ok(Self {
+            name: api.get_name()?.to_string()?,
+            path: api.get_path()?.to_string()?,
+            permissions: api.get_permissions()?.iter().collect(),
+            tag,
+            display,
+        })
+    }
+
+    /// Tells whether somebody with the permissions `held` may give the API away.
+    pub(crate) fn is_covered_by(&self, held: &[bool]) -> bool {
+        let mut needed = self.permissions.iter().enumerate().filter(|(_, needed)| **needed);
+        needed.all(|(index, _)| held.get(index).copied().unwrap_or(false))
+    }
 }
 
 /// Why the configuration could not be used.
@@ -75,11 +113,14 @@ impl AppConfig {
             permissions.push(permission.get_name()?.as_bytes().to_vec());
         }
         let api_path = config.get_api_path()?.as_bytes();
+        let apis = apis.iter().map(PowerboxApi::read).collect::<capnp::Result<_>>()?;
         Ok(Self {
             view_info,
             permissions,
             api_path: (!api_path.is_empty()).then(|| api_path.to_vec()),
             expect_app_hooks: config.get_expect_app_hooks(),
+            save_identities: config.get_save_identity_caps(),
+            apis,
         })
     }
 }
@@ -106,6 +147,22 @@ mod tests {
         assert_eq!(tag.get_id(), 0xc879_e379_c625_cdc7);
         let value: api_session::powerbox_tag::Reader<'_> = tag.get_value().get_as().unwrap();
         assert_eq!(value.get_canonical_url().unwrap(), "https://example.com/calendar");
+    }
+
+    #[test]
+    fn an_api_is_given_away_only_by_who_holds_all_it_may_do() {
+        let api = |permissions: &[bool]| PowerboxApi {
+            name: String::new(),
+            path: String::new(),
+            permissions: permissions.to_vec(),
+            tag: TypedBuilder::new_default(),
+            display: TypedBuilder::new_default(),
+        };
+        assert!(api(&[]).is_covered_by(&[]));
+        assert!(api(&[false, false]).is_covered_by(&[]));
+        assert!(api(&[false, true]).is_covered_by(&[false, true, true]));
+        assert!(!api(&[false, true]).is_covered_by(&[true]));
+        assert!(!api(&[true, true]).is_covered_by(&[true, false]));
     }
 
     #[test]

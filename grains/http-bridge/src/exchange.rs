@@ -111,6 +111,11 @@ impl Input {
         }
     }
 
+    /// Reads a little more into the buffer; false when there is no more.
+    pub(crate) async fn more(&mut self) -> Result<bool, RequestError> {
+        self.fill(INLINE).await
+    }
+
     /// Reads what is there, up to `size` bytes, waiting for at least one; false when there is no more.
     async fn fill(&mut self, size: usize) -> Result<bool, RequestError> {
         self.buffer.reserve(size);
@@ -158,6 +163,20 @@ pub(crate) enum Beginning {
 }
 
 impl Body {
+    /// Returns the body of a request whose head has been taken out of `input`.
+    pub(crate) fn of_request(input: Input, decoder: BodyDecoder) -> Self {
+        Self {
+            input,
+            decoder,
+            _request: Box::new(()),
+        }
+    }
+
+    /// Waits until the other side has closed the connection. What it sends meanwhile is thrown away.
+    pub(crate) async fn until_closed(&mut self) {
+        while let Ok(Some(_)) = self.input.raw().await {}
+    }
+
     /// Returns the number of body bytes still to come, where the app told.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.decoder.remaining()

@@ -7,10 +7,13 @@
 //!
 //! * `bridge` wires everything and waits for the end; `child` starts the app and reaps orphans; `app` knows
 //!   when its server is up.
-//! * `main_view` opens sessions; `session` knows who they belong to; `web_session` serves them.
+//! * `main_view` opens sessions; `session` knows who they belong to; `web_session` serves them, and `mail` those that
+//!   bring mail.
 //! * `http` is the wire format, free of I/O; `exchange` moves it; `reply` turns it into RPC results.
 //! * `upload` and `web_socket` are the two shapes of request that outlive their first call.
-//! * `api_socket` and `proxy` are the doors the app itself may knock on.
+//! * `api_socket` and `proxy` are the doors the app itself may knock on; `membrane` stands behind the first.
+//! * `picker` lets people give the app's APIs to other grains, which hold them as `http_api`; `identity` remembers
+//!   who the people were.
 //!
 //! The app is trusted with itself only: what it sends is bounded in size before it is kept, and a request that
 //! fails takes nothing else with it. One thread, one local task set; no task outlives what it works for by
@@ -26,9 +29,16 @@ mod config;
 mod error;
 mod exchange;
 mod http;
+mod http_api;
+mod identity;
 mod log;
+mod mail;
 mod main_view;
+mod membrane;
+mod permissions;
+mod picker;
 mod proxy;
+mod random;
 mod reply;
 mod session;
 mod sys;

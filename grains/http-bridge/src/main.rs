@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             bridge_config: "/sandstorm-http-bridge-config".into(),
             api_socket: "/tmp/sandstorm-api".into(),
             proxy: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 15239),
+            storage: "/var".into(),
             app_port: args.app_port,
             command: args.command,
         },

@@ -8,6 +8,7 @@ use capnp::traits::HasTypeId;
 use capnp::{Error, ErrorKind, any_pointer};
 use percloud_schemas::api_session_capnp::api_session;
 use percloud_schemas::grain_capnp::{main_view, session_context, ui_session, ui_view};
+use percloud_schemas::hack_session_capnp::hack_email_session;
 use percloud_schemas::identity_capnp::user_info;
 use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge::{
     get_session_offer_results, get_session_request_results,
@@ -15,7 +16,12 @@ use percloud_schemas::sandstorm_http_bridge_capnp::sandstorm_http_bridge::{
 use percloud_schemas::sandstorm_http_bridge_internal_capnp::bridge_object_id;
 use percloud_schemas::web_session_capnp::web_session;
 
+use crate::api_socket::Hooks;
 use crate::bridge::Bridge;
+use crate::http_api::{Grant, HttpApi};
+use crate::identity::UserId;
+use crate::mail::MailSession;
+use crate::picker::{Picker, is_for_apis};
 use crate::session::{Detail, Registration, SessionHeaders, SessionType, User};
 use crate::web_session::Session;
 
@@ -41,6 +47,9 @@ impl MainView {
         registration: Registration,
     ) -> Result<ui_session::Client, Error> {
         self.bridge.app.ready().await;
+        if self.bridge.config.save_identities {
+            self.notice(opening.user)?;
+        }
         let user = User {
             info: opening.user,
             tab_id: opening.tab_id,
@@ -60,7 +69,7 @@ impl MainView {
                     headers,
                     root: b"/".to_vec(),
                     base_path,
-                    _registration: registration,
+                    _registration: Some(registration),
                 };
                 Ok(capnp_rpc::new_client::<web_session::Client, _>(session).cast_to())
             }
@@ -76,13 +85,39 @@ impl MainView {
                     headers,
                     root: root.clone(),
                     base_path: Vec::new(),
-                    _registration: registration,
+                    _registration: Some(registration),
                 };
                 Ok(capnp_rpc::new_client::<api_session::Client, _>(session).cast_to())
             }
-            // Mail sessions have their place here. For an API session the platform tries again with a web session.
+            (hack_email_session::Client::TYPE_ID, _) if normal => {
+                let session = MailSession {
+                    bridge,
+                    _registration: registration,
+                };
+                Ok(capnp_rpc::new_client::<hack_email_session::Client, _>(session).cast_to())
+            }
+            // For an API session the platform tries again with a web session.
             _ => Err(Error::failed("Unsupported session type.".into())),
         }
+    }
+
+    /// Returns the app's hooks, without which its objects cannot be told apart.
+    fn hooks(&self, what: &str) -> Result<&Hooks, Error> {
+        self.bridge.hooks.as_ref().ok_or_else(|| {
+            Error::unimplemented(format!(
+                "{what}: this package does not set expectAppHooks in its BridgeConfig"
+            ))
+        })
+    }
+
+    /// Saves the identity of somebody who is seen for the first time. Nobody waits for it.
+    fn notice(&self, user: user_info::Reader<'_>) -> Result<(), Error> {
+        if let Some(id) = UserId::of(user.get_identity_id()?)
+            && user.has_identity()
+        {
+            self.bridge.identities()?.notice(id, user.get_identity()?);
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +178,17 @@ impl ui_view::Server for MainView {
             .bridge
             .sessions
             .register(or_broken(params.get_context()), detail);
-        results.get().set_session(self.open(opening, registration).await?);
+        let is_page = opening.kind == web_session::Client::TYPE_ID;
+        let session =
+            if is_page && !self.bridge.config.apis.is_empty() && is_for_apis(params.get_request_info()?)? {
+                if self.bridge.config.save_identities {
+                    self.notice(params.get_user_info()?)?;
+                }
+                Picker::open(self.bridge.clone(), params, registration)?
+            } else {
+                self.open(opening, registration).await?
+            };
+        results.get().set_session(session);
         Ok(())
     }
 
@@ -176,23 +221,25 @@ impl ui_view::Server for MainView {
     }
 }
 
-/// Objects the app has saved are its hooks' business; object ids of powerbox APIs have no owner yet.
+/// Objects the app has saved are its hooks' business; the APIs it gives away are the bridge's.
 impl main_view::Server<any_pointer::Owned> for MainView {
     async fn restore(
         self: Rc<Self>,
         params: main_view::RestoreParams<any_pointer::Owned>,
         mut results: main_view::RestoreResults<any_pointer::Owned>,
     ) -> Result<(), Error> {
-        let id = params.get()?.get_object_id()?;
-        let hooks = self
-            .bridge
-            .hooks
-            .as_ref()
-            .ok_or_else(|| unimplemented("restore"))?;
-        let mut request = hooks.get().await?.restore_request();
-        request.get().set_object_id(application_id(id)?)?;
-        let answer = request.send().promise.await?;
-        let cap: capnp::capability::Client = answer.get()?.get_cap().get_as_capability()?;
+        let id: bridge_object_id::Reader<'_> = params.get()?.get_object_id()?.get_as()?;
+        let cap = match id.which()? {
+            bridge_object_id::Application(id) => {
+                let mut request = self.hooks("restore")?.get().await?.restore_request();
+                request.get().set_object_id(id)?;
+                let answer = request.send().promise.await?;
+                answer.get()?.get_cap().get_as_capability()?
+            }
+            bridge_object_id::HttpApi(id) => {
+                HttpApi::client(self.bridge.clone(), Grant::read(id?)?).cast_to::<capnp::capability::Client>()
+            }
+        };
         results.get().init_cap().set_as_capability(cap.hook);
         Ok(())
     }
@@ -202,11 +249,16 @@ impl main_view::Server<any_pointer::Owned> for MainView {
         params: main_view::DropParams<any_pointer::Owned>,
         _: main_view::DropResults<any_pointer::Owned>,
     ) -> Result<(), Error> {
-        let id = params.get()?.get_object_id()?;
-        let hooks = self.bridge.hooks.as_ref().ok_or_else(|| unimplemented("drop"))?;
-        let mut request = hooks.get().await?.drop_request();
-        request.get().set_object_id(application_id(id)?)?;
-        request.send().promise.await?;
+        let id: bridge_object_id::Reader<'_> = params.get()?.get_object_id()?.get_as()?;
+        match id.which()? {
+            bridge_object_id::Application(id) => {
+                let mut request = self.hooks("drop")?.get().await?.drop_request();
+                request.get().set_object_id(id)?;
+                request.send().promise.await?;
+            }
+            // Nothing is kept for it but the id.
+            bridge_object_id::HttpApi(_) => {}
+        }
         Ok(())
     }
 }
@@ -214,16 +266,4 @@ impl main_view::Server<any_pointer::Owned> for MainView {
 /// Turns a missing context into one that fails when it is used: most apps never do.
 fn or_broken(context: Result<session_context::Client, Error>) -> session_context::Client {
     context.unwrap_or_else(|error| capnp_rpc::new_broken_cap(error).cast_to())
-}
-
-/// Unwraps the id that the app's hooks gave out.
-fn application_id(id: any_pointer::Reader<'_>) -> Result<any_pointer::Reader<'_>, Error> {
-    match id.get_as::<bridge_object_id::Reader<'_>>()?.which()? {
-        bridge_object_id::Application(id) => Ok(id),
-        bridge_object_id::HttpApi(_) => Err(unimplemented("object id of a powerbox API")),
-    }
-}
-
-fn unimplemented(what: &str) -> Error {
-    Error::unimplemented(format!("{what} is not implemented by this bridge"))
 }

@@ -348,24 +348,20 @@ fn set_cookie(cookie: &Cookie<'_>, mut out: cookie::Builder<'_>) {
 
 /// Copies the allow-listed headers; each name once, with its values joined.
 fn set_additional_headers(head: &ResponseHead, response: &mut response::Builder<'_>) {
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in head.fields() {
-        if is_allowed(name) && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let Ok(count @ 1..) = u32::try_from(names.len()) else {
+    let found = head.allowed(is_allowed);
+    let Ok(count @ 1..) = u32::try_from(found.len()) else {
         return;
     };
     let mut list = response.reborrow().init_additional_headers(count);
-    for (index, name) in (0..).zip(names) {
+    for (index, (name, value)) in (0..).zip(found) {
         let mut header = list.reborrow().get(index);
         header.set_name(name);
-        header.set_value(text(&head.joined(name).unwrap_or_default()).as_ref());
+        header.set_value(text(&value).as_ref());
     }
 }
 
-fn is_allowed(name: &str) -> bool {
+/// Tells whether a response header may pass.
+pub(crate) fn is_allowed(name: &str) -> bool {
     // A constant of the schema; were it ever unreadable, nothing would be allowed.
     let list = response::HEADER_WHITELIST.get();
     list.is_ok_and(|list| {

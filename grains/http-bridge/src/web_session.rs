@@ -34,8 +34,8 @@ pub(crate) struct Session {
     pub(crate) root: Vec<u8>,
     /// The session's base URL as the platform gave it; empty for an API session.
     pub(crate) base_path: Vec<u8>,
-    /// Keeps the session findable by its id.
-    pub(crate) _registration: Registration,
+    /// Keeps the session findable by its id; none for an API that was given away.
+    pub(crate) _registration: Option<Registration>,
 }
 
 /// A request to be sent in one go.

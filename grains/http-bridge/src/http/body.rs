@@ -1,7 +1,8 @@
-//! Finds where a response body begins and ends (RFC 9112 section 6) and removes its framing.
+//! Finds where a body begins and ends (RFC 9112 section 6) and removes its framing.
 
 use bytes::{Buf, BytesMut};
 
+use super::fields::Fields;
 use super::response::ResponseHead;
 use crate::error::RequestError;
 
@@ -32,6 +33,13 @@ enum State {
     End,
 }
 
+/// No body.
+impl Default for BodyDecoder {
+    fn default() -> Self {
+        Self(State::End)
+    }
+}
+
 impl BodyDecoder {
     /// Chooses the framing by the response's head and by whether its request allows a body at all.
     pub(crate) fn new(head: &ResponseHead, is_head_request: bool) -> Result<Self, RequestError> {
@@ -47,6 +55,19 @@ impl BodyDecoder {
                 Some(length) => State::Length(length),
                 None => State::UntilClose,
             }
+        };
+        Ok(Self(state))
+    }
+
+    /// Chooses the framing of a request's body, which has one only if it says how long it is.
+    pub(crate) fn of_request(fields: &Fields) -> Result<Self, RequestError> {
+        let length = content_length(fields)?;
+        let state = match (transfer_coding(fields)?, length) {
+            // One of them lies, and whoever believes the other one reads another request (RFC 9112 section 6.1).
+            (Some(_), Some(_)) => return Err(RequestError::Malformed("both a length and chunks")),
+            (Some(coding), None) => coding,
+            (None, None | Some(0)) => State::End,
+            (None, Some(length)) => State::Length(length),
         };
         Ok(Self(state))
     }
@@ -140,7 +161,7 @@ impl BodyDecoder {
 }
 
 /// Returns the state a transfer coding begins with; none if there is none, which old apps call `identity`.
-fn transfer_coding(head: &ResponseHead) -> Result<Option<State>, RequestError> {
+fn transfer_coding(head: &Fields) -> Result<Option<State>, RequestError> {
     let mut codings = head.all("transfer-encoding");
     match (codings.next(), codings.next()) {
         (None, _) => Ok(None),
@@ -152,7 +173,7 @@ fn transfer_coding(head: &ResponseHead) -> Result<Option<State>, RequestError> {
 }
 
 /// Returns the one length the head names.
-fn content_length(head: &ResponseHead) -> Result<Option<u64>, RequestError> {
+fn content_length(head: &Fields) -> Result<Option<u64>, RequestError> {
     let mut found = None;
     // A list of equal numbers is one number (RFC 9110 section 8.6).
     for value in head

@@ -1,4 +1,4 @@
-//! Writes request heads, and refuses values that would become more than one header line.
+//! Writes heads, and refuses values that would become more than one header line.
 
 use crate::error::RequestError;
 
@@ -11,7 +11,7 @@ impl Lines {
     ///
     /// `path` comes from outside, without its leading slash; what would end the request line early is refused.
     pub(crate) fn request(method: &str, root: &[u8], path: &[u8]) -> Result<Self, RequestError> {
-        if path.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        if root.iter().chain(path).any(|byte| *byte <= b' ' || *byte == 0x7f) {
             return Err(RequestError::Path);
         }
         let mut lines = Self(Vec::with_capacity(1024));
@@ -19,6 +19,11 @@ impl Lines {
             lines.0.extend_from_slice(part);
         }
         Ok(lines)
+    }
+
+    /// Begins a response.
+    pub(crate) fn response(status: u16, reason: &str) -> Self {
+        Self(format!("HTTP/1.1 {status} {reason}\r\n").into_bytes())
     }
 
     /// Adds `name: value`.
@@ -64,6 +69,22 @@ pub(crate) fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
             out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
+}
+
+/// Undoes [`percent_encode`]; none if a `%` is not followed by two hexadecimal digits.
+pub(crate) fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut bytes = bytes.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(*bytes.next()?).to_digit(16);
+            let value = digit()? << 4 | digit()?;
+            out.push(u8::try_from(value).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
 }
 
 /// Appends `bytes` to `out` as lower-case hexadecimal digits.
@@ -119,6 +140,17 @@ mod tests {
         let mut out = Vec::new();
         percent_encode("Zoë O'Neil (a_b-c.d!~*)/%".as_bytes(), &mut out);
         assert_eq!(out, b"Zo%C3%AB%20O'Neil%20(a_b-c.d!~*)%2F%25");
+    }
+
+    #[test]
+    fn percent_encoding_is_undone() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut out = Vec::new();
+        percent_encode(&bytes, &mut out);
+        assert_eq!(percent_decode(&out).unwrap(), bytes);
+        for text in ["%", "%2", "%g0", "a%0x"] {
+            assert_eq!(percent_decode(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

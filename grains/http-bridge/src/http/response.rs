@@ -1,7 +1,9 @@
 //! Reads the head of a response, within bounds and with the tolerance old apps need.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
+use super::fields::Fields;
 use crate::error::RequestError;
 
 /// Longest head accepted, in bytes.
@@ -10,11 +12,19 @@ pub(crate) const MAX_HEAD: usize = 64 << 10;
 /// Most header fields accepted in one head.
 const MAX_FIELDS: usize = 256;
 
-/// Status and header fields; names are lower case.
+/// Status and header fields.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
-    fields: Vec<(String, Vec<u8>)>,
+    fields: Fields,
+}
+
+impl Deref for ResponseHead {
+    type Target = Fields;
+
+    fn deref(&self) -> &Fields {
+        &self.fields
+    }
 }
 
 impl ResponseHead {
@@ -57,48 +67,10 @@ impl ResponseHead {
             }
             Err(_) => return Err(RequestError::Malformed("head cannot be read")),
         }
-        let fields = response
-            .headers
-            .iter()
-            .map(|field| (field.name.to_ascii_lowercase(), field.value.trim_ascii().to_vec()))
-            .collect();
         Ok(Self {
             status: response.code.unwrap_or_default(),
-            fields,
+            fields: Fields::new(response.headers),
         })
-    }
-
-    /// Returns the values of every field called `name`, which is lower case.
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.fields
-            .iter()
-            .filter(move |(field, _)| field == name)
-            .map(|(_, value)| value.as_slice())
-    }
-
-    /// Returns the first value of `name`.
-    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).next()
-    }
-
-    /// Returns all fields in order.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
-    }
-
-    /// Returns the values of every field called `name`, joined with `, `.
-    pub(crate) fn joined(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let mut values = self.all(name);
-        let first = values.next()?;
-        let mut joined = Cow::Borrowed(first);
-        for value in values {
-            let joined = joined.to_mut();
-            joined.extend_from_slice(b", ");
-            joined.extend_from_slice(value);
-        }
-        Some(joined)
     }
 }
 
@@ -165,7 +137,7 @@ mod tests {
         assert_eq!(head.all("set-cookie").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
         assert_eq!(head.joined("set-cookie").unwrap().as_ref(), b"a=1, b=2");
         assert_eq!(head.first("x-a"), Some(&b"b"[..]));
-        assert_eq!(head.fields().count(), 4);
+        assert_eq!(head.iter().count(), 4);
         assert_eq!(head.joined("none"), None);
         assert_eq!(text(b"caf\xe9"), "café");
     }

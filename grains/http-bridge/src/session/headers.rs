@@ -80,6 +80,13 @@ impl SessionHeaders {
             identity,
         })
     }
+
+    /// Writes the headers of an API that `user` gave to another grain.
+    pub(crate) fn for_powerbox_api(name: &str, user: User<'_>) -> Result<Self, Error> {
+        let mut headers = Self::for_api(None, user)?;
+        headers.identity.add("X-Sandstorm-Api", name)?;
+        Ok(headers)
+    }
 }
 
 /// Who opened a session, and how.

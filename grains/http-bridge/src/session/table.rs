@@ -41,13 +41,20 @@ pub(crate) struct SessionTable {
 
 impl SessionTable {
     /// Gives the session the next number and keeps it findable until the registration is dropped.
+    ///
+    /// A request session takes two numbers and goes by the first: what apps have seen counted that way stays so.
     pub(crate) fn register(
         self: &Rc<Self>,
         context: session_context::Client,
         detail: Detail,
     ) -> Registration {
         let number = self.next.get();
-        self.next.set(number + 1);
+        let taken = if matches!(detail, Detail::Request(_)) {
+            2
+        } else {
+            1
+        };
+        self.next.set(number + taken);
         let id = number.to_string();
         self.open
             .borrow_mut()

@@ -84,6 +84,23 @@ impl Request {
         std::mem::replace(&mut self.buffer, rest)
     }
 
+    /// Reads chunks that make `count` bytes together.
+    pub async fn chunked_body(&mut self, count: usize) {
+        let mut seen = 0;
+        while seen < count {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.extend(self.body(1).await);
+            }
+            let size = std::str::from_utf8(&line).unwrap().trim();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            assert!(size > 0, "body ended early");
+            self.body(size + 2).await;
+            seen += size;
+        }
+        assert_eq!(seen, count);
+    }
+
     /// Reads until the bridge stops sending.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.buffer);

@@ -16,7 +16,7 @@ use capnp::traits::HasTypeId;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use percloud_schemas::api_session_capnp::api_session;
-use percloud_schemas::grain_capnp::{main_view, sandstorm_api, session_context, ui_view};
+use percloud_schemas::grain_capnp::{main_view, session_context, ui_view};
 use percloud_schemas::identity_capnp::user_info;
 use percloud_schemas::package_capnp::bridge_config;
 use percloud_schemas::util_capnp::byte_stream;
@@ -28,6 +28,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::app::App;
+use crate::world::World;
 
 /// Runs one test, with a limit that no passing test comes near.
 pub fn run<F: Future<Output = ()>>(test: F) {
@@ -44,12 +45,26 @@ pub fn run<F: Future<Output = ()>>(test: F) {
 
 pub struct Bridge {
     pub view: main_view::Client<any_pointer::Owned>,
-    pub directory: tempfile::TempDir,
+    pub directory: Rc<tempfile::TempDir>,
+    pub world: Rc<World>,
+    /// Where its app listens.
+    pub port: u16,
     pub process: Child,
     rpc: JoinHandle<Result<(), Error>>,
     /// The app's standard input: when the test is gone, a `cat` that plays the app's process ends, too.
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     log: mpsc::UnboundedReceiver<String>,
+    has_panicked: Rc<Cell<bool>>,
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // A task that panics ends alone, and quietly; but it never should.
+        assert!(
+            std::thread::panicking() || !self.has_panicked.get(),
+            "bridge has panicked"
+        );
+    }
 }
 
 pub fn executable() -> PathBuf {
@@ -89,22 +104,37 @@ pub fn spawn(program: &std::path::Path, args: &[&str]) -> (Child, std::os::unix:
 impl Bridge {
     /// Starts a bridge in front of `port` whose app's process is `command`.
     pub fn start(port: u16, command: &[&str], configure: impl FnOnce(bridge_config::Builder<'_>)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Rc::new(tempfile::tempdir().unwrap());
+        Self::start_in(&Rc::default(), 0, directory, port, command, configure)
+    }
+
+    /// Starts a bridge as one grain of a world, with the storage that `directory` holds from before.
+    pub fn start_in(
+        world: &Rc<World>,
+        grain: usize,
+        directory: Rc<tempfile::TempDir>,
+        port: u16,
+        command: &[&str],
+        configure: impl FnOnce(bridge_config::Builder<'_>),
+    ) -> Self {
         let mut message = TypedBuilder::<bridge_config::Owned>::new_default();
         configure(message.init_root());
         let file = std::fs::File::create(directory.path().join("config")).unwrap();
         capnp::serialize::write_message(file, message.borrow_inner()).unwrap();
 
-        let port = port.to_string();
-        let mut args = vec![directory.path().to_str().unwrap(), &port, "--"];
+        let number = port.to_string();
+        let mut args = vec![directory.path().to_str().unwrap(), &number, "--"];
         args.extend(command);
         let (mut process, socket) = spawn(&executable(), &args);
 
         let (lines, log) = mpsc::unbounded_channel();
+        let has_panicked = Rc::<Cell<bool>>::default();
+        let panicked = has_panicked.clone();
         let mut stderr = BufReader::new(process.stderr.take().unwrap()).lines();
         spawn_local(async move {
             while let Ok(Some(line)) = stderr.next_line().await {
                 eprintln!("{line}");
+                panicked.set(panicked.get() || line.contains("panicked at"));
                 let _ = lines.send(line);
             }
         });
@@ -116,16 +146,19 @@ impl Bridge {
             Side::Server,
             capnp::message::ReaderOptions::new(),
         );
-        let api: sandstorm_api::Client<any_pointer::Owned> = capnp_rpc::new_client(Api);
-        let mut system = RpcSystem::new(Box::new(network), Some(api.client));
-        let view = system.bootstrap(Side::Client);
+        let mut system = RpcSystem::new(Box::new(network), Some(world.api(grain).client));
+        let view: main_view::Client<any_pointer::Owned> = system.bootstrap(Side::Client);
+        world.set_view(grain, view.clone());
         Self {
             view,
             directory,
-            _stdin: process.stdin.take().unwrap(),
+            world: world.clone(),
+            port,
+            stdin: process.stdin.take(),
             process,
             rpc: spawn_local(system),
             log,
+            has_panicked,
         }
     }
 
@@ -152,6 +185,18 @@ impl Bridge {
     /// Cuts the connection, as a platform does that goes away.
     pub fn disconnect(&self) {
         self.rpc.abort();
+    }
+
+    /// Has the app end, and waits until bridge and connection are gone.
+    pub async fn stop(&mut self) {
+        self.stdin.take();
+        self.exit().await;
+        let _ = (&mut self.rpc).await;
+    }
+
+    /// Returns a path in the grain's storage.
+    pub fn storage(&self, path: &str) -> PathBuf {
+        self.directory.path().join("var").join(path)
     }
 
     pub async fn exit(&mut self) -> ExitStatus {
@@ -248,20 +293,6 @@ pub fn alice(mut user: user_info::Builder<'_>) {
     let mut permissions = user.init_permissions(3);
     permissions.set(0, true);
     permissions.set(2, true);
-}
-
-/// What the bridge finds on the platform's side; `getIdentityId` is answered so that it can be recognised.
-struct Api;
-
-impl sandstorm_api::Server<any_pointer::Owned> for Api {
-    async fn get_identity_id(
-        self: Rc<Self>,
-        _: sandstorm_api::GetIdentityIdParams<any_pointer::Owned>,
-        mut results: sandstorm_api::GetIdentityIdResults<any_pointer::Owned>,
-    ) -> Result<(), Error> {
-        results.get().set_id(b"the platform");
-        Ok(())
-    }
 }
 
 /// A session context; it is the real one if it can be closed.

@@ -2,10 +2,15 @@
 
 mod app;
 mod harness;
+mod identities;
 mod life;
+mod mail;
+mod picker;
 mod powerbox;
+mod proxy;
 mod requests;
 mod responses;
 mod sockets;
 mod streaming;
 mod web_socket;
+mod world;

@@ -6,15 +6,19 @@ use std::rc::Rc;
 use capnp::capability::FromClientHook;
 use capnp::traits::HasTypeId;
 use capnp::{Error, any_pointer};
-use percloud_schemas::grain_capnp::{session_context, ui_view};
+use capnp_rpc::CapabilityServerSet;
+use percloud_schemas::grain_capnp::{app_persistent, session_context, ui_view};
 use percloud_schemas::sandstorm_http_bridge_capnp::app_hooks;
 use percloud_schemas::sandstorm_http_bridge_internal_capnp::bridge_object_id;
 use percloud_schemas::util_capnp::key_value;
 use percloud_schemas::web_session_capnp::web_session;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::app::App;
 use crate::harness::{Bridge, Context, run, two_permissions};
 use crate::sockets::connect;
+use crate::world::is_unimplemented;
 
 async fn session_type_seen(session: &web_session::Client, app: &App) -> String {
     let call = session.get_request().send().promise;
@@ -69,6 +73,13 @@ fn request_sessions_show_the_app_what_is_asked_for() {
         let mut request = api.get_session_offer_request();
         request.get().set_id("0");
         assert!(request.send().promise.await.is_err());
+
+        // Such a session takes two numbers.
+        let next = bridge.alice().await;
+        assert_eq!(
+            session_type_seen(&next, &app).await,
+            "X-Sandstorm-Session-Type: normal X-Sandstorm-Session-Id: 2"
+        );
     });
 }
 
@@ -240,11 +251,16 @@ fn hooks_describe_the_app_and_restore_its_objects() {
         request.send().promise.await.unwrap();
         assert_eq!(*dropped.borrow(), ["gone"]);
 
+        // What the bridge gave away is not their business.
         let mut request = bridge.view.restore_request();
         let id: bridge_object_id::Builder<'_> = request.get().init_object_id().init_as();
         id.init_http_api().set_name("api");
-        let error = request.send().promise.await.err().unwrap();
-        assert_eq!(error.kind, capnp::ErrorKind::Unimplemented);
+        request.send().promise.await.unwrap();
+        let mut request = bridge.view.drop_request();
+        let id: bridge_object_id::Builder<'_> = request.get().init_object_id().init_as();
+        id.init_http_api().set_name("api");
+        request.send().promise.await.unwrap();
+        assert_eq!(*dropped.borrow(), ["gone"]);
     });
 }
 
@@ -271,5 +287,141 @@ fn an_app_without_hooks_has_nothing_to_restore() {
         let bridge = Bridge::start(app.port(), &["cat"], two_permissions);
         let error = bridge.view.restore_request().send().promise.await.err().unwrap();
         assert_eq!(error.kind, capnp::ErrorKind::Unimplemented);
+        let error = bridge.view.drop_request().send().promise.await.err().unwrap();
+        assert_eq!(error.kind, capnp::ErrorKind::Unimplemented);
+    });
+}
+
+/// An object of the app that can be saved, and can be told from others.
+struct Thing;
+
+impl session_context::Server for Thing {}
+
+impl app_persistent::Server<any_pointer::Owned> for Thing {
+    async fn save(
+        self: Rc<Self>,
+        _: app_persistent::SaveParams<any_pointer::Owned>,
+        mut results: app_persistent::SaveResults<any_pointer::Owned>,
+    ) -> Result<(), Error> {
+        let id: key_value::Builder<'_> = results.get().init_object_id().init_as();
+        id.set_key_and_value("object", "thing");
+        results.get().init_label().set_default_text("a thing");
+        Ok(())
+    }
+}
+
+trait SetBoth {
+    fn set_key_and_value(self, key: &str, value: &str);
+}
+
+impl SetBoth for key_value::Builder<'_> {
+    fn set_key_and_value(mut self, key: &str, value: &str) {
+        self.set_key(key);
+        self.set_value(value);
+    }
+}
+
+/// Hooks that restore things, always the same one.
+struct ThingHooks(app_persistent::Client<any_pointer::Owned>);
+
+impl app_hooks::Server<any_pointer::Owned> for ThingHooks {
+    async fn restore(
+        self: Rc<Self>,
+        params: app_hooks::RestoreParams<any_pointer::Owned>,
+        mut results: app_hooks::RestoreResults<any_pointer::Owned>,
+    ) -> Result<(), Error> {
+        let id: key_value::Reader<'_> = params.get()?.get_object_id()?.get_as()?;
+        assert_eq!(
+            (id.get_key()?, id.get_value()?),
+            ("object".into(), "thing".into())
+        );
+        results
+            .get()
+            .init_cap()
+            .set_as_capability(self.0.clone().into_client_hook());
+        Ok(())
+    }
+}
+
+#[test]
+fn objects_of_the_app_are_saved_under_ids_of_the_bridge_and_come_home() {
+    run(async {
+        let app = App::listen().await;
+        let bridge = Bridge::start(app.port(), &["cat"], with_hooks);
+        let _session = bridge.alice().await;
+        let mut things = CapabilityServerSet::<Thing, app_persistent::Client<any_pointer::Owned>>::new();
+        let thing = things.new_client(Thing);
+        let hooks: app_hooks::Client<any_pointer::Owned> = capnp_rpc::new_client(ThingHooks(thing.clone()));
+        let api = connect(&bridge, Some(hooks.client)).await;
+
+        let platform = api.get_sandstorm_api_request().send().pipeline.get_api();
+        let mut request = platform.save_request();
+        request.get().init_label().set_default_text("for later");
+        request
+            .get()
+            .init_cap()
+            .set_as_capability(thing.into_client_hook());
+        let answer = request.send().promise.await.unwrap();
+        let token = answer.get().unwrap().get_token().unwrap();
+        // What the platform keeps: the app's id inside of one of the bridge's.
+        bridge.world.with_object(token, |id| {
+            let id: bridge_object_id::Reader<'_> = id.get_as().unwrap();
+            let bridge_object_id::Application(id) = id.which().unwrap() else {
+                panic!("not an object of the app");
+            };
+            let id: key_value::Reader<'_> = id.get_as().unwrap();
+            assert_eq!(id.get_value().unwrap(), "thing");
+        });
+
+        let mut request = platform.restore_request();
+        request.get().set_token(token);
+        let answer = request.send().promise.await.unwrap();
+        let cap: app_persistent::Client<any_pointer::Owned> =
+            answer.get().unwrap().get_cap().get_as_capability().unwrap();
+        // Nothing is wrapped around it any more.
+        assert!(things.get_local_server(&cap).await.is_some());
+    });
+}
+
+#[test]
+fn only_an_app_s_own_objects_have_ids() {
+    run(async {
+        let (bridge, _app) = Bridge::simple().await;
+        let _session = bridge.alice().await;
+        let api = connect(&bridge, None).await;
+        let platform = api.get_sandstorm_api_request().send().pipeline.get_api();
+        let foreign: app_persistent::Client<any_pointer::Owned> = platform.cast_to();
+        let error = foreign.save_request().send().promise.await.err().unwrap();
+        assert!(is_unimplemented(&error), "{error}");
+    });
+}
+
+#[test]
+fn the_next_connection_brings_the_hooks_when_the_first_is_gone() {
+    run(async {
+        let app = App::listen().await;
+        let bridge = Bridge::start(app.port(), &["cat"], with_hooks);
+        let _session = bridge.alice().await;
+        // Whoever this was, it did not know what is expected of it.
+        let mut wrong = UnixStream::connect(bridge.directory.path().join("api"))
+            .await
+            .unwrap();
+        wrong.write_all(&[0xff; 100]).await.unwrap();
+        let _ = wrong.read_to_end(&mut Vec::new()).await;
+        drop(wrong);
+        loop {
+            let hooks = TestHooks {
+                title: Some("second"),
+                dropped: Rc::default(),
+            };
+            let hooks: app_hooks::Client<any_pointer::Owned> = capnp_rpc::new_client(hooks);
+            let _api = connect(&bridge, Some(hooks.client)).await;
+            let view: ui_view::Client = bridge.view.clone().cast_to();
+            if let Ok(answer) = view.get_view_info_request().send().promise.await {
+                let title = answer.get().unwrap().get_app_title().unwrap();
+                assert_eq!(title.get_default_text().unwrap(), "second");
+                break;
+            }
+        }
     });
 }
