@@ -65,9 +65,15 @@ const GO: u8 = b'G';
 /// Most descriptors in one message: the doors of a control group.
 const MOST: usize = 2;
 
-/// Host: tells the new process that what it waits for is done, and hands it descriptors.
-pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    transmit(socket, &[GO], fds)
+/// Host: tells the new process that what it waits for is done, and hands it descriptors. Quiet, as
+/// [`crate::sys::start_beside`] asks.
+pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
+    match fds {
+        [] => transmit(socket, &[GO], &[]),
+        [one] => transmit(socket, &[GO], &[one.as_fd()]),
+        [one, two] => transmit(socket, &[GO], &[one.as_fd(), two.as_fd()]),
+        _ => Err(Errno::TOOBIG),
+    }
 }
 
 /// New process: waits for the next [`tell`]. `None`: the host is gone.
