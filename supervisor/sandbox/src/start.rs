@@ -18,7 +18,7 @@ use crate::exit::{kill, wait};
 use crate::ids::{Ids, ids};
 use crate::seccomp;
 use crate::spec::{CgroupMode, SandboxSpec};
-use crate::sys::{self, Errno, Made};
+use crate::sys::{self, Errno, Made, Stack};
 
 use plan::{Ends, HostEnds, Plan, Sources};
 use report::Report;
@@ -79,19 +79,15 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     };
 
     // The user namespace comes with all capabilities over the others, which it owns; the process namespace makes the
-    // app its process 1, with whose end the kernel kills all others. The network namespace takes longer than all of
-    // these together, so the new process has it made beside itself.
-    let flags = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
+    // app its process 1, with whose end the kernel kills all others. The three that are missing here take longer than
+    // these together: the new process makes them, while this one does its part.
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    let mut stack = Stack::new().map_err(|errno| StartError::at(Step::Namespaces, "a stack", errno))?;
     let dumpable = rustix::process::dumpable_behavior();
     let made = sys::start_beside(
         flags as u64,
         born.as_ref().and_then(Cgroup::born_into),
-        || child::run(&plan, &ends.app, &ends.host, &sources),
+        || child::run(&plan, &ends.app, &ends.host, &sources, &mut stack),
         |pid, _| introduce(ids, pid, &ends.host, entered.as_mut()),
     );
     // The new process changed this for the memory it shared.
@@ -111,11 +107,7 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
         Ok(made) => made,
         Err(errno) => {
             discard(group);
-            return Err(StartError::at(
-                Step::Namespaces,
-                "user, mount, pid, ipc, uts, cgroup",
-                errno,
-            ));
+            return Err(StartError::at(Step::Namespaces, "user, pid, uts, cgroup", errno));
         }
     };
     let running = match (meanwhile, follow(&host, &plan, &mut warnings)) {
@@ -158,12 +150,7 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
 
 /// The host's part while the new process is at work. Quiet, as [`sys::start_beside`] asks: the other one does as it
 /// likes with the memory that is theirs both.
-fn introduce(
-    ids: &Ids,
-    pid: i32,
-    host: &HostEnds,
-    group: Option<&mut Making>,
-) -> Result<(), (Step, Errno)> {
+fn introduce(ids: &Ids, pid: i32, host: &HostEnds, group: Option<&mut Making>) -> Result<(), (Step, Errno)> {
     let tell = |fds| report::tell(host.report.as_fd(), fds).map_err(|errno| (Step::AwaitIds, errno));
     ids.write_maps(pid).map_err(|errno| (Step::IdMap, errno))?;
     tell(&[])?;

@@ -10,14 +10,12 @@ mod mounts;
 mod processes;
 mod signals;
 
-pub(crate) use beside::{Made, run_beside, start_beside};
+pub(crate) use beside::{Made, Stack, run_beside, start_beside};
 pub(crate) use descriptors::{close_copy, close_on_exec_from, dup_onto, own};
 pub(crate) use filter::{install_listening, notification, refuse};
 pub(crate) use interface::{bring_up, network_of};
 pub(crate) use mounts::{Attributes, set_attributes};
-pub(crate) use processes::{
-    CStrings, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces,
-};
+pub(crate) use processes::{CStrings, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces};
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 
 /// What the kernel said.

@@ -12,7 +12,7 @@ use crate::cgroup;
 use crate::error::Step;
 use crate::ids::{INSIDE, Ids};
 use crate::spec::SandboxSpec;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Stack};
 
 use super::plan::{AppEnds, HostEnds, Plan, Sources};
 use super::report::{self, Report, Warning};
@@ -26,13 +26,13 @@ pub(super) fn at(step: Step) -> impl Fn(Errno) -> Failure {
     move |errno| Failure(step, errno)
 }
 
-/// Becomes the app, or reports why not and returns an exit status.
+/// Becomes the app, or reports why not and returns an exit status. `stack` is for a process of this one's own.
 ///
 /// Shares the host's memory until then: what is borrowed here stays, and is the host's to close.
-pub(super) fn run(plan: &Plan, ends: &AppEnds, host: &HostEnds, sources: &Sources) -> i32 {
+pub(super) fn run(plan: &Plan, ends: &AppEnds, host: &HostEnds, sources: &Sources, stack: &mut Stack) -> i32 {
     // This copy would keep the socket from ever telling that the host is gone. Those of the other ends close at exec.
     sys::close_copy(host.report.as_fd());
-    let Failure(step, errno) = match become_app(plan, ends, sources) {
+    let Failure(step, errno) = match become_app(plan, ends, sources, stack) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -57,6 +57,7 @@ fn become_app(
     plan: &Plan,
     ends: &AppEnds,
     sources: &Sources,
+    stack: &mut Stack,
 ) -> Result<std::convert::Infallible, Failure> {
     let AppEnds {
         stdin,
@@ -64,7 +65,21 @@ fn become_app(
         rpc,
         report: reports,
     } = ends;
-    network_beside(plan.spec.loopback, || before_network(plan, reports, sources))?;
+    // The kernel takes 0.3 to 0.5 ms to make a network namespace, as long as for all the rest: another process makes it
+    // meanwhile and hands it over.
+    let loopback = plan.spec.loopback;
+    let network = sys::run_beside(stack, move || make_network(loopback));
+    await_host_and_assemble(plan, reports, sources)?;
+    let network = match network {
+        Ok(beside) => beside.join().map_err(at(Step::Network))?,
+        // A control group that has room for the app's one process alone.
+        Err(Errno::AGAIN) => Some(make_network(loopback)),
+        Err(errno) => return Err(Failure(Step::Network, errno)),
+    };
+    let network = network.unwrap_or(Err(Failure(Step::Network, Errno::SRCH)))?;
+    let kind = Some(LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(network.as_fd(), kind).map_err(at(Step::Network))?;
+    rights::drop_capabilities().map_err(at(Step::Capabilities))?;
 
     // 0 to 3 are the app's; the rest closes at the very moment of exec. No number above 3 is lost before: the four
     // sources lie above.
@@ -73,7 +88,6 @@ fn become_app(
     sys::dup_onto(output.as_fd(), 2).map_err(at(Step::Descriptors))?;
     sys::dup_onto(rpc.as_fd(), 3).map_err(at(Step::Descriptors))?;
     sys::close_on_exec_from(4).map_err(at(Step::Descriptors))?;
-    rights::drop_capabilities().map_err(at(Step::Capabilities))?;
 
     // Last, so that no rule has to allow what the steps above call.
     let listener = if plan.spec.record_refused {
@@ -94,8 +108,12 @@ fn become_app(
     ))
 }
 
-/// Everything that needs no network namespace, but the capabilities to enter one.
-fn before_network(plan: &Plan, reports: &OwnedFd, sources: &Sources) -> Result<(), Failure> {
+/// Everything that needs no network namespace, and leaves the capabilities it takes to enter one.
+fn await_host_and_assemble(plan: &Plan, reports: &OwnedFd, sources: &Sources) -> Result<(), Failure> {
+    // First what needs no ids, while the host writes the maps. These two namespaces take long enough not to be made by
+    // the clone either.
+    let slow = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
+    sys::unshare_namespaces(slow).map_err(at(Step::Namespaces))?;
     session().map_err(at(Step::Session))?;
     rustix::system::sethostname(b"sandbox").map_err(at(Step::Names))?;
     rustix::system::setdomainname(b"sandbox").map_err(at(Step::Names))?;
@@ -109,6 +127,7 @@ fn before_network(plan: &Plan, reports: &OwnedFd, sources: &Sources) -> Result<(
     // Before the app's first line, so that whatever it forks is inside too.
     cgroup::enter(&await_host(reports)?).map_err(at(Step::EnterCgroup))?;
     rights::limits(plan).map_err(at(Step::Limits))?;
+    rights::empty_bounding_set().map_err(at(Step::Capabilities))?;
 
     // No program gains rights by being executed, from here on; Landlock and seccomp ask for this first.
     rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
@@ -129,22 +148,8 @@ fn await_host(reports: &OwnedFd) -> Result<Vec<OwnedFd>, Failure> {
     }
 }
 
-/// Moves into a network namespace of its own, and does everything else meanwhile. The kernel takes 0.3 to 0.5 ms to make
-/// one, as long as for all the rest, so a process beside this one makes it and hands it over.
-fn network_beside(
-    loopback: bool,
-    meanwhile: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let (made, done) =
-        sys::run_beside(move || network(loopback), meanwhile).map_err(at(Step::Network))?;
-    done?;
-    let network = made.unwrap_or(Err(Failure(Step::Network, Errno::SRCH)))?;
-    let kind = Some(LinkNameSpaceType::Network);
-    rustix::thread::move_into_link_name_space(network.as_fd(), kind).map_err(at(Step::Network))
-}
-
 /// Makes a network namespace and returns it. Quiet, as [`sys::run_beside`] asks.
-fn network(loopback: bool) -> Result<OwnedFd, Failure> {
+fn make_network(loopback: bool) -> Result<OwnedFd, Failure> {
     sys::unshare_namespaces(UnshareFlags::NEWNET).map_err(at(Step::Network))?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(at(Step::Network))?;

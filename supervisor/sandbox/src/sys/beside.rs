@@ -27,14 +27,14 @@ const GUARD: usize = 4 << 10;
 const STACK: usize = 2 * GUARD;
 
 /// The stack of one process that shares this memory. Freed once the process no longer does.
-struct Stack {
+pub(crate) struct Stack {
     base: *mut c_void,
     /// Offset of the end of what is not reserved: where the stack begins, growing down.
     free: usize,
 }
 
 impl Stack {
-    fn new() -> Result<Self, Errno> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         // SAFETY: without MAP_FIXED the kernel maps where nothing is.
@@ -56,11 +56,15 @@ impl Stack {
         unsafe { &*self.base.cast() }
     }
 
-    /// Takes room for a `T` from the upper end.
+    /// Takes room for a `T` from the upper end, for good.
     fn reserve<T>(&mut self) -> *mut T {
         const { assert!(size_of::<T>() <= SIZE / 16 && align_of::<T>() <= 16) };
-        self.free -= size_of::<T>().next_multiple_of(16);
-        // SAFETY: within the mapping: of the few things that are reserved each is bounded above.
+        self.free = self
+            .free
+            .checked_sub(size_of::<T>().next_multiple_of(16))
+            .filter(|free| *free > SIZE / 2)
+            .expect("a stack serves one process");
+        // SAFETY: within the mapping, see above, and aligned, as the mapping's end is.
         unsafe { self.base.byte_add(self.free).cast() }
     }
 
@@ -137,15 +141,22 @@ pub(crate) fn start_beside<T, E>(
     })
 }
 
-/// Runs `child` in a process of its own that shares our descriptors too, and `meanwhile` here. Returns what both return,
-/// `None` for a `child` that was killed. As a thread would, but also for processes that have just been made here.
+/// A process that shares our descriptors too, and what it is to return. Must be joined: until then it shares our memory.
+#[must_use]
+pub(crate) struct Beside<'s, R> {
+    pid: i32,
+    result: *mut Option<R>,
+    stack: &'s mut Stack,
+}
+
+/// Runs `child` in a process of its own. As a thread would, but also for processes that have just been made here.
 ///
-/// `child` has to be quiet, see above, and borrows nothing: it lives on for a moment if this process is killed.
-pub(crate) fn run_beside<R: Send + 'static, T>(
+/// Until it is joined it has to be quiet, see above; it borrows nothing, for it lives on for a moment if this process is
+/// killed.
+pub(crate) fn run_beside<R: Send + 'static>(
+    stack: &mut Stack,
     child: impl FnOnce() -> R + Send + 'static,
-    meanwhile: impl FnOnce() -> T,
-) -> Result<(Option<R>, T), Errno> {
-    let mut stack = Stack::new()?;
+) -> Result<Beside<'_, R>, Errno> {
     let result = stack.reserve::<Option<R>>();
     // SAFETY: `reserve` gave us this place, aligned and large enough, and nothing uses it yet.
     unsafe { result.write(None) };
@@ -153,18 +164,24 @@ pub(crate) fn run_beside<R: Send + 'static, T>(
         flags: libc::CLONE_FILES as u64,
         ..Arguments::default()
     };
-    let pid = clone_onto(&mut stack, arguments, move || {
+    let pid = clone_onto(stack, arguments, move || {
         let returned = child();
         // SAFETY: as above; the parent looks at it when this process has ended.
         unsafe { result.write(Some(returned)) };
         0
     })?;
-    let meanwhile = meanwhile();
-    stack.released();
-    let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
-    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))?;
-    // SAFETY: written above, perhaps again by the child, which has ended; read this once.
-    Ok((unsafe { result.read() }, meanwhile))
+    Ok(Beside { pid, result, stack })
+}
+
+impl<R> Beside<'_, R> {
+    /// Waits for its end and returns what it returned; `None` if it was killed.
+    pub(crate) fn join(self) -> Result<Option<R>, Errno> {
+        let pid = Pid::from_raw(self.pid).ok_or(Errno::SRCH)?;
+        rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))?;
+        self.stack.released();
+        // SAFETY: written by `run_beside`, perhaps again by the process, which has ended; read this once.
+        Ok(unsafe { self.result.read() })
+    }
 }
 
 /// Makes a process that runs `child` on `stack`.
@@ -176,6 +193,9 @@ fn clone_onto<F: FnOnce() -> i32>(stack: &mut Stack, arguments: Arguments, child
         exit_now(catch_unwind(AssertUnwindSafe(child)).unwrap_or(101))
     }
 
+    if stack.in_use().load(Ordering::Acquire) != 0 {
+        return Err(Errno::BUSY);
+    }
     let place = stack.reserve::<F>();
     // SAFETY: `reserve` gave us this place, aligned and large enough, and nothing uses it yet.
     unsafe { place.write(child) };
