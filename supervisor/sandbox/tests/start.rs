@@ -204,6 +204,17 @@ fn a_required_control_group_is_had_or_named() {
 }
 
 #[test]
+fn a_group_of_one_process_has_room_for_the_app() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut spec = place.spec(&["byte"]);
+        spec.limits.pids = 1;
+        let run = place.run(starter, &spec);
+        assert_eq!((run.error, run.output.as_str()), (None, "!\n"), "{starter:?}");
+    }
+}
+
+#[test]
 fn killed_host_takes_the_whole_family_along() {
     for &starter in Starter::all() {
         let place = Place::new();

@@ -261,3 +261,29 @@ struct Arguments {
     set_tid_size: u64,
     cgroup: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_beside_shares_memory_and_descriptors() {
+        let mut stack = Stack::new().unwrap();
+        let beside = run_beside(&mut stack, || {
+            rustix::event::eventfd(7, rustix::event::EventfdFlags::CLOEXEC)
+        });
+        let made = beside.unwrap().join().unwrap().unwrap().unwrap();
+        let mut count = [0; 8];
+        assert_eq!(rustix::io::read(&made, &mut count), Ok(8));
+        assert_eq!(u64::from_ne_bytes(count), 7);
+    }
+
+    #[test]
+    fn one_that_ends_early_returns_nothing() {
+        let mut stack = Stack::new().unwrap();
+        let beside = run_beside(&mut stack, || -> u32 { exit_now(3) }).unwrap();
+        assert_eq!(beside.join(), Ok(None));
+        // And the next one has the stack to itself.
+        assert_eq!(run_beside(&mut stack, || 5).unwrap().join(), Ok(Some(5)));
+    }
+}
