@@ -146,7 +146,8 @@ fn collect(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<Owned
                 }
                 return Ok((received.bytes, fds));
             }
-            Err(Errno::INTR) => {}
+            // Told once when the other end closes and has not read all we said: what it said itself still waits here.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -182,4 +183,31 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Report>, Option<
 /// Keeps the borrow of a descriptor out of the callers' way.
 pub(super) fn warn(socket: &impl AsFd, warning: Warning) -> Result<(), Errno> {
     send(socket.as_fd(), &Report::Warning(warning), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_that_did_not_listen_are_heard() {
+        let pair = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let (host, app) = pair.unwrap();
+        tell(host.as_fd(), &[]).unwrap();
+        send(app.as_fd(), &Report::Failed(Step::Namespaces, Errno::NOSPC), None).unwrap();
+        drop(app);
+        let (heard, _) = receive(host.as_fd()).unwrap();
+        assert!(matches!(
+            heard,
+            Some(Report::Failed(Step::Namespaces, Errno::NOSPC))
+        ));
+        assert!(receive(host.as_fd()).unwrap().0.is_none());
+    }
 }
