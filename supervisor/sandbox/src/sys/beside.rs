@@ -43,6 +43,8 @@ impl Stack {
             return Err(last());
         }
         let stack = Self { base, free: SIZE };
+        // The kernel is to write there even while it ends a process, when it no longer makes pages appear.
+        stack.in_use().store(0, Ordering::Release);
         // SAFETY: a page of the mapping made above, which nothing refers to yet.
         check(libc::c_long::from(unsafe {
             libc::mprotect(base.byte_add(GUARD), GUARD, libc::PROT_NONE)
@@ -50,7 +52,8 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Not 0 while a process uses this stack.
+    /// Not 0 while a process uses this stack. Set and cleared by the kernel with the process, so that it is true also
+    /// where whoever makes a process is killed in the middle of that.
     fn in_use(&self) -> &AtomicU32 {
         // SAFETY: the first word of the mapping: aligned, zero at first, touched by atomic operations and the kernel.
         unsafe { &*self.base.cast() }
@@ -199,10 +202,11 @@ fn clone_onto<F: FnOnce() -> i32>(stack: &mut Stack, arguments: Arguments, child
     let place = stack.reserve::<F>();
     // SAFETY: `reserve` gave us this place, aligned and large enough, and nothing uses it yet.
     unsafe { place.write(child) };
-    stack.in_use().store(1, Ordering::Release);
     let mut arguments = Arguments {
-        flags: arguments.flags | (libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID) as u64,
+        flags: arguments.flags
+            | (libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID) as u64,
         child_tid: stack.in_use().as_ptr() as u64,
+        parent_tid: stack.in_use().as_ptr() as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.base as u64 + STACK as u64,
         stack_size: (stack.free - STACK) as u64,
@@ -210,7 +214,7 @@ fn clone_onto<F: FnOnce() -> i32>(stack: &mut Stack, arguments: Arguments, child
     };
     let result: isize;
     // SAFETY: the call's arguments have the size passed and live through it; besides `pidfd`, which the caller points
-    // at, the kernel writes the word `in_use` alone, later, which the stack outlives. Where the call returns 0 this is
+    // at, the kernel writes the word `in_use` alone, now and later, and the stack outlives that. Where the call returns 0 this is
     // the new process, on a stack that is its own, empty, and aligned as a function expects; it calls one that does
     // not return and finds its argument there. Here the call changes the three registers named and returns as any does.
     // By assembly, for no wrapper takes a stack, namespaces, a pidfd and a group at once, and code that the compiler
@@ -235,7 +239,6 @@ fn clone_onto<F: FnOnce() -> i32>(stack: &mut Stack, arguments: Arguments, child
         );
     }
     if result < 0 {
-        stack.in_use().store(0, Ordering::Release);
         // SAFETY: written above, and no process came to read it.
         drop(unsafe { place.read() });
         return Err(Errno::from_raw_os_error(-result as i32));
