@@ -90,11 +90,13 @@ impl Ids {
 /// Makes a user namespace that maps 0 to [`OUTSIDE`] and keeps only a descriptor of it.
 fn mapping_namespace() -> Result<OwnedFd, Errno> {
     // A namespace needs a process to be born in; it waits until it is killed, and is reaped here.
+    let host = rustix::process::getpid();
     let waiting = || {
         let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        loop {
+        while rustix::process::getppid() == Some(host) {
             let _ = rustix::event::poll(&mut [], None);
         }
+        1
     };
     let made = sys::start_beside(
         libc::CLONE_NEWUSER as u64,

@@ -220,7 +220,7 @@ fn a_start_that_is_killed_at_any_moment_ends_and_leaves_nothing() {
     let place = Place::new();
     let mark = format!("mark={}", place.path("").display());
     let spec = place.spec(&["byte", &mark]);
-    for moment in 0..100 {
+    for moment in 0..250 {
         let mut host = place.begin(starter, &["host"], &spec);
         let children = format!("/proc/{0}/task/{0}/children", host.id());
         let mut first = None;
@@ -230,7 +230,7 @@ fn a_start_that_is_killed_at_any_moment_ends_and_leaves_nothing() {
         }
         // From its first instruction to some time after it has become the app.
         let seen = std::time::Instant::now();
-        while seen.elapsed() < std::time::Duration::from_micros(moment * 20) {
+        while seen.elapsed() < std::time::Duration::from_micros(moment * 6) {
             std::hint::spin_loop();
         }
         if let Some(first) = first.and_then(rustix::process::Pid::from_raw) {
