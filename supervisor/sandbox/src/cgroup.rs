@@ -10,17 +10,14 @@
 //! forks is ever outside.
 
 mod freeze;
+mod make;
 mod place;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Mode, OFlags};
-
-use crate::spec::Limits;
 use crate::sys::Errno;
 
 pub use freeze::{FreezeError, Frozen, freeze};
@@ -48,6 +45,8 @@ pub struct Cgroup {
     unified: bool,
 }
 
+pub(crate) use make::Making;
+
 static PLACE: OnceLock<Result<Place, String>> = OnceLock::new();
 
 /// Returns where groups go, found once per process and inherited by its forks; or why there can be none.
@@ -60,98 +59,15 @@ impl Place {
     pub(crate) fn is_unified(&self) -> bool {
         matches!(self, Place::Unified(_))
     }
-
-    /// Makes a new group with `limits`. An error names the file.
-    pub(crate) fn make(&self, limits: &Limits) -> Result<Cgroup, (PathBuf, Errno)> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let memory = limits.memory.to_string();
-        let pids = limits.pids.to_string();
-        let mut group = Cgroup {
-            directories: Vec::new(),
-            doors: Vec::new(),
-            unified: false,
-        };
-        let made = match self {
-            Place::Unified(base) => {
-                group.unified = true;
-                group.add(
-                    base.join(&name),
-                    &[
-                        ("memory.max", &memory),
-                        ("memory.oom.group", "1"),
-                        ("pids.max", &pids),
-                    ],
-                    None,
-                )
-            }
-            Place::Separate {
-                memory: memory_base,
-                pids: pids_base,
-            } => group
-                .add(
-                    memory_base.join(&name),
-                    &[("memory.limit_in_bytes", &memory)],
-                    Some("tasks"),
-                )
-                .and_then(|()| group.add(pids_base.join(&name), &[("pids.max", &pids)], Some("tasks"))),
-        };
-        match made {
-            Ok(()) => Ok(group),
-            Err(error) => {
-                group.remove();
-                Err(error)
-            }
-        }
-    }
 }
 
 impl Cgroup {
-    fn add(
-        &mut self,
-        directory: PathBuf,
-        settings: &[(&str, &str)],
-        door: Option<&str>,
-    ) -> Result<(), (PathBuf, Errno)> {
-        let named = |path: &Path| {
-            let path = path.to_owned();
-            move |errno| (path, errno)
-        };
-        rustix::fs::mkdir(&directory, Mode::RWXU).map_err(named(&directory))?;
-        self.directories.push(directory.clone());
-        for (file, value) in settings {
-            let path = directory.join(file);
-            match crate::ids::write(&path.display().to_string(), value) {
-                // memory.oom.group is newer than version 2 itself.
-                Err(Errno::NOENT) if *file == "memory.oom.group" => {}
-                written => written.map_err(named(&path))?,
-            }
-        }
-        let (path, flags) = match door {
-            Some(file) => (directory.join(file), OFlags::WRONLY),
-            None => (directory, OFlags::RDONLY | OFlags::DIRECTORY),
-        };
-        let opened = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(named(&path))?;
-        self.doors.push(opened);
-        Ok(())
-    }
-
     /// Version 2: what a new process is born into.
     pub(crate) fn born_into(&self) -> Option<BorrowedFd<'_>> {
         if self.unified {
             self.doors.first().map(AsFd::as_fd)
         } else {
             None
-        }
-    }
-
-    /// Version 1: the files by which [`enter`] moves in; none for version 2.
-    pub(crate) fn doors(&self) -> Vec<BorrowedFd<'_>> {
-        if self.unified {
-            Vec::new()
-        } else {
-            self.doors.iter().map(AsFd::as_fd).collect()
         }
     }
 

@@ -183,7 +183,7 @@ fn missing_feature(step: Step, errno: Errno) -> Option<(&'static str, &'static s
         "a user namespace",
         "allow unprivileged ones: sysctl user.max_user_namespaces=65536, and where the distribution adds its own \
          switch kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0; inside a \
-         container, let its seccomp profile pass clone3 and unshare",
+         container, let its seccomp profile pass clone3, unshare and setns",
     );
     const MOUNTS: (&str, &str) = (
         "the kernel's mount interface",

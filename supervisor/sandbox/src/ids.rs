@@ -7,13 +7,16 @@
 //!   files are the machine's. It becomes a user id no account has. So that files keep belonging to the server on
 //!   disk and nothing is ever chowned, package and storage are mounted with the server's id translated to that one.
 
+use std::ffi::CStr;
+use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
 
-use crate::sys::{self, Cloned, Errno};
+use crate::exit::wait;
+use crate::sys::{self, Errno};
 
 /// User and group of an app, inside its namespace.
 pub(crate) const INSIDE: u32 = 1000;
@@ -57,18 +60,22 @@ fn from_own() -> Ids {
 }
 
 impl Ids {
-    /// Writes the maps of the user namespace process `pid` was just created in.
+    /// Writes the maps of the user namespace process `pid` was just created in. Quiet, as [`sys::start_beside`] asks.
     pub(crate) fn write_maps(&self, pid: i32) -> Result<(), Errno> {
-        let (uid, gid) = match self {
+        match *self {
             Ids::Own { uid, gid } => {
+                let process = process_directory(pid)?;
                 // Without privilege in the parent namespace a group map is accepted only after this (user_namespaces(7)).
-                write(&format!("/proc/{pid}/setgroups"), "deny")?;
-                (*uid, *gid)
+                write_at(&process, c"setgroups", b"deny")?;
+                map(&process, c"uid_map", INSIDE, uid)?;
+                map(&process, c"gid_map", INSIDE, gid)
             }
-            Ids::Separate { .. } => (OUTSIDE, OUTSIDE),
-        };
-        write(&format!("/proc/{pid}/uid_map"), &format!("{INSIDE} {uid} 1"))?;
-        write(&format!("/proc/{pid}/gid_map"), &format!("{INSIDE} {gid} 1"))
+            Ids::Separate { .. } => {
+                let process = process_directory(pid)?;
+                map(&process, c"uid_map", INSIDE, OUTSIDE)?;
+                map(&process, c"gid_map", INSIDE, OUTSIDE)
+            }
+        }
     }
 
     /// Returns the namespace that translates owners on mounts, where mounts are to be translated.
@@ -83,38 +90,84 @@ impl Ids {
 /// Makes a user namespace that maps 0 to [`OUTSIDE`] and keeps only a descriptor of it.
 fn mapping_namespace() -> Result<OwnedFd, Errno> {
     // A namespace needs a process to be born in; it waits until it is killed, and is reaped here.
-    let (pid, _pidfd) = match sys::clone(libc::CLONE_NEWUSER as u64, None)? {
-        Cloned::Child => {
-            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            loop {
-                std::thread::park();
-            }
+    let host = rustix::process::getpid();
+    let waiting = || {
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        while rustix::process::getppid() == Some(host) {
+            let _ = rustix::event::poll(&mut [], None);
         }
-        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        1
     };
-    let namespace = write(&format!("/proc/{pid}/uid_map"), &format!("0 {OUTSIDE} 1"))
-        .and_then(|()| write(&format!("/proc/{pid}/gid_map"), &format!("0 {OUTSIDE} 1")))
-        .and_then(|()| {
-            rustix::fs::openat(
-                CWD,
-                format!("/proc/{pid}/ns/user"),
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-        });
-    let process = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
-    rustix::process::kill_process(process, Signal::KILL)?;
-    rustix::process::waitpid(Some(process), WaitOptions::empty())?;
-    namespace
+    let made = sys::start_beside(
+        libc::CLONE_NEWUSER as u64,
+        None,
+        waiting,
+        |pid, process| -> Result<OwnedFd, Errno> {
+            let namespace = process_directory(pid).and_then(|directory| {
+                map(&directory, c"uid_map", 0, OUTSIDE)?;
+                map(&directory, c"gid_map", 0, OUTSIDE)?;
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::openat(&directory, c"ns/user", flags, Mode::empty())
+            });
+            rustix::process::pidfd_send_signal(process, Signal::KILL)?;
+            namespace
+        },
+    )?;
+    wait(made.pidfd.as_fd())?;
+    made.meanwhile
 }
 
-/// Writes a map or switch in `/proc` in the single write the kernel demands.
-pub(crate) fn write(path: &str, text: &str) -> Result<(), Errno> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let written = rustix::io::write(&file, text.as_bytes())?;
-    if written == text.len() {
+fn process_directory(pid: i32) -> Result<OwnedFd, Errno> {
+    let mut path = Text::default();
+    let _ = write!(path, "/proc/{pid}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path.bytes(), flags, Mode::empty())
+}
+
+/// Writes a map that translates one id.
+fn map(process: &OwnedFd, file: &CStr, inside: u32, outside: u32) -> Result<(), Errno> {
+    let mut line = Text::default();
+    let _ = write!(line, "{inside} {outside} 1");
+    write_at(process, file, line.bytes())
+}
+
+/// A few numbers written out, without the allocator.
+#[derive(Default)]
+struct Text {
+    buffer: [u8; 32],
+    length: usize,
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, more: &str) -> std::fmt::Result {
+        let end = self.length + more.len();
+        let place = self.buffer.get_mut(self.length..end).ok_or(std::fmt::Error)?;
+        place.copy_from_slice(more.as_bytes());
+        self.length = end;
         Ok(())
-    } else {
-        Err(Errno::IO)
+    }
+}
+
+fn write_at(directory: &OwnedFd, file: &CStr, text: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    all_of(&rustix::fs::openat(directory, file, flags, Mode::empty())?, text)
+}
+
+/// Writes a setting of the kernel in the single write it demands. Quiet, as [`sys::start_beside`] asks.
+pub(crate) fn write(path: &CStr, text: &str) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    all_of(&rustix::fs::open(path, flags, Mode::empty())?, text.as_bytes())
+}
+
+fn all_of(file: &OwnedFd, text: &[u8]) -> Result<(), Errno> {
+    match rustix::io::write(file, text)? {
+        written if written == text.len() => Ok(()),
+        _ => Err(Errno::IO),
     }
 }

@@ -10,16 +10,15 @@ mod report;
 mod rights;
 mod root;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 
-use crate::cgroup::{self, Cgroup, Place};
+use crate::cgroup::{self, Cgroup, Making};
 use crate::error::{StartError, Step};
 use crate::exit::{kill, wait};
-use crate::ids::ids;
+use crate::ids::{Ids, ids};
 use crate::seccomp;
 use crate::spec::{CgroupMode, SandboxSpec};
-use crate::sys::{self, Cloned, Errno};
+use crate::sys::{self, Errno, Made, Stack};
 
 use plan::{Ends, HostEnds, Plan, Sources};
 use report::Report;
@@ -72,56 +71,58 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     let (sources, ids) = Sources::find(spec, &mut warnings)?;
     let plan = Plan::new(spec, ids)?;
     let ends = Ends::new().map_err(|errno| StartError::at(Step::Channels, "sockets and pipes", errno))?;
-    let place = control_groups(spec, &mut warnings)?;
-    // Version 2: the app is born into its group, so the group comes first.
-    let born = place
-        .filter(|place| place.is_unified())
-        .map(|place| new_group(place, spec))
-        .transpose()?;
+    // Version 2: the app is born into its group, so the group comes first. Version 1: made while the new process is at
+    // work, which enters it before it becomes the app.
+    let (born, mut entered) = match control_groups(spec, &mut warnings)? {
+        Some(group) if group.is_unified() => (Some(make(group)?), None),
+        group => (None, group),
+    };
 
     // The user namespace comes with all capabilities over the others, which it owns; the process namespace makes the
-    // app its process 1, with whose end the kernel kills all others. The network namespace takes longer than all of
-    // these together, so the new process makes it, while this one does its part.
-    let flags = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
-    let cloned = sys::clone(flags as u64, born.as_ref().and_then(Cgroup::born_into));
+    // app its process 1, with whose end the kernel kills all others. The three that are missing here take longer than
+    // these together: the new process makes them, while this one does its part.
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    let mut stack = Stack::new().map_err(|errno| StartError::at(Step::Namespaces, "a stack", errno))?;
+    let dumpable = rustix::process::dumpable_behavior();
+    let made = sys::start_beside(
+        flags as u64,
+        born.as_ref().and_then(Cgroup::born_into),
+        || child::run(&plan, &ends.app, &ends.host, &sources, &mut stack),
+        |pid, _| introduce(ids, pid, &ends.host, entered.as_mut()),
+    );
+    // The new process changed this for the memory it shared.
+    if let Ok(dumpable) = dumpable {
+        let _ = rustix::process::set_dumpable_behavior(dumpable);
+    }
     let Ends { host, app } = ends;
-    let (pid, pidfd) = match cloned {
-        Ok(Cloned::Child) => {
-            // Its copies of the host's ends must close with the host's own, or no end would ever be seen.
-            drop(host);
-            child::run(&plan, app, sources)
-        }
-        Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
-        Err(errno) => {
-            discard(born);
-            return Err(StartError::at(
-                Step::Namespaces,
-                "user, mount, pid, ipc, uts, cgroup",
-                errno,
-            ));
-        }
-    };
     drop(app);
     drop(sources);
-
-    let mut group = born;
-    let running = ids
-        .write_maps(pid)
-        .map_err(|errno| StartError::at(Step::IdMap, format!("process {pid}"), errno))
-        .and_then(|()| tell(&host, &[]))
-        .and_then(|()| {
-            // Version 1: made while the new process is at work, which enters it before it becomes the app.
-            if let (Some(place), None) = (place, &group) {
-                group = Some(new_group(place, spec)?);
-            }
-            tell(&host, &group.as_ref().map(Cgroup::doors).unwrap_or_default())
-        })
-        .and_then(|()| follow(&host, &plan, &mut warnings));
+    let stopped_at = entered.as_ref().map(Making::at).unwrap_or_default();
+    let group = born.or(entered.map(Making::into_group));
+    let Made {
+        pid,
+        pidfd,
+        meanwhile,
+    } = match made {
+        Ok(made) => made,
+        Err(errno) => {
+            discard(group);
+            return Err(StartError::at(Step::Namespaces, "user, pid, uts, cgroup", errno));
+        }
+    };
+    let running = match (meanwhile, follow(&host, &plan, &mut warnings)) {
+        (Ok(()), followed) => followed,
+        // What the new process has to say for itself comes first.
+        (Err(_), Err(error @ (StartError::Missing { .. } | StartError::Step { .. }))) => Err(error),
+        (Err((step, errno)), _) => Err(StartError::at(
+            step,
+            match step {
+                Step::Cgroup => stopped_at,
+                _ => format!("process {pid}"),
+            },
+            errno,
+        )),
+    };
     match running {
         Ok(refused) => Ok(App {
             pidfd,
@@ -143,6 +144,21 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
                 },
                 (error, _) => error,
             })
+        }
+    }
+}
+
+/// The host's part while the new process is at work. Quiet, as [`sys::start_beside`] asks: the other one does as it
+/// likes with the memory that is theirs both.
+fn introduce(ids: &Ids, pid: i32, host: &HostEnds, group: Option<&mut Making>) -> Result<(), (Step, Errno)> {
+    let tell = |fds| report::tell(host.report.as_fd(), fds).map_err(|errno| (Step::AwaitIds, errno));
+    ids.write_maps(pid).map_err(|errno| (Step::IdMap, errno))?;
+    tell(&[])?;
+    match group {
+        None => tell(&[]),
+        Some(group) => {
+            group.make().map_err(|errno| (Step::Cgroup, errno))?;
+            tell(group.doors())
         }
     }
 }
@@ -171,16 +187,16 @@ fn no_control_group(why: &str) -> String {
     )
 }
 
-/// Finds where control groups go, if one is wanted.
-fn control_groups(
-    spec: &SandboxSpec,
-    warnings: &mut Vec<String>,
-) -> Result<Option<&'static Place>, StartError> {
+/// Plans a control group, if one is wanted.
+fn control_groups(spec: &SandboxSpec, warnings: &mut Vec<String>) -> Result<Option<Making>, StartError> {
     if spec.cgroup == CgroupMode::Off {
         return Ok(None);
     }
     match cgroup::place() {
-        Ok(place) => Ok(Some(place)),
+        Ok(place) => match place.plan(&spec.limits) {
+            Ok(group) => Ok(Some(group)),
+            Err(errno) => Err(StartError::at(Step::Cgroup, "its path", errno)),
+        },
         Err(why) if spec.cgroup == CgroupMode::Required => {
             Err(StartError::at(Step::Cgroup, why.to_owned(), Errno::OPNOTSUPP))
         }
@@ -191,15 +207,15 @@ fn control_groups(
     }
 }
 
-fn new_group(place: &Place, spec: &SandboxSpec) -> Result<Cgroup, StartError> {
-    let named =
-        |(path, errno): (PathBuf, Errno)| StartError::at(Step::Cgroup, path.display().to_string(), errno);
-    place.make(&spec.limits).map_err(named)
-}
-
-fn tell(host: &HostEnds, fds: &[BorrowedFd<'_>]) -> Result<(), StartError> {
-    report::tell(host.report.as_fd(), fds)
-        .map_err(|errno| StartError::at(Step::AwaitIds, "the new process", errno))
+fn make(mut group: Making) -> Result<Cgroup, StartError> {
+    match group.make() {
+        Ok(()) => Ok(group.into_group()),
+        Err(errno) => {
+            let error = StartError::at(Step::Cgroup, group.at(), errno);
+            group.into_group().remove();
+            Err(error)
+        }
+    }
 }
 
 /// Reads reports until the app is executed (the end of the stream) or a step has failed.

@@ -2,6 +2,7 @@
 //!
 //! Everything else in this crate is safe Rust over these, `rustix` and `nix`.
 
+mod beside;
 mod descriptors;
 mod filter;
 mod interface;
@@ -9,14 +10,13 @@ mod mounts;
 mod processes;
 mod signals;
 
-pub(crate) use descriptors::{close_on_exec_from, dup_onto, own};
+pub(crate) use beside::{Made, Stack, run_beside, start_beside};
+pub(crate) use descriptors::{close_copy, close_on_exec_from, dup_onto, own};
 pub(crate) use filter::{install_listening, notification, refuse};
-pub(crate) use interface::bring_up;
+pub(crate) use interface::{bring_up, network_of};
 pub(crate) use mounts::{Attributes, set_attributes};
-pub(crate) use processes::{
-    CStrings, Cloned, clone, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces,
-};
-pub(crate) use signals::{default_dispositions, unblock_all};
+pub(crate) use processes::{CStrings, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces};
+pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 
 /// What the kernel said.
 pub(crate) use rustix::io::Errno;

@@ -204,6 +204,47 @@ fn a_required_control_group_is_had_or_named() {
 }
 
 #[test]
+fn a_group_of_one_process_has_room_for_the_app() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut spec = place.spec(&["byte"]);
+        spec.limits.pids = 1;
+        let run = place.run(starter, &spec);
+        assert_eq!((run.error, run.output.as_str()), (None, "!\n"), "{starter:?}");
+    }
+}
+
+#[test]
+fn a_start_that_is_killed_at_any_moment_ends_and_leaves_nothing() {
+    let starter = *Starter::all().last().unwrap();
+    let place = Place::new();
+    let mark = format!("mark={}", place.path("").display());
+    let spec = place.spec(&["byte", &mark]);
+    for moment in 0..250 {
+        let mut host = place.begin(starter, &["host"], &spec);
+        let children = format!("/proc/{0}/task/{0}/children", host.id());
+        let mut first = None;
+        while first.is_none() && host.0.try_wait().unwrap().is_none() {
+            let text = std::fs::read_to_string(&children).unwrap_or_default();
+            first = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        }
+        // From its first instruction to some time after it has become the app.
+        let seen = std::time::Instant::now();
+        while seen.elapsed() < std::time::Duration::from_micros(moment * 6) {
+            std::hint::spin_loop();
+        }
+        if let Some(first) = first.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
+        }
+        let host = std::cell::RefCell::new(host);
+        eventually("the host has seen it end", || {
+            host.borrow_mut().0.try_wait().unwrap().is_some()
+        });
+    }
+    assert_eq!(processes_with(&mark), [0; 0]);
+}
+
+#[test]
 fn killed_host_takes_the_whole_family_along() {
     for &starter in Starter::all() {
         let place = Place::new();

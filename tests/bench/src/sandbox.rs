@@ -72,7 +72,8 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     let figure = |series: &Series, part| series.quantile(part).unwrap_or(f64::NAN);
     let entry = |name: &str| Entry::alone(name, "ms", figure(&own, 0.5), Better::Lower);
     let note = format!(
-        "p99 {:.2} ms; {:.2} ms without a control group; {rounds} rounds",
+        "unpooled; p10 {:.2} ms, p99 {:.2} ms; {:.2} ms without a control group; {rounds} rounds",
+        figure(&own, 0.1),
         figure(&own, 0.99),
         figure(&ungrouped, 0.5)
     );

@@ -7,9 +7,11 @@
 //! process's end: what [`super::sweep`] finds unlocked it lets go, so that no app stands still for want of somebody.
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -230,7 +232,8 @@ fn set(group: &Path, unified: bool, frozen: bool) -> Result<(), FreezeError> {
         (false, false) => ("freezer.state", "THAWED"),
     };
     let path = group.join(file);
-    crate::ids::write(&path.display().to_string(), text).map_err(|errno| refused(&path)(errno.into()))
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused(&path)(Errno::INVAL.into()))?;
+    crate::ids::write(&name, text).map_err(|errno| refused(&path)(errno.into()))
 }
 
 fn is_mark(path: &Path) -> bool {

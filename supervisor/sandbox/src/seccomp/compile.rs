@@ -34,14 +34,18 @@ enum Leaf {
 
 pub(super) fn compile(rules: &Rules, notify: bool) -> Vec<sock_filter> {
     let ranges = ranges(rules);
-    let mut program = vec![
-        op(LOAD, ARCH_AT),
-        jump(JEQ, ARCH, 1, 0),
-        op(RETURN, returned(super::ENOSYS, notify)),
+    let mut program = Backwards::default();
+    program.tree(&ranges, notify);
+    for step in [
         op(LOAD, NUMBER_AT),
-    ];
-    program.append(&mut tree(&ranges, notify));
-    program
+        op(RETURN, returned(super::ENOSYS, notify)),
+        jump(JEQ, ARCH, 1, 0),
+        op(LOAD, ARCH_AT),
+    ] {
+        program.push(step);
+    }
+    program.code.reverse();
+    program.code
 }
 
 /// Cuts the number space where the treatment changes: each entry starts a range that ends where the next begins.
@@ -82,25 +86,83 @@ fn push(ranges: &mut Vec<(u32, Leaf)>, number: u32, leaf: Leaf) {
     }
 }
 
-/// Emits a binary search over `ranges`. Recursion depth is the logarithm of our own table's length.
-fn tree(ranges: &[(u32, Leaf)], notify: bool) -> Vec<sock_filter> {
-    if let [(_, leaf)] = ranges {
-        return match leaf {
-            Leaf::Plain(verdict) => vec![op(RETURN, returned(*verdict, notify))],
-            Leaf::Arms(group) => arms(group, notify),
-        };
+/// A program that is written from its end to its beginning, since every jump leads forward: where to is known by then,
+/// and what is there once need not be there again. Positions count from the end.
+#[derive(Default)]
+struct Backwards {
+    code: Vec<sock_filter>,
+    returns: Vec<(u32, usize)>,
+    groups: Vec<(&'static Group, usize)>,
+}
+
+/// How far a conditional jump reaches, less one: two targets may have to be brought near.
+const REACH: usize = 254;
+
+impl Backwards {
+    /// Emits a binary search over `ranges` and returns where it begins. Recursion depth is the logarithm of our own
+    /// table's length.
+    fn tree(&mut self, ranges: &[(u32, Leaf)], notify: bool) -> usize {
+        if let [(_, leaf)] = ranges {
+            return match leaf {
+                Leaf::Plain(verdict) => self.answer(returned(*verdict, notify)),
+                Leaf::Arms(group) => self.arms(group, notify),
+            };
+        }
+        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let at = high[0].0;
+        let high = self.tree(high, notify);
+        let low = self.tree(low, notify);
+        let (high, low) = (self.near(high), self.near(low));
+        let over = |target| u8::try_from(self.distance(target)).expect("both have been brought near");
+        let test = jump(JGE, at, over(high), over(low));
+        self.push(test)
     }
-    let middle = ranges.len() / 2;
-    let (low, high) = (tree(&ranges[..middle], notify), tree(&ranges[middle..], notify));
-    let at = ranges[middle].0;
-    let mut code = match u8::try_from(low.len()) {
-        Ok(over) => vec![jump(JGE, at, over, 0)],
-        // Conditional jumps reach 255 instructions; the unconditional one reaches any distance.
-        Err(_) => vec![jump(JGE, at, 0, 1), op(JUMP, low.len() as u32)],
-    };
-    code.extend(low);
-    code.extend(high);
-    code
+
+    fn answer(&mut self, value: u32) -> usize {
+        let known = self.returns.iter().rev().find(|(known, _)| *known == value);
+        match known {
+            Some(&(_, at)) if self.distance(at) <= REACH => at,
+            _ => {
+                let at = self.push(op(RETURN, value));
+                self.returns.push((value, at));
+                at
+            }
+        }
+    }
+
+    fn arms(&mut self, group: &'static Group, notify: bool) -> usize {
+        let known = self.groups.iter().find(|(known, _)| std::ptr::eq(*known, group));
+        if let Some(&(_, at)) = known {
+            return at;
+        }
+        for step in arms(group, notify).into_iter().rev() {
+            self.push(step);
+        }
+        let at = self.code.len() - 1;
+        self.groups.push((group, at));
+        at
+    }
+
+    /// Returns a place within reach from which `target` is carried out.
+    fn near(&mut self, target: usize) -> usize {
+        let distance = self.distance(target);
+        match self.code[target] {
+            _ if distance <= REACH => target,
+            sock_filter { code: RETURN, k, .. } => self.answer(k),
+            // The unconditional jump reaches any distance.
+            _ => self.push(op(JUMP, distance as u32)),
+        }
+    }
+
+    /// How many instructions the next one would have to skip to get to `target`.
+    fn distance(&self, target: usize) -> usize {
+        self.code.len() - target - 1
+    }
+
+    fn push(&mut self, instruction: sock_filter) -> usize {
+        self.code.push(instruction);
+        self.code.len() - 1
+    }
 }
 
 fn arms(group: &Group, notify: bool) -> Vec<sock_filter> {

@@ -372,7 +372,6 @@ fn foreign_architectures_and_x32_answer_enosys() {
 fn listening_programs_ask_where_others_refuse() {
     for (_, rules) in POLICIES {
         let (plain, asking) = (Program::compile(rules, false), Program::compile(rules, true));
-        assert_eq!(plain.0.len(), asking.0.len());
         for number in 0..=600 {
             let refused = decoded(run(&plain.0, ARCH, number, &[0; 6])) != Verdict::Allow;
             let asked = run(&asking.0, ARCH, number, &[0; 6]) == 0x7fc0_0000;
@@ -405,7 +404,7 @@ fn trees_are_shallow() {
             .max()
             .unwrap();
         assert!(longest <= 45, "{name}: {longest} instructions for one call");
-        assert!(program.0.len() <= 400, "{name}: {} instructions", program.0.len());
+        assert!(program.0.len() <= 250, "{name}: {} instructions", program.0.len());
     }
 }
 

@@ -6,15 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Signal};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::cgroup;
 use crate::error::Step;
 use crate::ids::{INSIDE, Ids};
 use crate::spec::SandboxSpec;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Stack};
 
-use super::plan::{AppEnds, Plan, Sources};
+use super::plan::{AppEnds, HostEnds, Plan, Sources};
 use super::report::{self, Report, Warning};
 use super::{rights, root};
 
@@ -26,21 +26,18 @@ pub(super) fn at(step: Step) -> impl Fn(Errno) -> Failure {
     move |errno| Failure(step, errno)
 }
 
-/// Becomes the app, or reports why not and ends.
-pub(super) fn run(plan: &Plan, ends: AppEnds, sources: Sources) -> ! {
-    // The socket must survive the step that arranges descriptors, so it is taken out of their bundle.
-    let AppEnds {
-        stdin,
-        output,
-        rpc,
-        report,
-    } = ends;
-    let Failure(step, errno) = match become_app(plan, &stdin, &output, &rpc, &report, sources) {
+/// Becomes the app, or reports why not and returns an exit status. `stack` is for a process of this one's own.
+///
+/// Shares the host's memory until then: what is borrowed here stays, and is the host's to close.
+pub(super) fn run(plan: &Plan, ends: &AppEnds, host: &HostEnds, sources: &Sources, stack: &mut Stack) -> i32 {
+    // This copy would keep the socket from ever telling that the host is gone. Those of the other ends close at exec.
+    sys::close_copy(host.report.as_fd());
+    let Failure(step, errno) = match become_app(plan, ends, sources, stack) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    let _ = report::send(report.as_fd(), &Report::Failed(step, errno), None);
-    sys::exit_now(127)
+    let _ = report::send(ends.report.as_fd(), &Report::Failed(step, errno), None);
+    127
 }
 
 /// What a failed step was done to, for the error message.
@@ -58,27 +55,31 @@ pub(super) fn subject(step: Step, spec: &SandboxSpec) -> String {
 
 fn become_app(
     plan: &Plan,
-    stdin: &OwnedFd,
-    output: &OwnedFd,
-    rpc: &OwnedFd,
-    reports: &OwnedFd,
-    sources: Sources,
+    ends: &AppEnds,
+    sources: &Sources,
+    stack: &mut Stack,
 ) -> Result<std::convert::Infallible, Failure> {
-    // First what needs no ids, while the host writes the maps.
-    network(plan.spec.loopback)?;
-    session().map_err(at(Step::Session))?;
-    rustix::system::sethostname(b"sandbox").map_err(at(Step::Names))?;
-    rustix::system::setdomainname(b"sandbox").map_err(at(Step::Names))?;
-
-    // Until the maps are written this process is nobody, and may not even make a file.
-    await_host(reports)?;
-    become_user(plan.ids).map_err(at(Step::BecomeUser))?;
-    die_with_host(reports).map_err(at(Step::DieWithHost))?;
-    no_namespaces(reports)?;
-    root::assemble(sources.package, sources.var, &plan.spec.limits, reports)?;
-    // Before the app's first line, so that whatever it forks is inside too.
-    cgroup::enter(&await_host(reports)?).map_err(at(Step::EnterCgroup))?;
-    rights::limits(plan).map_err(at(Step::Limits))?;
+    let AppEnds {
+        stdin,
+        output,
+        rpc,
+        report: reports,
+    } = ends;
+    // The kernel takes 0.3 to 0.5 ms to make a network namespace, as long as for all the rest: another process makes it
+    // meanwhile and hands it over.
+    let loopback = plan.spec.loopback;
+    let network = sys::run_beside(stack, move || make_network(loopback));
+    await_host_and_assemble(plan, reports, sources)?;
+    let network = match network {
+        Ok(beside) => beside.join().map_err(at(Step::Network))?,
+        // A control group that has room for the app's one process alone.
+        Err(Errno::AGAIN) => Some(make_network(loopback)),
+        Err(errno) => return Err(Failure(Step::Network, errno)),
+    };
+    let network = network.unwrap_or(Err(Failure(Step::Network, Errno::SRCH)))?;
+    let kind = Some(LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(network.as_fd(), kind).map_err(at(Step::Network))?;
+    rights::drop_capabilities().map_err(at(Step::Capabilities))?;
 
     // 0 to 3 are the app's; the rest closes at the very moment of exec. No number above 3 is lost before: the four
     // sources lie above.
@@ -87,16 +88,6 @@ fn become_app(
     sys::dup_onto(output.as_fd(), 2).map_err(at(Step::Descriptors))?;
     sys::dup_onto(rpc.as_fd(), 3).map_err(at(Step::Descriptors))?;
     sys::close_on_exec_from(4).map_err(at(Step::Descriptors))?;
-
-    // No program gains rights by being executed, from here on; Landlock and seccomp ask for this first.
-    rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
-    if !rights::restrict_files().map_err(at(Step::Landlock))? {
-        if !plan.spec.allow_without_landlock {
-            return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
-        }
-        report::warn(reports, Warning::NoLandlock).map_err(at(Step::Landlock))?;
-    }
-    rights::drop_capabilities().map_err(at(Step::Capabilities))?;
 
     // Last, so that no rule has to allow what the steps above call.
     let listener = if plan.spec.record_refused {
@@ -117,6 +108,38 @@ fn become_app(
     ))
 }
 
+/// Everything that needs no network namespace, and leaves the capabilities it takes to enter one.
+fn await_host_and_assemble(plan: &Plan, reports: &OwnedFd, sources: &Sources) -> Result<(), Failure> {
+    // First what needs no ids, while the host writes the maps. These two namespaces take long enough not to be made by
+    // the clone either.
+    let slow = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
+    sys::unshare_namespaces(slow).map_err(at(Step::Namespaces))?;
+    session().map_err(at(Step::Session))?;
+    rustix::system::sethostname(b"sandbox").map_err(at(Step::Names))?;
+    rustix::system::setdomainname(b"sandbox").map_err(at(Step::Names))?;
+
+    // Until the maps are written this process is nobody, and may not even make a file.
+    await_host(reports)?;
+    become_user(plan.ids).map_err(at(Step::BecomeUser))?;
+    die_with_host(reports).map_err(at(Step::DieWithHost))?;
+    no_namespaces(reports)?;
+    root::assemble(&sources.package, &sources.var, &plan.spec.limits, reports)?;
+    // Before the app's first line, so that whatever it forks is inside too.
+    cgroup::enter(&await_host(reports)?).map_err(at(Step::EnterCgroup))?;
+    rights::limits(plan).map_err(at(Step::Limits))?;
+    rights::empty_bounding_set().map_err(at(Step::Capabilities))?;
+
+    // No program gains rights by being executed, from here on; Landlock and seccomp ask for this first.
+    rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
+    if !rights::restrict_files().map_err(at(Step::Landlock))? {
+        if !plan.spec.allow_without_landlock {
+            return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
+        }
+        report::warn(reports, Warning::NoLandlock).map_err(at(Step::Landlock))?;
+    }
+    Ok(())
+}
+
 /// Waits until the host has done its next part, and takes what it hands over.
 fn await_host(reports: &OwnedFd) -> Result<Vec<OwnedFd>, Failure> {
     match report::await_word(reports.as_fd()).map_err(at(Step::AwaitIds))? {
@@ -125,15 +148,16 @@ fn await_host(reports: &OwnedFd) -> Result<Vec<OwnedFd>, Failure> {
     }
 }
 
-/// Makes the network namespace. It takes 0.3 to 0.5 ms, as long as everything else in this recipe, so it is not made
-/// by the clone: here the host does its part meanwhile.
-fn network(loopback: bool) -> Result<(), Failure> {
+/// Makes a network namespace and returns it. Quiet, as [`sys::run_beside`] asks.
+fn make_network(loopback: bool) -> Result<OwnedFd, Failure> {
     sys::unshare_namespaces(UnshareFlags::NEWNET).map_err(at(Step::Network))?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(at(Step::Network))?;
     if loopback {
-        bring_up_loopback().map_err(at(Step::Loopback))
-    } else {
-        Ok(())
+        // The kernel gives it 127.0.0.1 and ::1 as it comes up.
+        sys::bring_up(&socket, "lo").map_err(at(Step::Loopback))?;
     }
+    sys::network_of(&socket).map_err(at(Step::Network))
 }
 
 /// Becomes 1000:1000 where the clone did not come out as that already.
@@ -163,7 +187,7 @@ fn die_with_host(reports: &OwnedFd) -> Result<(), Errno> {
 
 /// No user namespace below this one, whatever call asks for it: the limit is the namespace's own and needs no filter.
 fn no_namespaces(reports: &OwnedFd) -> Result<(), Failure> {
-    match crate::ids::write("/proc/sys/user/max_user_namespaces", "0") {
+    match crate::ids::write(c"/proc/sys/user/max_user_namespaces", "0") {
         Ok(()) => Ok(()),
         // A container that masks /proc/sys. The call filter refuses the same.
         Err(Errno::NOENT | Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
@@ -179,11 +203,4 @@ fn session() -> Result<(), Errno> {
     rustix::process::umask(Mode::from_bits_retain(0o007));
     sys::default_dispositions();
     sys::unblock_all()
-}
-
-/// Brings up `lo`; the kernel gives it 127.0.0.1 and ::1 as it comes up.
-fn bring_up_loopback() -> Result<(), Errno> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    sys::bring_up(socket.as_fd(), "lo")
 }

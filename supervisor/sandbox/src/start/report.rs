@@ -65,9 +65,15 @@ const GO: u8 = b'G';
 /// Most descriptors in one message: the doors of a control group.
 const MOST: usize = 2;
 
-/// Host: tells the new process that what it waits for is done, and hands it descriptors.
-pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    transmit(socket, &[GO], fds)
+/// Host: tells the new process that what it waits for is done, and hands it descriptors. Quiet, as
+/// [`crate::sys::start_beside`] asks.
+pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
+    match fds {
+        [] => transmit(socket, &[GO], &[]),
+        [one] => transmit(socket, &[GO], &[one.as_fd()]),
+        [one, two] => transmit(socket, &[GO], &[one.as_fd(), two.as_fd()]),
+        _ => Err(Errno::TOOBIG),
+    }
 }
 
 /// New process: waits for the next [`tell`]. `None`: the host is gone.
@@ -140,7 +146,8 @@ fn collect(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<Owned
                 }
                 return Ok((received.bytes, fds));
             }
-            Err(Errno::INTR) => {}
+            // Told once when the other end closes and has not read all we said: what it said itself still waits here.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -176,4 +183,31 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Report>, Option<
 /// Keeps the borrow of a descriptor out of the callers' way.
 pub(super) fn warn(socket: &impl AsFd, warning: Warning) -> Result<(), Errno> {
     send(socket.as_fd(), &Report::Warning(warning), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_that_did_not_listen_are_heard() {
+        let pair = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let (host, app) = pair.unwrap();
+        tell(host.as_fd(), &[]).unwrap();
+        send(app.as_fd(), &Report::Failed(Step::Namespaces, Errno::NOSPC), None).unwrap();
+        drop(app);
+        let (heard, _) = receive(host.as_fd()).unwrap();
+        assert!(matches!(
+            heard,
+            Some(Report::Failed(Step::Namespaces, Errno::NOSPC))
+        ));
+        assert!(receive(host.as_fd()).unwrap().0.is_none());
+    }
 }

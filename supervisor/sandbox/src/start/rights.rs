@@ -114,8 +114,8 @@ fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir())
 }
 
-/// Gives up the capabilities over the namespaces, and every way to have any again.
-pub(super) fn drop_capabilities() -> Result<(), Errno> {
+/// Gives up every way to gain capabilities.
+pub(super) fn empty_bounding_set() -> Result<(), Errno> {
     rustix::thread::set_capabilities_secure_bits(
         Secure::NO_ROOT
             | Secure::NO_ROOT_LOCKED
@@ -133,7 +133,11 @@ pub(super) fn drop_capabilities() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::clear_ambient_capability_set()
+}
+
+/// Gives up the capabilities over the namespaces.
+pub(super) fn drop_capabilities() -> Result<(), Errno> {
     let none = CapabilitySet::empty();
     rustix::thread::set_capabilities(
         None,

@@ -30,27 +30,31 @@ impl Source {
         Self::Path(CString::new(bytes).unwrap_or_default())
     }
 
-    /// Makes this a mount that is not attached anywhere yet.
-    fn detach(self) -> Result<OwnedFd, Errno> {
+    /// Returns this as a mount that is not attached anywhere yet: the host's, or one made in `own`.
+    fn detach<'a>(&'a self, own: &'a mut Option<OwnedFd>) -> Result<BorrowedFd<'a>, Errno> {
         match self {
-            Self::Tree(tree) => Ok(tree),
-            Self::Path(path) => copy_of(&path),
+            Self::Tree(tree) => Ok(tree.as_fd()),
+            Self::Path(path) => {
+                let own: &'a OwnedFd = own.insert(copy_of(path)?);
+                Ok(own.as_fd())
+            }
         }
     }
 }
 
 /// Puts the package where the root was, and everything else into it.
 pub(super) fn assemble(
-    package: Source,
-    var: Source,
+    package: &Source,
+    var: &Source,
     limits: &Limits,
     reports: &OwnedFd,
 ) -> Result<(), Failure> {
     // Attach the package on top of "/": pivot_root wants the new root on a mount of its own, and "/" is the one
     // directory every system has. What lies under it stays reachable by descriptor until the end.
-    let root = package.detach().map_err(at(Step::Package))?;
+    let mut own = None;
+    let root = package.detach(&mut own).map_err(at(Step::Package))?;
     sys::set_attributes(
-        root.as_fd(),
+        root,
         Attributes {
             read_only: true,
             no_suid: true,
@@ -65,13 +69,14 @@ pub(super) fn assemble(
         Mode::empty(),
     )
     .map_err(at(Step::Root))?;
-    attach(&root, old.as_fd(), c"").map_err(at(Step::Root))?;
+    attach(root, old.as_fd(), c"").map_err(at(Step::Root))?;
 
     // The storage, writable, programs in it executable: apps compile and install there (trap 7).
-    if let Some(point) = point(&root, "var", reports, Warning::VarIsNoDirectory).map_err(at(Step::Var))? {
-        let tree = var.detach().map_err(at(Step::Var))?;
+    if let Some(point) = point(root, "var", reports, Warning::VarIsNoDirectory).map_err(at(Step::Var))? {
+        let mut own = None;
+        let tree = var.detach(&mut own).map_err(at(Step::Var))?;
         sys::set_attributes(
-            tree.as_fd(),
+            tree,
             Attributes {
                 no_suid: true,
                 no_dev: true,
@@ -79,17 +84,17 @@ pub(super) fn assemble(
             },
         )
         .map_err(at(Step::Var))?;
-        attach(&tree, point.as_fd(), c"").map_err(at(Step::Var))?;
+        attach(tree, point.as_fd(), c"").map_err(at(Step::Var))?;
     }
-    if let Some(point) = point(&root, "tmp", reports, Warning::TmpIsNoDirectory).map_err(at(Step::Tmp))? {
+    if let Some(point) = point(root, "tmp", reports, Warning::TmpIsNoDirectory).map_err(at(Step::Tmp))? {
         let tmp = fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?;
-        attach(&tmp, point.as_fd(), c"").map_err(at(Step::Tmp))?;
+        attach(tmp.as_fd(), point.as_fd(), c"").map_err(at(Step::Tmp))?;
     }
-    if let Some(point) = point(&root, "dev", reports, Warning::DevIsNoDirectory).map_err(at(Step::Dev))? {
+    if let Some(point) = point(root, "dev", reports, Warning::DevIsNoDirectory).map_err(at(Step::Dev))? {
         devices(point.as_fd(), limits)?;
     }
     // Some runtimes count processors there and nowhere else.
-    if let Some(file) = cpuinfo(&root).map_err(at(Step::Cpuinfo))? {
+    if let Some(file) = cpuinfo(root).map_err(at(Step::Cpuinfo))? {
         let tree = copy_of(c"/proc/cpuinfo").map_err(at(Step::Cpuinfo))?;
         let locked = Attributes {
             read_only: true,
@@ -99,12 +104,12 @@ pub(super) fn assemble(
             ids: None,
         };
         sys::set_attributes(tree.as_fd(), locked).map_err(at(Step::Cpuinfo))?;
-        attach(&tree, file.as_fd(), c"").map_err(at(Step::Cpuinfo))?;
+        attach(tree.as_fd(), file.as_fd(), c"").map_err(at(Step::Cpuinfo))?;
     }
 
     // pivot_root(2) with both names the same: the old root ends up on top of the new one, is unmounted from there,
     // and no directory for it is needed in the package.
-    rustix::process::fchdir(&root).map_err(at(Step::Pivot))?;
+    rustix::process::fchdir(root).map_err(at(Step::Pivot))?;
     rustix::process::pivot_root(c".", c".").map_err(at(Step::Pivot))?;
     rustix::process::fchdir(&old).map_err(at(Step::Pivot))?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Pivot))?;
@@ -112,7 +117,12 @@ pub(super) fn assemble(
 }
 
 /// Opens the directory `name` of the package, to mount on. `None` if it has none.
-fn point(root: &OwnedFd, name: &str, reports: &OwnedFd, warning: Warning) -> Result<Option<OwnedFd>, Errno> {
+fn point(
+    root: BorrowedFd<'_>,
+    name: &str,
+    reports: &OwnedFd,
+    warning: Warning,
+) -> Result<Option<OwnedFd>, Errno> {
     match open_beneath(root, name, OFlags::DIRECTORY) {
         Ok(point) => Ok(Some(point)),
         Err(Errno::NOENT) => Ok(None),
@@ -126,7 +136,7 @@ fn point(root: &OwnedFd, name: &str, reports: &OwnedFd, warning: Warning) -> Res
 }
 
 /// Opens the package's `proc/cpuinfo`, if that is a plain file.
-fn cpuinfo(root: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+fn cpuinfo(root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     match open_beneath(root, "proc/cpuinfo", OFlags::empty()) {
         Ok(file) => {
             let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
@@ -137,7 +147,7 @@ fn cpuinfo(root: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-fn open_beneath(root: &OwnedFd, name: &str, extra: OFlags) -> Result<OwnedFd, Errno> {
+fn open_beneath(root: BorrowedFd<'_>, name: &str, extra: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(
         root,
         name,
@@ -150,7 +160,7 @@ fn open_beneath(root: &OwnedFd, name: &str, extra: OFlags) -> Result<OwnedFd, Er
 /// `/dev`: four devices and shared memory. No terminal, no random that blocks (trap 8).
 fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
     let dev = fresh(1 << 20, 16, "0755").map_err(at(Step::Dev))?;
-    attach(&dev, point, c"").map_err(at(Step::Dev))?;
+    attach(dev.as_fd(), point, c"").map_err(at(Step::Dev))?;
     for (name, device) in [
         (c"null", c"/dev/null"),
         (c"zero", c"/dev/zero"),
@@ -166,11 +176,11 @@ fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
         )
         .map_err(at(Step::Device))?;
         let tree = copy_of(device).map_err(at(Step::Device))?;
-        attach(&tree, dev.as_fd(), name).map_err(at(Step::Device))?;
+        attach(tree.as_fd(), dev.as_fd(), name).map_err(at(Step::Device))?;
     }
     rustix::fs::mkdirat(&dev, c"shm", Mode::RWXU).map_err(at(Step::Shm))?;
     let shm = fresh(limits.shm_bytes, limits.shm_inodes, "0770").map_err(at(Step::Shm))?;
-    attach(&shm, dev.as_fd(), c"shm").map_err(at(Step::Shm))?;
+    attach(shm.as_fd(), dev.as_fd(), c"shm").map_err(at(Step::Shm))?;
     sys::set_attributes(
         dev.as_fd(),
         Attributes {
@@ -211,7 +221,7 @@ fn copy_of(path: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
 
 /// Attaches a detached mount on the directory or file `name` of `point`, or on `point` itself if `name` is empty.
 /// A symbolic link as `name` is not followed.
-fn attach(tree: &OwnedFd, point: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<(), Errno> {
+fn attach(tree: BorrowedFd<'_>, point: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<(), Errno> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     if name.is_empty() {
         flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

@@ -1,6 +1,6 @@
 //! File descriptors by number.
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{Errno, check};
 
@@ -8,13 +8,18 @@ use super::{Errno, check};
 ///
 /// For a process about to exec: an owner of `target` elsewhere in this process would hold a changed descriptor.
 pub(crate) fn dup_onto(source: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
     // SAFETY: dup2 takes two integers and touches no memory. Its callers are children between fork and exec that
     // hand out numbers 0 to N deliberately, after having moved every descriptor they still own above them.
     check(libc::c_long::from(unsafe {
         libc::dup2(source.as_raw_fd(), target)
     }))
     .map(|_| ())
+}
+
+/// Closes this process's copy of a descriptor that belongs to the process it shares memory with.
+pub(crate) fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: takes an integer. For processes that share memory and not their descriptors: the owner's stays open.
+    unsafe { rustix::io::close(fd.as_raw_fd()) };
 }
 
 /// Marks every open descriptor from `first` up close-on-exec (close_range(2), Linux 5.11).

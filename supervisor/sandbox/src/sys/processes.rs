@@ -1,7 +1,7 @@
 //! Making processes.
 
 use std::ffi::{CStr, CString, NulError, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use super::{Errno, check, last};
 
@@ -28,14 +28,6 @@ impl CStrings {
     }
 }
 
-/// Which side of a clone this is.
-pub(crate) enum Cloned {
-    /// The new process.
-    Child,
-    /// The caller, with the new process's id in the caller's namespace.
-    Parent { pid: i32, pidfd: OwnedFd },
-}
-
 /// Whether this process has no second thread.
 ///
 /// A fork copies only the calling thread: a lock held by another, the allocator's say, would stay held for ever.
@@ -45,65 +37,11 @@ pub(crate) fn single_threaded() -> bool {
     unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
-/// Moves this process, which has one thread, into new namespaces.
+/// Moves this process, which has one thread, into new namespaces. Quiet, as [`super::run_beside`] asks.
 pub(crate) fn unshare_namespaces(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
     // SAFETY: touches no memory. With namespace flags only (none of the sharing flags, such as CLONE_FILES, that
     // would split what threads hold in common) no assumption of safe code changes.
-    check(libc::c_long::from(unsafe {
-        libc::unshare(flags.bits() as libc::c_int)
-    }))
-    .map(|_| ())
-}
-
-/// Makes a copy of this process in the new namespaces `flags` name, inside the version 2 control group `cgroup`.
-///
-/// Refuses with `EBUSY` in a process with more than one thread.
-pub(crate) fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Arguments {
-        flags: u64,
-        pidfd: u64,
-        child_tid: u64,
-        parent_tid: u64,
-        exit_signal: u64,
-        stack: u64,
-        stack_size: u64,
-        tls: u64,
-        set_tid: u64,
-        set_tid_size: u64,
-        cgroup: u64,
-    }
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-    if !single_threaded() {
-        return Err(Errno::BUSY);
-    }
-    let mut pidfd: RawFd = -1;
-    let mut arguments = Arguments {
-        flags: flags | libc::CLONE_PIDFD as u64,
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..Arguments::default()
-    };
-    if let Some(cgroup) = cgroup {
-        arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    // SAFETY: without CLONE_VM the child works on a copy of this memory, on a copy of this stack (stack = 0), as fork
-    // does; the process has one thread, so no lock is held by a thread that is not copied. `arguments` has the size
-    // passed, and the kernel writes only `pidfd`, both alive through the call. Raw, because no wrapper takes new
-    // namespaces, a pidfd and a cgroup at once.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<Arguments>()) })?;
-    if pid == 0 {
-        return Ok(Cloned::Child);
-    }
-    // SAFETY: with CLONE_PIDFD a successful call stored a new descriptor that belongs to nobody yet.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned::Parent {
-        pid: pid as i32,
-        pidfd,
-    })
+    unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
 /// Forks as the C library does, so that the child may go on for long, threads included.

@@ -23,6 +23,17 @@ pub(crate) fn default_dispositions() {
     }
 }
 
+/// Does something while every signal is blocked for this thread, and for what it makes meanwhile.
+pub(crate) fn with_signals_blocked<T>(something: impl FnOnce() -> T) -> T {
+    use nix::sys::signal::{SigSet, SigmaskHow};
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let done = something();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    done
+}
+
 /// Unblocks every signal.
 pub(crate) fn unblock_all() -> Result<(), Errno> {
     let empty: u64 = 0;

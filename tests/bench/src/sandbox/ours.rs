@@ -128,6 +128,7 @@ pub fn serve(arguments: &[&str]) -> Result<(), Failure> {
             .and_then(|()| answers.flush())
             .attempt(|| "answer".to_owned())?;
     }
+    percloud_sandbox::cgroup::leave();
     Ok(())
 }
 

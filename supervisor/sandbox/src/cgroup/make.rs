@@ -1,0 +1,151 @@
+//! Making a control group: what is to be called is written down first, then called.
+//!
+//! The two are apart because a group is made while the new process already runs on the same memory, when nothing may be
+//! allocated ([`crate::sys::start_beside`]).
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{Cgroup, Place};
+use crate::spec::Limits;
+use crate::sys::Errno;
+
+/// A group that is to be made.
+pub(crate) struct Making {
+    /// Gets its descriptors as it is made.
+    group: Cgroup,
+    steps: Vec<Step>,
+    done: usize,
+}
+
+enum Step {
+    Directory(CString),
+    /// A file and what is written to it. `optional` files are newer than version 2 itself.
+    Setting {
+        file: CString,
+        value: String,
+        optional: bool,
+    },
+    Door(CString, OFlags),
+}
+
+impl Place {
+    /// Describes a new group with `limits`.
+    pub(crate) fn plan(&self, limits: &Limits) -> Result<Making, Errno> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let (memory, pids) = (limits.memory.to_string(), limits.pids.to_string());
+        let mut making = Making {
+            group: Cgroup {
+                directories: Vec::new(),
+                doors: Vec::with_capacity(2),
+                unified: self.is_unified(),
+            },
+            steps: Vec::with_capacity(8),
+            done: 0,
+        };
+        match self {
+            Place::Unified(base) => {
+                let directory = making.directory(base.join(&name))?;
+                making.setting(&directory, "memory.max", &memory)?;
+                making.setting(&directory, "memory.oom.group", "1")?;
+                making.setting(&directory, "pids.max", &pids)?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                making.steps.push(Step::Door(c_path(&directory)?, flags));
+            }
+            Place::Separate {
+                memory: memory_base,
+                pids: pids_base,
+            } => {
+                for (base, file, value) in [
+                    (memory_base, "memory.limit_in_bytes", &memory),
+                    (pids_base, "pids.max", &pids),
+                ] {
+                    let directory = making.directory(base.join(&name))?;
+                    making.setting(&directory, file, value)?;
+                    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                    making
+                        .steps
+                        .push(Step::Door(c_path(&directory.join("tasks"))?, flags));
+                }
+            }
+        }
+        Ok(making)
+    }
+}
+
+impl Making {
+    fn directory(&mut self, directory: PathBuf) -> Result<PathBuf, Errno> {
+        self.steps.push(Step::Directory(c_path(&directory)?));
+        self.group.directories.push(directory.clone());
+        Ok(directory)
+    }
+
+    fn setting(&mut self, directory: &Path, file: &str, value: &str) -> Result<(), Errno> {
+        self.steps.push(Step::Setting {
+            file: c_path(&directory.join(file))?,
+            value: value.to_owned(),
+            optional: file == "memory.oom.group",
+        });
+        Ok(())
+    }
+
+    /// Makes the group. Quiet, as [`crate::sys::start_beside`] asks.
+    pub(crate) fn make(&mut self) -> Result<(), Errno> {
+        while let Some(step) = self.steps.get(self.done) {
+            match step {
+                Step::Directory(path) => rustix::fs::mkdir(path.as_c_str(), Mode::RWXU)?,
+                Step::Setting {
+                    file,
+                    value,
+                    optional,
+                } => match crate::ids::write(file, value) {
+                    Err(Errno::NOENT) if *optional => {}
+                    written => written?,
+                },
+                // The room was reserved.
+                Step::Door(path, flags) => {
+                    let opened = rustix::fs::open(path.as_c_str(), *flags, Mode::empty())?;
+                    self.group.doors.push(opened);
+                }
+            }
+            self.done += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether it is of version 2.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.group.unified
+    }
+
+    /// Version 1: the files by which [`super::enter`] moves in.
+    pub(crate) fn doors(&self) -> &[OwnedFd] {
+        &self.group.doors
+    }
+
+    /// Takes the group, as far as it has been made.
+    pub(crate) fn into_group(self) -> Cgroup {
+        self.group
+    }
+
+    /// The file that making it stopped at.
+    pub(crate) fn at(&self) -> String {
+        match self.steps.get(self.done) {
+            Some(Step::Directory(path) | Step::Setting { file: path, .. } | Step::Door(path, _)) => {
+                path.to_string_lossy().into_owned()
+            }
+            None => String::new(),
+        }
+    }
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
+}
