@@ -1,12 +1,13 @@
 //! Messages on their way in: Cap'n Proto stream framing, read without trusting a length.
 
 use std::io::ErrorKind;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use capnp::Error;
 use capnp::message::{Reader, ReaderOptions};
 use capnp::serialize::{OwnedSegments, SegmentLengthsBuilder};
-use tokio::net::UnixStream;
+
+use super::socket::Socket;
 
 /// Bytes read ahead. Longer messages are read straight to their place.
 const BUFFER: usize = 16 << 10;
@@ -37,7 +38,7 @@ impl Inbox {
     /// Reads the next message, of at most `limit` words. `None` when the peer closed the connection between two.
     pub(super) fn poll_message(
         &mut self,
-        stream: &UnixStream,
+        socket: &Socket,
         limit: usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Reader<OwnedSegments>>, Error>> {
@@ -45,13 +46,9 @@ impl Inbox {
             if let Some(message) = self.buffered(limit)? {
                 return Poll::Ready(Ok(Some(message)));
             }
-            match self.read(stream) {
+            match ready!(self.poll_read(socket, context)) {
                 Ok(0) => return Poll::Ready(self.ended()),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::task::ready!(stream.poll_read_ready(context)).map_err(Error::from)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return Poll::Ready(Ok(None)),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -112,13 +109,14 @@ impl Inbox {
         Ok(true)
     }
 
-    fn read(&mut self, stream: &UnixStream) -> std::io::Result<usize> {
+    /// Reads more, to wherever it belongs.
+    fn poll_read(&mut self, socket: &Socket, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         if let Some(long) = &mut self.long
             && long.segments.len() - long.read >= BUFFER
         {
-            let count = stream.try_read(&mut long.segments[long.read..])?;
+            let count = ready!(socket.poll_read(&mut long.segments[long.read..], context))?;
             long.read += count;
-            return Ok(count);
+            return Poll::Ready(Ok(count));
         }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -126,7 +124,7 @@ impl Inbox {
             self.start = 0;
         }
         self.buffer.resize(BUFFER, 0);
-        let count = stream.try_read(&mut self.buffer[self.end..])?;
+        let count = ready!(socket.poll_read(&mut self.buffer[self.end..], context))?;
         self.end += count;
         if let Some(long) = &mut self.long {
             let there = self.end.min(long.segments.len() - long.read);
@@ -134,7 +132,7 @@ impl Inbox {
             long.read += there;
             self.start = there;
         }
-        Ok(count)
+        Poll::Ready(Ok(count))
     }
 
     fn ended(&self) -> Result<Option<Reader<OwnedSegments>>, Error> {

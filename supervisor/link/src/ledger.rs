@@ -8,6 +8,7 @@ use capnp::serialize::OwnedSegments;
 use capnp_rpc::rpc_capnp::{cap_descriptor, message, resolve, return_};
 
 use super::Bounds;
+use super::numbers::Keyed;
 
 /// Through how many promises a promise may lead. Each one kept costs memory until the last holder lets go.
 const PROMISES: u32 = 64;
@@ -19,14 +20,14 @@ const CANCELED: usize = 256 << 10;
 #[derive(Default)]
 pub(super) struct Ledger {
     /// Calls of the peer that it has not finished, with their words while they are unanswered.
-    answers: HashMap<u32, Option<usize>>,
+    answers: HashMap<u32, Option<usize>, Keyed>,
     unanswered: usize,
     words: usize,
     canceled: usize,
     /// The peer's capabilities we hold.
-    imports: HashMap<u32, Import>,
+    imports: HashMap<u32, Import, Keyed>,
     /// Our calls that were canceled; capabilities in late answers to them are not ours to keep.
-    forgotten: HashSet<u32>,
+    forgotten: HashSet<u32, Keyed>,
 }
 
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl Ledger {
             }
             message::Return(answer) => {
                 let answer = answer?;
-                let forgotten = self.forgotten.remove(&answer.get_answer_id());
+                let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&answer.get_answer_id());
                 if !forgotten && let Ok(return_::Results(results)) = answer.which() {
                     self.handed_over(results?.get_cap_table()?, bounds)?;
                 }

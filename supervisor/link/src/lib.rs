@@ -7,16 +7,21 @@
 //! - no more is read while too many words of calls are unanswered, or too many bytes wait to be sent (back-pressure,
 //!   sheet 3.1: 1 Mi words);
 //! - a peer that hands over too many capabilities, or leads promises through too many promises, is cut off;
-//! - messages that are ready leave in one system call.
+//! - messages that are ready leave in one system call: a turn of the connection hands on everything that has arrived,
+//!   and only then sends what came of it.
 
 #![forbid(unsafe_code)]
 
 mod inbox;
 mod ledger;
+mod numbers;
 mod outbox;
+mod socket;
+mod turn;
 
-use std::cell::RefCell;
-use std::future::poll_fn;
+use std::cell::{OnceCell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,10 +37,12 @@ use inbox::Inbox;
 use ledger::Ledger;
 pub use outbox::Gauge;
 use outbox::Outbox;
+use socket::Socket;
+use turn::Turn;
 
 /// First words of a message of ours: capnp-rpc would take four times as many for every call, and too few for small
 /// messages, which then need a second piece of memory.
-const FIRST_WORDS: std::ops::RangeInclusive<u32> = 32..=256;
+const FIRST_WORDS: std::ops::RangeInclusive<u32> = 32..=128;
 
 /// What one peer may make us hold.
 #[derive(Clone)]
@@ -73,6 +80,7 @@ impl Default for Bounds {
 
 /// A connection and the RPC system on it. Nothing happens until it is run.
 pub struct Link {
+    stream: UnixStream,
     wire: Rc<Wire>,
     system: RpcSystem<VatSide>,
     peer: VatSide,
@@ -91,7 +99,7 @@ impl Link {
             VatSide::Server => VatSide::Client,
         };
         let wire = Rc::new(Wire {
-            stream,
+            socket: OnceCell::new(),
             inbox: RefCell::new(Inbox::default()),
             outbox: Outbox::new(Rc::clone(&bounds.gauge)),
             ledger: RefCell::new(Ledger::default()),
@@ -105,6 +113,7 @@ impl Link {
             peer,
         };
         Self {
+            stream,
             system: RpcSystem::new(Box::new(network), bootstrap),
             wire,
             peer,
@@ -123,12 +132,26 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// What the peer did wrong, when it was cut off for it.
+    /// What the peer did wrong, when it was cut off for it; and when the kernel has no room to watch the socket.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { wire, system, .. } = self;
+        let Self {
+            stream, wire, system, ..
+        } = self;
+        let _the_first = wire.socket.set(Socket::new(stream)?);
         let _closed_at_last = HangUp(Rc::clone(&wire));
-        // Failures were noted by the wire; those of the system itself only repeat them.
-        let _repeated = system.await;
+        let turn = Turn::new();
+        let mut system = pin!(system);
+        poll_fn(|context| {
+            // Whoever adds messages from now on need not wake us for that: they are sent below.
+            wire.outbox.hold();
+            // Failures were noted by the wire; those of the system itself only repeat them.
+            let ended = turn.take(context, |context| system.as_mut().poll(context));
+            if ended.is_pending() {
+                wire.send_queued(context);
+            }
+            ended.map(drop)
+        })
+        .await;
         match wire.failure.take() {
             Some(error) if error.kind != capnp::ErrorKind::Disconnected => Err(error),
             _ => Ok(()),
@@ -143,14 +166,16 @@ struct HangUp(Rc<Wire>);
 impl Drop for HangUp {
     fn drop(&mut self) {
         self.0.outbox.abandon();
-        // It fails only when the peer has closed the connection already.
-        let _closed = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Both);
+        if let Some(socket) = self.0.socket.get() {
+            socket.shut_down();
+        }
     }
 }
 
 /// The two ends of a connection, shared by everything that speaks on it.
 struct Wire {
-    stream: UnixStream,
+    /// There once the connection runs.
+    socket: OnceCell<Socket>,
     inbox: RefCell<Inbox>,
     outbox: Outbox,
     ledger: RefCell<Ledger>,
@@ -171,10 +196,13 @@ impl Wire {
         if self.is_paused(context) {
             return Poll::Pending;
         }
+        let Some(socket) = self.socket.get() else {
+            return Poll::Pending;
+        };
         let received = self
             .inbox
             .borrow_mut()
-            .poll_message(&self.stream, self.bounds.message_words, context);
+            .poll_message(socket, self.bounds.message_words, context);
         match std::task::ready!(received)? {
             None => Poll::Ready(Ok(None)),
             Some(message) => Poll::Ready(self.admit(message).map(Some)),
@@ -236,16 +264,25 @@ impl Wire {
         message
     }
 
-    /// Sends until the connection is shut down. After a failed write the reader ends the connection.
-    fn poll_send(&self, context: &mut Context<'_>) -> Poll<()> {
+    /// Sends what is queued, as far as the socket takes it. After a failed write the reader ends the connection.
+    fn send_queued(&self, context: &mut Context<'_>) {
         let was_above = self.outbox.bytes() > self.bounds.queued_bytes;
         let was_dead = self.outbox.is_dead();
-        let done = self.outbox.poll_send(&self.stream, context);
+        if let Some(socket) = self.socket.get() {
+            self.outbox.send(socket, context);
+        }
         let relieved = was_above && self.outbox.bytes() <= self.bounds.queued_bytes;
         if relieved || self.outbox.is_dead() != was_dead {
             self.wake_reader();
         }
-        done
+    }
+
+    /// Ready once the connection is closed; then what the socket takes at once has been sent.
+    fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.outbox.poll_closing(context));
+        self.send_queued(context);
+        self.outbox.abandon();
+        Poll::Ready(())
     }
 }
 
@@ -270,7 +307,7 @@ impl capnp_rpc::VatNetwork<VatSide> for Network {
 
     fn drive_until_shutdown(&mut self) -> Promise<(), Error> {
         let wire = Rc::clone(&self.wire);
-        Promise::from_future(poll_fn(move |context| wire.poll_send(context).map(Ok)))
+        Promise::from_future(poll_fn(move |context| wire.poll_closed(context).map(Ok)))
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice};
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use capnp::message::{Builder, HeapAllocator};
-use tokio::net::UnixStream;
+
+use super::socket::Socket;
 
 /// Pieces handed to the kernel in one call.
 const SLICES: usize = 64;
@@ -57,7 +58,10 @@ pub(super) struct Outbox {
     bytes: Cell<usize>,
     gauge: Rc<Gauge>,
     state: Cell<State>,
-    sender: RefCell<Option<Waker>>,
+    /// Who sends, while that is asleep.
+    sender: Cell<Option<Waker>>,
+    /// Who waits for the end.
+    driver: Cell<Option<Waker>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +81,8 @@ impl Outbox {
             bytes: Cell::new(0),
             gauge,
             state: Cell::new(State::Open),
-            sender: RefCell::new(None),
+            sender: Cell::new(None),
+            driver: Cell::new(None),
         }
     }
 
@@ -103,53 +108,53 @@ impl Outbox {
     /// Ends the connection, also one on which a write has failed: whoever drives it is waiting to be told.
     pub(super) fn close(&self) {
         self.state.set(State::Closing);
-        self.wake();
-    }
-
-    /// Sends what is queued; ready once the connection is closed.
-    pub(super) fn poll_send(&self, stream: &UnixStream, context: &mut Context<'_>) -> Poll<()> {
-        self.sender.borrow_mut().replace(context.waker().clone());
-        let progress = match self.state.get() {
-            State::Dead => Poll::Ready(()),
-            State::Open | State::Closing => self.flush(stream, context),
-        };
-        match self.state.get() {
-            State::Closing => {
-                self.abandon();
-                Poll::Ready(())
-            }
-            State::Open | State::Dead => {
-                debug_assert!(progress.is_pending() || self.queue.borrow().is_empty());
-                Poll::Pending
-            }
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
         }
     }
 
-    fn flush(&self, stream: &UnixStream, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the connection was closed.
+    pub(super) fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.state.get() == State::Closing {
+            return Poll::Ready(());
+        }
+        self.driver.replace(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// From now on nobody is woken to send: [`Outbox::send`] will be called.
+    pub(super) fn hold(&self) {
+        self.sender.take();
+    }
+
+    /// Sends what is queued, as far as the socket takes it, and arranges to be woken when there is more to do.
+    pub(super) fn send(&self, socket: &Socket, context: &mut Context<'_>) {
+        self.sender.replace(Some(context.waker().clone()));
+        if self.state.get() != State::Dead {
+            self.flush(socket, context);
+        }
+    }
+
+    fn flush(&self, socket: &Socket, context: &mut Context<'_>) {
         loop {
             let sent = {
                 let queue = self.queue.borrow();
                 if queue.is_empty() {
-                    return Poll::Ready(());
+                    return;
                 }
                 let mut slices = Vec::with_capacity(SLICES);
                 gather(&queue, self.written.get(), &mut slices);
-                stream.try_write_vectored(&slices)
+                socket.poll_write(&slices, context)
             };
             match sent {
-                Ok(count) => self.advance(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if stream.poll_write_ready(context).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
+                Poll::Pending => return,
+                Poll::Ready(Ok(count)) => self.advance(count),
+                Poll::Ready(Err(_)) => {
                     if self.state.get() == State::Open {
                         self.state.set(State::Dead);
                     }
                     self.abandon();
-                    return Poll::Ready(());
+                    return;
                 }
             }
         }
@@ -178,7 +183,7 @@ impl Outbox {
     }
 
     fn wake(&self) {
-        let sender = self.sender.borrow_mut().take();
+        let sender = self.sender.take();
         if let Some(sender) = sender {
             sender.wake();
         }

@@ -22,11 +22,13 @@ use crate::{Plan, summary};
 use client::Shell;
 use summary::Better;
 
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "open_sleeping",
     "open_warm",
     "request_cpu_c1",
     "request_cpu_c32",
+    "request_sleeps_c1",
+    "request_sleeps_c32",
     "request_p99_c1",
     "request_p99_c32",
     "request_rate_c1",
@@ -60,8 +62,24 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         keep(open::measure(plan, &shell, &app));
     }
     let loads = [
-        (32, ["request_cpu_c32", "request_p99_c32", "request_rate_c32"]),
-        (1, ["request_cpu_c1", "request_p99_c1", "request_rate_c1"]),
+        (
+            32,
+            [
+                "request_cpu_c32",
+                "request_sleeps_c32",
+                "request_p99_c32",
+                "request_rate_c32",
+            ],
+        ),
+        (
+            1,
+            [
+                "request_cpu_c1",
+                "request_sleeps_c1",
+                "request_p99_c1",
+                "request_rate_c1",
+            ],
+        ),
     ];
     let transfers = plan.wants(&["upload", "download"]);
     if transfers || loads.iter().any(|(_, names)| plan.wants(names)) {

@@ -9,18 +9,29 @@ use crate::failure::{Attempt, Failure};
 ///
 /// From `schedstat`, which counts what ran; `stat` counts ticks of 10 ms, too coarse for a share of a short run.
 pub fn cpu_nanoseconds(pids: &[u32]) -> Result<u64, Failure> {
+    over_threads(pids, "schedstat", |text| text.split(' ').next()?.parse().ok())
+}
+
+/// How often threads of `pids` have gone to sleep so far, all that live included.
+pub fn sleeps(pids: &[u32]) -> Result<u64, Failure> {
+    over_threads(pids, "status", |text| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse().ok()
+    })
+}
+
+/// The sum of a number that `read` finds in `file` of each thread.
+fn over_threads(pids: &[u32], file: &str, read: fn(&str) -> Option<u64>) -> Result<u64, Failure> {
     let mut total = 0;
     for pid in pids {
         let threads =
             fs::read_dir(format!("/proc/{pid}/task")).attempt(|| format!("list the threads of {pid}"))?;
         for thread in threads.flatten() {
             // A thread that ended meanwhile takes its share with it; ours do not end under load.
-            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-            total += text
-                .split(' ')
-                .next()
-                .and_then(|field| field.parse::<u64>().ok())
-                .unwrap_or(0);
+            let text = fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            total += read(&text).unwrap_or(0);
         }
     }
     Ok(total)
@@ -112,6 +123,9 @@ mod tests {
     fn our_own_cost_can_be_read() {
         let own = [std::process::id()];
         let before = cpu_nanoseconds(&own).unwrap();
+        let slept = sleeps(&own).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(sleeps(&own).unwrap() > slept);
         let mut sum = 0_u64;
         percloud_tests::wait::until("some CPU time to be used", || {
             (0..10_000_000_u64).for_each(|n| sum = std::hint::black_box(sum.wrapping_mul(31) ^ n));

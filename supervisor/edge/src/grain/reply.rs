@@ -33,6 +33,8 @@ use crate::pipe::Reader;
 use crate::policy::Policy;
 use crate::respond::{Answer, Refusal};
 
+/// Headers that most answers have at most: those of the policy, and a few of the app.
+const USUAL: usize = 12;
 /// Longest value of one header, in bytes.
 const VALUE: usize = 8 << 10;
 /// How long the head waits for an app to say how long its stream is; after that it is sent without.
@@ -132,6 +134,7 @@ fn head(
 ) -> Result<(Answer, Option<handle::Client>), Refusal> {
     let unreadable = |_| UNREADABLE;
     let mut answer = Response::new(Body::Empty);
+    *answer.headers_mut() = HeaderMap::with_capacity(USUAL);
     let mut stream = None;
     match reply.which().map_err(|_| UNREADABLE)? {
         response::Content(content) => {

@@ -28,7 +28,7 @@ impl MembraneState {
         if size.cap_count == 0 {
             return target.set_as(source);
         }
-        let carried = self.copy_owned(source, from)?;
+        let carried = self.copy_sized(source, size.word_count, from)?;
         target.set_as(carried.get()?)
     }
 
@@ -38,7 +38,15 @@ impl MembraneState {
         source: any_pointer::Reader<'_>,
         from: Side,
     ) -> capnp::Result<Message> {
-        let words = source.target_size()?.word_count;
+        self.copy_sized(source, source.target_size()?.word_count, from)
+    }
+
+    fn copy_sized(
+        self: &Rc<Self>,
+        source: any_pointer::Reader<'_>,
+        words: u64,
+        from: Side,
+    ) -> capnp::Result<Message> {
         let mut message = Message::new(u32::try_from(words + 1).unwrap_or(u32::MAX));
         message.get_mut()?.set_as(source)?;
         message.carry(self, from);

@@ -1,4 +1,7 @@
 //! Requests for 128 bytes from a warm grain, under the load of `wrk`, in turns with nginx.
+//!
+//! Beside the CPU stands how often a process was put to sleep per request: each time costs some microseconds, and the
+//! count depends on the machine's other work far less than the time does.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,7 +14,7 @@ use crate::Plan;
 use crate::failure::{Attempt, Failure};
 use crate::figures::Series;
 use crate::peer::Nginx;
-use crate::process::{cpu_nanoseconds, find};
+use crate::process::{cpu_nanoseconds, find, sleeps};
 use crate::summary::{Better, Entry};
 
 /// What one run of `wrk` saw.
@@ -25,18 +28,19 @@ struct Seen {
 #[derive(Default)]
 struct Side {
     cpu: Series,
+    sleeps: Series,
     p99: Series,
     rate: Series,
 }
 
-/// Measures CPU per request, p99 and rate over so many connections; `names` in this order.
+/// Measures CPU and sleeps per request, p99 and rate over so many connections; `names` in this order.
 pub fn measure(
     plan: &Plan,
     server: &Server,
     visit: &Visit,
     nginx: Option<&Nginx>,
     connections: u32,
-    names: [&str; 3],
+    names: [&str; 4],
 ) -> Result<Vec<Entry>, Failure> {
     if find("wrk").is_none() {
         return Err(Failure::new(
@@ -62,9 +66,11 @@ pub fn measure(
     let entry = |name, unit, better, ours: &Series, peer: &Series| {
         Entry::alone(name, unit, ours.median().unwrap_or(f64::NAN), better).against(NGINX, peer.median())
     };
-    let [cpu, p99, rate] = names;
+    let [cpu, sleeps, p99, rate] = names;
     Ok(vec![
         entry(cpu, "µs", Better::Lower, &own.cpu, &peer.cpu).with_note("CPU of the proxy side per request"),
+        entry(sleeps, "sleeps", Better::Lower, &own.sleeps, &peer.sleeps)
+            .with_note("of the proxy side per request"),
         entry(p99, "µs", Better::Lower, &own.p99, &peer.p99),
         entry(rate, "1/s", Better::Higher, &own.rate, &peer.rate),
     ])
@@ -78,9 +84,11 @@ fn turn(
     connections: u32,
     seconds: u32,
 ) -> Result<(), Failure> {
-    let before = cpu_nanoseconds(pids)?;
+    let (before, slept) = (cpu_nanoseconds(pids)?, sleeps(pids)?);
     let seen = run(address, headers, connections, seconds)?;
     let used = cpu_nanoseconds(pids)?.saturating_sub(before);
+    let slept = sleeps(pids)?.saturating_sub(slept);
+    side.sleeps.push(slept as f64 / seen.requests);
     side.cpu.push(used as f64 / 1e3 / seen.requests);
     side.p99.push(seen.p99_microseconds);
     side.rate.push(seen.per_second);
