@@ -149,14 +149,20 @@ fn worker(
         tokio::task::spawn_local(Sessions::forget_idle(Rc::downgrade(&edge)));
         let accepting =
             tokio::task::spawn_local(accept(edge, listener, connections.clone(), stopped.clone()));
-        let mut told = stopped;
+        let mut stopped = stopped;
         tokio::select! {
             _ = link.run() => {}
-            _ = told.wait_for(|stopped| *stopped) => {}
+            () = told(&mut stopped) => {}
         }
         stop.send_replace(true);
         accepting.await.map_err(|_| EdgeError::Panicked)
     })
+}
+
+/// Waits until told to stop. The word is not held on to: as long as one holds it, who passes it on is blocked, and
+/// with the thread everything on it.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Accepts until told to stop, then waits for the connections it made.
@@ -183,7 +189,7 @@ async fn accept(
                 log_panic(ended);
                 continue;
             }
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = told(&mut stopped) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -232,7 +238,7 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, mut stopped
     let mut connection = std::pin::pin!(http.serve_connection(socket, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopped.wait_for(|stopped| *stopped) => {
+        () = told(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(edge.limits.drain, connection).await {
                 Ok(ended) => ended,

@@ -1,5 +1,8 @@
 //! A broker that knows one account, one package and one grain, and the door of that grain.
 
+mod grain;
+mod person;
+
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,19 +11,41 @@ use std::sync::mpsc::Sender;
 use capnp::Error;
 use capnp::capability::{Client, FromClientHook};
 use capnp_rpc::{RpcSystem, new_client, rpc_twoparty_capnp::Side, twoparty};
-use percloud_schemas::front_capnp::{
-    front, grain_access, grain_control, listener, package, powerbox, reply, upload, user_session,
-};
+use percloud_schemas::front_capnp::{client, front, grain_access, reply};
 use percloud_schemas::host_capnp::grain_door;
-use percloud_schemas::util_capnp::{blob, byte_stream, handle};
+use percloud_schemas::util_capnp::blob;
 use percloud_schemas::web_session_capnp::web_session;
 use tokio::sync::oneshot;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::app::{App, pattern};
+use crate::broker::person::User;
 use crate::world::{API, HAND_OVER, PAGE, PAGE_COOKIE, SHELL_COOKIE, SITE, Shared, TOKEN};
 
 type Done = Result<(), Error>;
+
+/// Methods that write down what they are called with, and answer as told.
+macro_rules! methods {
+    ($interface:ident: $($name:ident($params:ident $(, $text:ident)*) -> $results:ident $status:literal $json:literal;)*) => {
+        $(async fn $name(
+            self: Rc<Self>,
+            params: $interface::$params,
+            mut results: $interface::$results,
+        ) -> Done {
+            #[allow(unused_mut)]
+            let mut call = stringify!($name).to_owned();
+            let _params = params.get()?;
+            $(
+                call.push(' ');
+                call.push_str(_params.$text()?.to_str()?);
+            )*
+            self.0.update(|facts| facts.calls.push(call));
+            answer(results.get().init_reply(), $status, $json);
+            Ok(())
+        })*
+    };
+}
+use methods;
 
 /// Serves both ends of the edge until told to stop.
 pub fn run(
@@ -355,7 +380,7 @@ impl Broker {
         &self,
         call: &str,
         json: Result<capnp::text::Reader<'_>, Error>,
-        client: percloud_schemas::front_capnp::client::Reader<'_>,
+        client: client::Reader<'_>,
     ) -> Done {
         let seen = format!(
             "{call} {} from {} {}",
@@ -419,452 +444,5 @@ impl blob::Server for File {
 impl Drop for File {
     fn drop(&mut self) {
         self.facts.update(|facts| facts.files_closed += 1);
-    }
-}
-
-/// Methods that write down what they are called with, and answer as told.
-macro_rules! methods {
-    ($interface:ident: $($name:ident($params:ident $(, $text:ident)*) -> $results:ident $status:literal $json:literal;)*) => {
-        $(async fn $name(
-            self: Rc<Self>,
-            params: $interface::$params,
-            mut results: $interface::$results,
-        ) -> Done {
-            #[allow(unused_mut)]
-            let mut call = stringify!($name).to_owned();
-            let _params = params.get()?;
-            $(
-                call.push(' ');
-                call.push_str(_params.$text()?.to_str()?);
-            )*
-            self.0.update(|facts| facts.calls.push(call));
-            answer(results.get().init_reply(), $status, $json);
-            Ok(())
-        })*
-    };
-}
-
-struct User(Shared);
-
-impl user_session::Server for User {
-    methods! { user_session:
-        accept_link(AcceptLinkParams, get_json) -> AcceptLinkResults 201 r#"{"id":"g1"}"#;
-        people(PeopleParams) -> PeopleResults 200 r#"{"people":[]}"#;
-        invitations(InvitationsParams) -> InvitationsResults 200 r#"{"invitations":[]}"#;
-        invite(InviteParams, get_json) -> InviteResults 201 r#"{"url":"u"}"#;
-        uninvite(UninviteParams, get_invitation_id) -> UninviteResults 204 "";
-        notifications(NotificationsParams) -> NotificationsResults 200 r#"{"notifications":[]}"#;
-        answer_notification(AnswerNotificationParams, get_notification_id, get_json)
-            -> AnswerNotificationResults 204 "";
-        history(HistoryParams) -> HistoryResults 200 r#"{"entries":[],"intact":true}"#;
-    }
-
-    async fn offer(
-        self: Rc<Self>,
-        params: user_session::OfferParams,
-        mut results: user_session::OfferResults,
-    ) -> Done {
-        let params = params.get()?;
-        let call = format!(
-            "offer {} {}",
-            params.get_offer_id()?.to_str()?,
-            params.get_accept()
-        );
-        self.0.update(|facts| facts.calls.push(call));
-        if params.get_accept() {
-            answer(results.get().init_reply(), 200, r#"{"id":"g1"}"#);
-        } else {
-            answer(results.get().init_reply(), 204, "");
-        }
-        Ok(())
-    }
-
-    async fn powerbox(
-        self: Rc<Self>,
-        params: user_session::PowerboxParams,
-        mut results: user_session::PowerboxResults,
-    ) -> Done {
-        if params.get()?.get_request_id()?.to_str()? == "r1" {
-            answer(results.get().init_reply(), 200, "{}");
-            results.get().set_powerbox(new_client(Powerbox(self.0.clone())));
-        } else {
-            answer(results.get().init_reply(), 404, NOT_FOUND);
-        }
-        Ok(())
-    }
-
-    async fn restore_backup(
-        self: Rc<Self>,
-        params: user_session::RestoreBackupParams,
-        mut results: user_session::RestoreBackupResults,
-    ) -> Done {
-        let call = format!("restore {}", params.get()?.get_size());
-        self.0.update(|facts| facts.calls.push(call));
-        answer(results.get().init_reply(), 200, "{}");
-        results.get().set_upload(new_client(Upload(self.0.clone())));
-        Ok(())
-    }
-
-    async fn whoami(
-        self: Rc<Self>,
-        _: user_session::WhoamiParams,
-        mut results: user_session::WhoamiResults,
-    ) -> Done {
-        answer(
-            results.get().init_reply(),
-            200,
-            r#"{"name":"Owner","handle":"owner"}"#,
-        );
-        Ok(())
-    }
-
-    async fn sign_out(
-        self: Rc<Self>,
-        _: user_session::SignOutParams,
-        mut results: user_session::SignOutResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 204, "");
-        Ok(())
-    }
-
-    async fn home(
-        self: Rc<Self>,
-        _: user_session::HomeParams,
-        mut results: user_session::HomeResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"apps":[],"grains":[]}"#);
-        Ok(())
-    }
-
-    async fn upload(
-        self: Rc<Self>,
-        params: user_session::UploadParams,
-        mut results: user_session::UploadResults,
-    ) -> Done {
-        let params = params.get()?;
-        let call = format!(
-            "upload {} {}",
-            params.get_size(),
-            params.get_upload_id()?.to_str()?
-        );
-        self.0.update(|facts| facts.calls.push(call));
-        answer(results.get().init_reply(), 200, "{}");
-        results.get().set_upload(new_client(Upload(self.0.clone())));
-        Ok(())
-    }
-
-    async fn package(
-        self: Rc<Self>,
-        params: user_session::PackageParams,
-        mut results: user_session::PackageResults,
-    ) -> Done {
-        if params.get()?.get_package_id()?.to_str()? == "p1" {
-            answer(results.get().init_reply(), 200, "{}");
-            results.get().set_package(new_client(Package));
-        } else {
-            answer(
-                results.get().init_reply(),
-                404,
-                r#"{"error":{"code":"not-found","message":"None."}}"#,
-            );
-        }
-        Ok(())
-    }
-
-    async fn grain(
-        self: Rc<Self>,
-        params: user_session::GrainParams,
-        mut results: user_session::GrainResults,
-    ) -> Done {
-        if params.get()?.get_grain_id()?.to_str()? == "g1" {
-            answer(results.get().init_reply(), 200, "{}");
-            results.get().set_grain(new_client(Grain(self.0.clone())));
-        } else {
-            answer(
-                results.get().init_reply(),
-                404,
-                r#"{"error":{"code":"not-found","message":"None."}}"#,
-            );
-        }
-        Ok(())
-    }
-
-    async fn create_grain(
-        self: Rc<Self>,
-        params: user_session::CreateGrainParams,
-        mut results: user_session::CreateGrainResults,
-    ) -> Done {
-        let call = format!("create {}", params.get()?.get_json()?.to_str()?);
-        self.0.update(|facts| facts.calls.push(call));
-        answer(results.get().init_reply(), 201, r#"{"id":"g1"}"#);
-        Ok(())
-    }
-
-    async fn watch(
-        self: Rc<Self>,
-        params: user_session::WatchParams,
-        mut results: user_session::WatchResults,
-    ) -> Done {
-        let listener: listener::Client = params.get()?.get_listener()?;
-        tokio::task::spawn_local(async move {
-            for json in [r#"{"type":"hello"}"#, r#"{"type":"app-removed","appId":"a"}"#] {
-                let mut event = listener.event_request();
-                event.get().set_json(json);
-                let _ = event.send().await;
-            }
-            // Held until the edge lets go of the handle, as a broker would.
-            std::future::pending::<()>().await;
-        });
-        let facts = self.0.clone();
-        results.get().set_handle(new_client(Handle(facts)));
-        Ok(())
-    }
-}
-
-struct Powerbox(Shared);
-
-impl powerbox::Server for Powerbox {
-    methods! { powerbox:
-        choices(ChoicesParams) -> ChoicesResults 200 r#"{"choices":[]}"#;
-        choose(ChooseParams, get_json) -> ChooseResults 200 r#"{"token":"t"}"#;
-        cancel(CancelParams) -> CancelResults 204 "";
-    }
-}
-
-struct Handle(Shared);
-
-impl handle::Server for Handle {}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.update(|facts| facts.listener_handles_dropped += 1);
-    }
-}
-
-struct Upload(Shared);
-
-impl upload::Server for Upload {
-    async fn write(self: Rc<Self>, params: upload::WriteParams) -> Done {
-        let data = params.get()?.get_data()?;
-        self.0.update(|facts| facts.package.extend_from_slice(data));
-        Ok(())
-    }
-
-    async fn finish(self: Rc<Self>, _: upload::FinishParams, mut results: upload::FinishResults) -> Done {
-        self.0.update(|facts| facts.finishing += 1);
-        self.0.until(|facts| !facts.hold_finish).await;
-        self.0.update(|facts| facts.finished += 1);
-        answer(results.get().init_reply(), 201, r#"{"packageId":"p1"}"#);
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.0.update(|facts| facts.package_dropped = true);
-    }
-}
-
-/// Writes a backup of so many bytes, or for ever.
-async fn pack(facts: Shared, stream: byte_stream::Client, size: Option<u64>) {
-    let mut at = 0;
-    while size.is_none_or(|size| at < size) {
-        let mut write = stream.write_request();
-        write.get().set_data(&pattern(at, 10_000));
-        if let Err(error) = write.send().await {
-            facts.update(|facts| facts.write_error = Some(error.to_string()));
-            return;
-        }
-        at += 10_000;
-        facts.update(|facts| facts.written = at);
-    }
-    let _ = stream.done_request().send().promise.await;
-}
-
-struct Package;
-
-impl package::Server for Package {
-    async fn info(self: Rc<Self>, _: package::InfoParams, mut results: package::InfoResults) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"packageId":"p1"}"#);
-        Ok(())
-    }
-
-    async fn install(
-        self: Rc<Self>,
-        _: package::InstallParams,
-        mut results: package::InstallResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"appId":"a"}"#);
-        Ok(())
-    }
-
-    async fn remove(self: Rc<Self>, _: package::RemoveParams, mut results: package::RemoveResults) -> Done {
-        answer(
-            results.get().init_reply(),
-            409,
-            r#"{"error":{"code":"in-use","message":"Used."}}"#,
-        );
-        Ok(())
-    }
-
-    async fn icon(self: Rc<Self>, params: package::IconParams, mut results: package::IconResults) -> Done {
-        match params.get()?.get_name()?.to_str()? {
-            "appGrid" => {
-                results.get().set_mime_type("image/svg+xml");
-                results.get().set_data(b"<svg/>");
-            }
-            // What a package calls a picture need not be one.
-            _ => {
-                results.get().set_mime_type("text/html");
-                results.get().set_data(b"<script>");
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Grain(Shared);
-
-impl Grain {
-    fn note(&self, call: &str, json: Result<capnp::text::Reader<'_>, Error>) -> Done {
-        let call = format!("{call} {}", json?.to_str()?);
-        self.0.update(|facts| facts.calls.push(call));
-        Ok(())
-    }
-}
-
-impl grain_control::Server for Grain {
-    methods! { grain_control:
-        sharing(SharingParams) -> SharingResults 200 r#"{"ways":[]}"#;
-        share(ShareParams, get_json) -> ShareResults 201 r#"{"way":{}}"#;
-        change_share(ChangeShareParams, get_share_id, get_json) -> ChangeShareResults 200 r#"{"id":"w1"}"#;
-        revoke_share(RevokeShareParams, get_share_id, get_json) -> RevokeShareResults 204 "";
-        limit_myself(LimitMyselfParams, get_json) -> LimitMyselfResults 200 r#"{"id":"g1"}"#;
-        leave(LeaveParams) -> LeaveResults 204 "";
-        transfer(TransferParams, get_json) -> TransferResults 201 "{}";
-        devices(DevicesParams) -> DevicesResults 200 r#"{"devices":[]}"#;
-        add_device(AddDeviceParams, get_json) -> AddDeviceResults 201 r#"{"password":"p"}"#;
-        remove_device(RemoveDeviceParams, get_device_id) -> RemoveDeviceResults 204 "";
-        template(TemplateParams, get_json) -> TemplateResults 201 r#"{"token":"t"}"#;
-        request(RequestParams, get_json) -> RequestResults 201 r#"{"request":"r1"}"#;
-        history(HistoryParams) -> HistoryResults 200 r#"{"entries":[],"intact":true}"#;
-        duplicate(DuplicateParams) -> DuplicateResults 201 r#"{"id":"g2"}"#;
-        jobs(JobsParams) -> JobsResults 200 r#"{"jobs":[]}"#;
-        authority(AuthorityParams) -> AuthorityResults 200 r#"{"held":[]}"#;
-        drop_authority(DropAuthorityParams, get_token_id) -> DropAuthorityResults 204 "";
-    }
-
-    async fn backup(
-        self: Rc<Self>,
-        params: grain_control::BackupParams,
-        mut results: grain_control::BackupResults,
-    ) -> Done {
-        let (told, size) = self.0.read(|facts| (facts.backup.clone(), facts.backup_size));
-        let Some(told) = told else {
-            answer(
-                results.get().init_reply(),
-                409,
-                r#"{"error":{"code":"in-trash","message":"No."}}"#,
-            );
-            return Ok(());
-        };
-        answer(results.get().init_reply(), 200, &told);
-        let stream = params.get()?.get_stream()?;
-        results.get().set_handle(new_client(Handle(self.0.clone())));
-        tokio::task::spawn_local(pack(self.0.clone(), stream, size));
-        Ok(())
-    }
-
-    async fn info(
-        self: Rc<Self>,
-        _: grain_control::InfoParams,
-        mut results: grain_control::InfoResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"id":"g1"}"#);
-        Ok(())
-    }
-
-    async fn open(
-        self: Rc<Self>,
-        params: grain_control::OpenParams,
-        mut results: grain_control::OpenResults,
-    ) -> Done {
-        self.note("open", params.get()?.get_json())?;
-        answer(results.get().init_reply(), 200, r#"{"host":"h","secret":"s"}"#);
-        Ok(())
-    }
-
-    async fn rename(
-        self: Rc<Self>,
-        params: grain_control::RenameParams,
-        mut results: grain_control::RenameResults,
-    ) -> Done {
-        self.note("rename", params.get()?.get_json())?;
-        answer(results.get().init_reply(), 200, r#"{"title":"new"}"#);
-        Ok(())
-    }
-
-    async fn configure(
-        self: Rc<Self>,
-        params: grain_control::ConfigureParams,
-        mut results: grain_control::ConfigureResults,
-    ) -> Done {
-        self.note("configure", params.get()?.get_json())?;
-        answer(results.get().init_reply(), 200, r#"{"relaxedPolicy":true}"#);
-        Ok(())
-    }
-
-    async fn trash(
-        self: Rc<Self>,
-        _: grain_control::TrashParams,
-        mut results: grain_control::TrashResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"trashed":1}"#);
-        Ok(())
-    }
-
-    async fn restore(
-        self: Rc<Self>,
-        _: grain_control::RestoreParams,
-        mut results: grain_control::RestoreResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"trashed":null}"#);
-        Ok(())
-    }
-
-    async fn delete(
-        self: Rc<Self>,
-        _: grain_control::DeleteParams,
-        mut results: grain_control::DeleteResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 204, "");
-        Ok(())
-    }
-
-    async fn restart(
-        self: Rc<Self>,
-        _: grain_control::RestartParams,
-        mut results: grain_control::RestartResults,
-    ) -> Done {
-        answer(results.get().init_reply(), 200, r#"{"state":"running"}"#);
-        Ok(())
-    }
-
-    async fn log(
-        self: Rc<Self>,
-        params: grain_control::LogParams,
-        mut results: grain_control::LogResults,
-    ) -> Done {
-        let params = params.get()?;
-        let line = format!("backlog {}\n", params.get_backlog());
-        let stream = params.get_stream()?;
-        tokio::task::spawn_local(async move {
-            let mut write = stream.write_request();
-            write.get().set_data(line.as_bytes());
-            let _ = write.send().await;
-            std::future::pending::<()>().await;
-        });
-        results.get().set_handle(new_client(Handle(self.0.clone())));
-        Ok(())
     }
 }

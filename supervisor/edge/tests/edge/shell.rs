@@ -399,3 +399,32 @@ fn the_edge_ends_with_its_broker() {
     assert!(matches!(world.end(), percloud_edge::EdgeError::BrokerGone));
     assert!(idle.is_closed());
 }
+
+#[test]
+fn the_edge_ends_even_if_clients_do_not() {
+    let mut world = World::with(|limits| limits.drain = std::time::Duration::from_millis(200));
+    // Whole requests first, so that every connection is known to be accepted; then ones that never end.
+    let mut clients: Vec<_> = (0..16).map(|_| world.connect()).collect();
+    for client in &mut clients {
+        client.send(get("/", &world.shell(), "").as_bytes());
+        assert_eq!(client.answer().status, 200);
+        let rest = "X-Percloud: 1\r\nContent-Length: 100\r\n\r\nhalf";
+        client.send(request("POST", "/api/session", &world.shell(), rest).as_bytes());
+    }
+    let (told, ended) = std::sync::mpsc::channel();
+    let ending = std::thread::spawn(move || {
+        let error = world.end();
+        told.send(()).unwrap();
+        error
+    });
+    ended
+        .recv_timeout(std::time::Duration::from_secs(20))
+        .expect("the edge ends");
+    assert!(matches!(
+        ending.join().unwrap(),
+        percloud_edge::EdgeError::BrokerGone
+    ));
+    for client in &mut clients {
+        assert!(client.is_closed());
+    }
+}
