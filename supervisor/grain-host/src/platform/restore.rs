@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use capnp::{Error, any_pointer};
 use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
 use percloud_schemas::host_capnp::{grain_door, restored};
 use tokio::net::UnixStream;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 
 use super::objects::plain;
 use super::{Platform, TOKEN};
@@ -99,15 +100,17 @@ impl Platform {
             Error::failed(format!("the grain that has this object {what}: {cause}"))
         };
         let stream = UnixStream::connect(socket).await;
-        let stream = stream.map_err(|error| failed("cannot be reached", error.to_string()))?;
+        let socket = stream.and_then(|stream| Ok((stream.as_fd().try_clone_to_owned()?, stream)));
+        let (socket, stream) = socket.map_err(|error| failed("cannot be reached", error.to_string()))?;
+        let connection = Connection(socket);
         let bounds = crate::link::bounds(&self.limits, Rc::clone(&self.to_neighbours), None);
         let mut link = Link::new(stream, VatSide::Client, bounds, None);
         let door: grain_door::Client = link.bootstrap();
-        let task = spawn_local(async move {
+        spawn_local(async move {
             let _neighbour = neighbour;
-            link.run().await
+            // Who holds a capability that came by it hears of the end from the capability.
+            let _ended = link.run().await;
         });
-        let connection = Connection(task.abort_handle());
         let mut request = door.take_request();
         request.get().set_nonce(nonce);
         let answer = request.send().promise.await;
@@ -120,12 +123,14 @@ impl Platform {
     }
 }
 
-/// A connection to another host, closed when dropped.
-struct Connection(AbortHandle);
+/// The socket of a connection to another host, closed when dropped. The connection then ends by itself, and so cancels
+/// the calls it served; were its task aborted, they would be forgotten unfinished.
+struct Connection(OwnedFd);
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.abort();
+        // It fails only when the other host has closed the connection already.
+        let _closed = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }
 }
 

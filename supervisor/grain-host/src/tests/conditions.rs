@@ -3,17 +3,20 @@
 use capnp::capability::FromClientHook;
 use capnp::{Error, ErrorKind};
 use futures::future::join_all;
+use capnp_rpc::rpc_twoparty_capnp::Side;
 use percloud_schemas::grain_capnp::{app_persistent, main_view};
+use percloud_schemas::host_capnp::grain_door;
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::{api_token_owner, system_persistent};
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use tokio::task::spawn_local;
 
 use super::app::{Thing, ThingClient, child, early_child, echo, hang, keep, ping};
 use super::broker::Seal;
-use super::rig::{Any, Grain, refusal, restore, save, until, with_grain, with_two};
+use super::rig::{Any, Grain, peer, refusal, restore, save, until, with_grain, with_two};
 use crate::membrane::Id;
 
 const A: Id = [0xaa; 16];
@@ -110,15 +113,49 @@ fn either_host_alone_ends_a_reference() {
 }
 
 #[test]
-fn a_reference_ends_with_the_connection_it_came_by() {
-    with_two(|one, two| async move {
-        let (cap, thing, _) = reference(&one, &two, "album").await;
-        let Grain { wired, .. } = one;
-        all_of_it_dies(cap, thing, async move {
-            wired.door.abort();
-            let _aborted = wired.door.await;
+fn an_object_ends_with_the_connection_it_was_taken_by() {
+    with_grain(|grain| async move {
+        let nonce = grain
+            .announce(A, |admission| admission.init_object().get_id().set_as("album").unwrap())
+            .await
+            .unwrap();
+        let stream = grain.stream();
+        let socket = stream.as_fd().try_clone_to_owned().unwrap();
+        let door: grain_door::Client = peer(stream, Side::Client, None);
+        let mut request = door.take_request();
+        request.get().set_nonce(&nonce);
+        let answer = request.send().promise.await.unwrap();
+        let album: ThingClient = answer.get().unwrap().get_cap().get_as_capability().unwrap();
+        let thing = grain.app.restored.borrow()[0].clone();
+        all_of_it_dies(album, Rc::clone(&thing), async move {
+            rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
         })
         .await;
+        assert_eq!(grain.wired.realm.pending(), 0);
+    });
+}
+
+#[test]
+fn calls_back_are_canceled_with_the_reference_they_came_by() {
+    with_two(|one, two| async move {
+        let (cap, album, id) = reference(&one, &two, "album").await;
+        let (callback, given) = two.app.thing("callback");
+        keep(&cap, &given).await.unwrap();
+        let call = spawn_local(hang(&album.kept.borrow()[0].clone().cast_to()));
+        until(|| callback.hanging.borrow().len() == 1).await;
+        assert_eq!(two.wired.realm.pending(), 1);
+        one.broker().end(id).await;
+        assert!(call.await.unwrap().is_err());
+        let given_up = callback.hanging.borrow_mut().pop().unwrap();
+        assert!(given_up.await.is_err(), "the app is told to stop");
+        assert_eq!(two.wired.realm.pending(), 0);
+
+        // The same when the last capability that came by it is dropped, but not what was given in.
+        let (cap, album, _) = reference(&one, &two, "album").await;
+        keep(&cap, &given).await.unwrap();
+        let back: ThingClient = album.kept.borrow()[0].clone().cast_to();
+        drop(cap);
+        ping(&back).await.unwrap();
     });
 }
 
