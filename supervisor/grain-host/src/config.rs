@@ -59,6 +59,8 @@ pub struct Limits {
     pub capabilities: usize,
     /// Bytes waiting to be sent to a peer before new calls towards it are refused as overloaded.
     pub queued_bytes: usize,
+    /// How long a peer may read nothing while others wait for the app.
+    pub stall: Duration,
     /// Connections to the door at a time.
     pub door_connections: usize,
     /// How long an app may take to open a session, its own start included.
@@ -89,6 +91,7 @@ impl Default for Limits {
             calls: 4096,
             capabilities: 16 << 10,
             queued_bytes: 32 << 20,
+            stall: Duration::from_secs(5),
             door_connections: 64,
             session_timeout: Duration::from_secs(60),
             view_info_timeout: Duration::from_secs(30),

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::app::Sessions;
 use crate::config::Limits;
-use crate::link::{Bounds, Gauge, Link};
+use crate::crowd::{Crowd, Peer};
+use crate::link::{Bounds, Link};
 use crate::membrane::{Membrane, WeakMembrane};
 
 /// How long a connection may last on which nobody has been let in.
@@ -26,7 +27,7 @@ pub(crate) async fn keep(
     listener: UnixListener,
     sessions: Rc<Sessions>,
     limits: Limits,
-    gauge: Rc<Gauge>,
+    crowd: Rc<Crowd>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -34,9 +35,12 @@ pub(crate) async fn keep(
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < limits.door_connections => match accepted {
-                Ok((stream, _)) => {
-                    let bounds = crate::link::bounds(&limits, Rc::clone(&gauge), None);
-                    connections.spawn_local(serve(stream, Rc::clone(&sessions), bounds));
+                Ok((stream, _)) => match crowd.join(&stream) {
+                    Ok(peer) => {
+                        let bounds = crate::link::bounds(&limits, peer.gauge(), None);
+                        connections.spawn_local(serve(stream, peer, Rc::clone(&sessions), bounds));
+                    }
+                    Err(_) => tokio::time::sleep(RECOVERY).await,
                 }
                 Err(_) => tokio::time::sleep(RECOVERY).await,
             },
@@ -46,7 +50,7 @@ pub(crate) async fn keep(
 }
 
 /// Serves one connection. What was opened on it ends with it.
-async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
+async fn serve(stream: UnixStream, _peer: Rc<Peer>, sessions: Rc<Sessions>, bounds: Bounds) {
     let visit = Rc::new(Visit {
         sessions,
         membranes: RefCell::default(),

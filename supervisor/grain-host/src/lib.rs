@@ -16,6 +16,7 @@
 //! | `platform` | what the app may ask of Percloud |
 //! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
+//! | `crowd` | who is cut off for reading nothing |
 //! | `door` | who may enter, with which nonce |
 //! | `descriptor` | what does a page ask for in the powerbox |
 //! | `log` | where the app's words go |
@@ -28,6 +29,7 @@
 mod app;
 mod broker;
 pub mod config;
+mod crowd;
 mod descriptor;
 mod door;
 mod host;

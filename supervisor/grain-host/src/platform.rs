@@ -27,7 +27,7 @@ use percloud_schemas::grain_capnp::main_view;
 use percloud_schemas::host_capnp::host_keeper;
 
 use crate::config::Limits;
-use crate::link::Gauge;
+use crate::crowd::Crowd;
 use crate::membrane::{Membrane, Message, Origin, Realm, Side};
 use crate::references::References;
 pub(crate) use wake::WakeLocks;
@@ -48,7 +48,7 @@ pub(crate) struct Platform {
     pub(crate) wake: Rc<WakeLocks>,
     /// Connections to other hosts, each for one reference.
     neighbours: Rc<Cell<usize>>,
-    to_neighbours: Rc<Gauge>,
+    crowd: Rc<Crowd>,
     grain: String,
     clock: fn() -> SystemTime,
     limits: Limits,
@@ -62,13 +62,13 @@ struct Peers {
 }
 
 impl Platform {
-    /// `grain` is the grain's own id; `to_neighbours` counts bytes on their way to other hosts.
+    /// `grain` is the grain's own id; `crowd` is whom the app's words go to.
     pub(crate) fn new(
         realm: &Realm,
         grain: String,
         limits: &Limits,
         clock: fn() -> SystemTime,
-        to_neighbours: Rc<Gauge>,
+        crowd: Rc<Crowd>,
     ) -> Rc<Self> {
         let platform = Rc::new(Self {
             realm: realm.clone(),
@@ -76,7 +76,7 @@ impl Platform {
             references: Rc::default(),
             wake: Rc::new(WakeLocks::new(realm)),
             neighbours: Rc::default(),
-            to_neighbours,
+            crowd,
             grain,
             clock,
             limits: limits.clone(),
@@ -149,7 +149,9 @@ impl Platform {
         let resolved = tokio::time::timeout(limit, capnp::capability::get_resolved_cap(cap)).await;
         let resolved = resolved.map_err(|_| {
             let seconds = limit.as_secs();
-            Error::failed(format!("the capability is a promise not kept within {seconds} seconds"))
+            Error::failed(format!(
+                "the capability is a promise not kept within {seconds} seconds"
+            ))
         })?;
         self.realm.origin(resolved.hook)
     }

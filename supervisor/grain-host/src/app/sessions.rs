@@ -98,6 +98,7 @@ impl Sessions {
         let Kind::Session(visit) = kind else {
             return Err(Error::failed("an object is taken, not entered".to_owned()));
         };
+        let _in_use = self.realm.work();
         let membrane = self.membrane(session);
         let keeper = visit.keeper.clone();
         let context = session_context(Rc::clone(&self.platform), session, keeper, &membrane);
@@ -148,7 +149,6 @@ impl Sessions {
         self.platform
             .references
             .list(session, &membrane, "the session was ended");
-        self.realm.touch();
         membrane
     }
 }

@@ -15,14 +15,22 @@ use crate::membrane::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     /// Once, in a window of so many nanoseconds since the epoch, and so wide.
-    Once { when: i64, slack: u64 },
+    Once {
+        when: i64,
+        slack: u64,
+    },
     Again(SchedulingPeriod),
 }
 
 impl Platform {
     pub(super) async fn schedule(&self, job: scheduled_job::Reader<'_>) -> Result<(), Error> {
-        let now = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let due = due(job.get_schedule(), i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))?;
+        let now = (self.clock)()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        let due = due(
+            job.get_schedule(),
+            i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+        )?;
         let name = job.get_name()?;
         bounded(name.total_size()?)?;
         let callback = job.get_callback();
@@ -65,7 +73,8 @@ fn due(schedule: scheduled_job::schedule::Reader<'_>, now: i64) -> Result<Due, E
         Which::OneShot(once) => {
             let when = once.get_when();
             let wait = when.checked_sub(now).filter(|wait| *wait >= 0);
-            let wait = wait.ok_or_else(|| Error::failed("a job cannot be scheduled in the past".to_owned()))?;
+            let wait =
+                wait.ok_or_else(|| Error::failed("a job cannot be scheduled in the past".to_owned()))?;
             let slack = match once.get_slack() {
                 0 => wait.unsigned_abs() / 8,
                 slack => slack,

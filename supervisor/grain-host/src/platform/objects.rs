@@ -87,7 +87,9 @@ impl Platform {
         let limit = self.limits.object_timeout;
         tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
             let seconds = limit.as_secs();
-            Err(Error::failed(format!("the app did not answer within {seconds} seconds")))
+            Err(Error::failed(format!(
+                "the app did not answer within {seconds} seconds"
+            )))
         })
     }
 }
@@ -96,7 +98,9 @@ impl Platform {
 pub(super) fn shortest(id: any_pointer::Reader<'_>) -> Result<Message, Error> {
     let size = id.target_size()?;
     if size.cap_count > 0 {
-        return Err(Error::failed("an object id cannot contain capabilities".to_owned()));
+        return Err(Error::failed(
+            "an object id cannot contain capabilities".to_owned(),
+        ));
     }
     let too_long = || {
         let bytes = OBJECT_WORDS * 8;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -15,6 +14,7 @@ use tokio::task::spawn_local;
 
 use super::objects::plain;
 use super::{Platform, TOKEN};
+use crate::crowd::Peer;
 use crate::link::Link;
 use crate::membrane::{Id, Side};
 use crate::references::Expectation;
@@ -51,7 +51,9 @@ impl Platform {
         let limit = self.limits.object_timeout;
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let seconds = limit.as_secs();
-            Err(Error::failed(format!("nothing was brought back within {seconds} seconds")))
+            Err(Error::failed(format!(
+                "nothing was brought back within {seconds} seconds"
+            )))
         })
     }
 
@@ -95,15 +97,14 @@ impl Platform {
         socket: &Path,
         nonce: &[u8],
         neighbour: Neighbour,
-    ) -> Result<(Client, Connection), Error> {
+    ) -> Result<(Client, Rc<Peer>), Error> {
         let failed = |what: &str, cause: String| {
             Error::failed(format!("the grain that has this object {what}: {cause}"))
         };
         let stream = UnixStream::connect(socket).await;
-        let socket = stream.and_then(|stream| Ok((stream.as_fd().try_clone_to_owned()?, stream)));
-        let (socket, stream) = socket.map_err(|error| failed("cannot be reached", error.to_string()))?;
-        let connection = Connection(socket);
-        let bounds = crate::link::bounds(&self.limits, Rc::clone(&self.to_neighbours), None);
+        let joined = stream.and_then(|stream| Ok((self.crowd.join(&stream)?, stream)));
+        let (connection, stream) = joined.map_err(|error| failed("cannot be reached", error.to_string()))?;
+        let bounds = crate::link::bounds(&self.limits, connection.gauge(), None);
         let mut link = Link::new(stream, VatSide::Client, bounds, None);
         let door: grain_door::Client = link.bootstrap();
         spawn_local(async move {
@@ -119,18 +120,10 @@ impl Platform {
             ..failed("did not give it", plain(&error))
         })?;
         let cap: any_pointer::Reader<'_> = answer.get()?.get_cap();
-        Ok((FromClientHook::new(cap.get_as_capability::<Client>()?.hook), connection))
-    }
-}
-
-/// The socket of a connection to another host, closed when dropped. The connection then ends by itself, and so cancels
-/// the calls it served; were its task aborted, they would be forgotten unfinished.
-struct Connection(OwnedFd);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It fails only when the other host has closed the connection already.
-        let _closed = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+        Ok((
+            FromClientHook::new(cap.get_as_capability::<Client>()?.hook),
+            connection,
+        ))
     }
 }
 
