@@ -269,9 +269,10 @@ mod tests {
     fn a_wake_lock_keeps_a_grain_that_nobody_uses() {
         const IDLE: Duration = Duration::from_millis(20);
         with_grain(|grain| async move {
-            let request = grain.api.stay_awake_request();
-            let lock = request.send().promise.await.unwrap();
-            let lock = lock.get().unwrap().get_handle().unwrap();
+            let lock = {
+                let answer = grain.api.stay_awake_request().send().promise.await;
+                answer.unwrap().get().unwrap().get_handle().unwrap()
+            };
             let (realm, wake) = (&grain.wired.realm, &grain.wired.wake);
             // Many times as long as it would live otherwise. Only its death would end this early.
             let lived = timeout(IDLE * 20, nobody_uses(realm, wake, IDLE)).await;
