@@ -14,7 +14,7 @@ mod save;
 mod seal;
 mod wake;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -29,6 +29,7 @@ use percloud_schemas::host_capnp::host_keeper;
 use crate::config::Limits;
 use crate::crowd::Crowd;
 use crate::membrane::{Membrane, Message, Origin, Realm, Side};
+use crate::neighbours::Neighbours;
 use crate::references::References;
 pub(crate) use wake::WakeLocks;
 
@@ -46,9 +47,7 @@ pub(crate) struct Platform {
     membrane: Membrane,
     pub(crate) references: Rc<References>,
     pub(crate) wake: Rc<WakeLocks>,
-    /// Connections to other hosts, each for one reference.
-    neighbours: Rc<Cell<usize>>,
-    crowd: Rc<Crowd>,
+    neighbours: Neighbours,
     grain: String,
     clock: fn() -> SystemTime,
     limits: Limits,
@@ -75,8 +74,7 @@ impl Platform {
             membrane: realm.membrane(),
             references: Rc::default(),
             wake: Rc::new(WakeLocks::new(realm)),
-            neighbours: Rc::default(),
-            crowd,
+            neighbours: Neighbours::new(crowd, limits.clone()),
             grain,
             clock,
             limits: limits.clone(),

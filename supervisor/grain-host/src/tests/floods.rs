@@ -124,11 +124,11 @@ fn a_visitor_who_hands_over_too_much_is_cut_off_alone() {
 #[test]
 fn another_grain_that_hands_over_too_much_is_cut_off_alone() {
     with_world(|world| async move {
-        let one = world.grain("one");
+        let (one, three) = (world.grain("one"), world.grain("three"));
         world.limits.borrow_mut().capabilities = 50;
         let two = world.grain("two");
         let (first, thing) = reference(&one, &two).await;
-        let (second, _) = reference(&one, &two).await;
+        let (second, _) = reference(&three, &two).await;
         let (_, given) = two.app.thing("callback");
         keep(&first, &given).await.unwrap();
         let callback: ThingClient = thing.kept.borrow()[0].clone().cast_to();
@@ -245,5 +245,35 @@ fn a_visitor_cannot_enter_in_vain_for_ever() {
         assert!(!entering.is_finished());
         drop(idle);
         ping(&entering.await.unwrap().unwrap()).await.unwrap();
+    });
+}
+
+#[test]
+fn other_grains_leave_room_at_the_door() {
+    with_world(|world| async move {
+        world.limits.borrow_mut().door_connections = 4;
+        let one = world.grain("one");
+        let others: Vec<_> = ["two", "three", "four"]
+            .iter()
+            .map(|name| world.grain(name))
+            .collect();
+        let mut held = Vec::new();
+        for other in &others[..2] {
+            for _ in 0..10 {
+                held.push(reference(&one, other).await);
+            }
+        }
+        let token = one.broker().give("one", "album", Seal::Grain("four".to_owned()));
+        let crowded = restore::<ThingClient>(&others[2].api, &token)
+            .await
+            .err()
+            .unwrap();
+        assert!(crowded.extra.contains("too many grains"), "{crowded}");
+        ping(&one.session([1; 16]).await).await.unwrap();
+        drop(held);
+        let token = || one.broker().give("one", "album", Seal::Grain("four".to_owned()));
+        while restore::<ThingClient>(&others[2].api, &token()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
     });
 }

@@ -163,29 +163,54 @@ fn an_object_of_another_grain_is_restored_through_its_door() {
 }
 
 #[test]
-fn a_connection_to_another_grain_ends_with_what_came_by_it() {
+fn one_connection_leads_to_another_grain_and_ends_with_what_came_by_it() {
     with_world(|world| async move {
-        world.limits.borrow_mut().neighbours = 2;
-        let (one, two) = (world.grain("one"), world.grain("two"));
-        let token = || one.broker().give("one", "album", Seal::Grain("two".to_owned()));
+        world.limits.borrow_mut().neighbours = 1;
+        let (one, two, three) = (world.grain("one"), world.grain("two"), world.grain("three"));
+        let token = |owner: &Grain| {
+            one.broker()
+                .give(&owner.name, "album", Seal::Grain("two".to_owned()))
+        };
         let mut held: Vec<ThingClient> = Vec::new();
-        for _ in 0..2 {
-            held.push(restore(&two.api, &token()).await.unwrap());
+        for _ in 0..100 {
+            held.push(restore(&two.api, &token(&one)).await.unwrap());
         }
-        let more = restore::<ThingClient>(&two.api, &token()).await.err().unwrap();
+        let more = restore::<ThingClient>(&two.api, &token(&three))
+            .await
+            .err()
+            .unwrap();
         assert_eq!(more.kind, ErrorKind::Overloaded);
-        // A capability obtained through one keeps it.
+        // A capability obtained through one keeps the connection.
         let page = child(&held.pop().unwrap(), "page").await.unwrap();
-        assert!(restore::<ThingClient>(&two.api, &token()).await.is_err());
+        drop(held);
+        assert!(restore::<ThingClient>(&two.api, &token(&three)).await.is_err());
         ping(&page).await.unwrap();
         drop(page);
         let next = loop {
-            match restore::<ThingClient>(&two.api, &token()).await {
+            match restore::<ThingClient>(&two.api, &token(&three)).await {
                 Ok(cap) => break cap,
                 Err(_) => tokio::task::yield_now().await,
             }
         };
         ping(&next).await.unwrap();
+    });
+}
+
+#[test]
+fn a_connection_that_broke_is_made_anew() {
+    with_world(|world| async move {
+        let (one, two) = (world.grain("one"), world.grain("two"));
+        let token = || one.broker().give("one", "album", Seal::Grain("two".to_owned()));
+        let album: ThingClient = restore(&two.api, &token()).await.unwrap();
+        // The first grain's host is gone, and comes again at the same place.
+        let socket = one.stop();
+        while ping(&album).await.is_ok() {}
+        assert!(restore::<ThingClient>(&two.api, &token()).await.is_err());
+        std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+        let one = world.grain("one");
+        let album: ThingClient = restore(&two.api, &token()).await.unwrap();
+        ping(&album).await.unwrap();
+        assert_eq!(one.app.restored.borrow().len(), 1);
     });
 }
 
