@@ -25,6 +25,7 @@ use capnp::traits::Owned;
 use capnp::{Error, MessageSize};
 use percloud_schemas::grain_capnp::main_view;
 use percloud_schemas::host_capnp::host_keeper;
+use percloud_schemas::util_capnp::localized_text;
 
 use crate::config::Limits;
 use crate::crowd::Crowd;
@@ -164,6 +165,16 @@ fn bounded(size: MessageSize) -> Result<u32, Error> {
         )));
     }
     Ok(u32::try_from(size.word_count + 1).expect("the bound is lower"))
+}
+
+/// A text somebody passed, if it is not too long and nothing else hides in it.
+fn words(text: localized_text::Reader<'_>) -> Result<localized_text::Reader<'_>, Error> {
+    let size = text.total_size()?;
+    bounded(size)?;
+    if size.cap_count > 0 {
+        return Err(Error::failed("a text contains no capabilities".to_owned()));
+    }
+    Ok(text)
 }
 
 /// A capability the app passed in a pointer of any type.

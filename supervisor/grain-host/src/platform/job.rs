@@ -8,7 +8,7 @@ use percloud_schemas::grain_capnp::{MINIMUM_SCHEDULING_SLACK, SchedulingPeriod, 
 use percloud_schemas::host_capnp::job_schedule;
 
 use super::seal::Recipient;
-use super::{Platform, bounded};
+use super::{Platform, words};
 use crate::membrane::Origin;
 
 /// When a job is due.
@@ -31,8 +31,7 @@ impl Platform {
             job.get_schedule(),
             i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
         )?;
-        let name = job.get_name()?;
-        bounded(name.total_size()?)?;
+        let name = words(job.get_name()?)?;
         let callback = job.get_callback();
         let callback = callback.map_err(|_| Error::failed("a job needs a callback".to_owned()))?;
         let callback: Client = callback.cast_to();

@@ -11,7 +11,7 @@ use capnp::{Error, ErrorKind, any_pointer};
 use percloud_schemas::grain_capnp::{app_persistent, scheduled_job};
 use percloud_schemas::host_capnp::object_id;
 
-use super::{Platform, bounded};
+use super::{Platform, words};
 use crate::membrane::Message;
 
 /// Words an object id may have in its shortest form: 3 KiB. The broker keeps it in a record of a few.
@@ -38,9 +38,7 @@ impl Platform {
         })?;
         let answer = answer.get()?;
         let mut label = Message::new(16);
-        let text = answer.get_label()?;
-        bounded(text.total_size()?)?;
-        label.get_mut()?.set_as(text)?;
+        label.get_mut()?.set_as(words(answer.get_label()?)?)?;
         Ok(Saved {
             object: shortest(answer.get_object_id()?)?,
             label,

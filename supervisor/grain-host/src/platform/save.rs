@@ -11,7 +11,7 @@ use percloud_schemas::util_capnp::{handle, localized_text};
 
 use super::objects::Saved;
 use super::seal::Recipient;
-use super::{Platform, TOKEN, bounded};
+use super::{Platform, TOKEN, bounded, words};
 use crate::membrane::{Asked, Id, Membrane, Message, Origin, Question, Saver, Side, carry_error};
 
 impl Platform {
@@ -22,9 +22,7 @@ impl Platform {
         recipient: &Recipient,
         label: Option<localized_text::Reader<'_>>,
     ) -> Result<Vec<u8>, Error> {
-        if let Some(label) = label {
-            bounded(label.total_size()?)?;
-        }
+        let label = label.map(words).transpose()?;
         match self.origin(cap).await? {
             Origin::App { object, ties } => {
                 let Saved { object, label: own } = self.object_id(object).await?;
@@ -115,7 +113,7 @@ impl Platform {
         };
         let Saved { object, label: own } = self.object_id(object).await?;
         let label = match owner.which()? {
-            api_token_owner::Which::Grain(grain) if grain.has_save_label() => grain.get_save_label()?,
+            api_token_owner::Which::Grain(grain) if grain.has_save_label() => words(grain.get_save_label()?)?,
             _ => own.get()?.get_as()?,
         };
         let conditions = through.id().into_iter().chain(named(ties)?).collect::<Vec<_>>();

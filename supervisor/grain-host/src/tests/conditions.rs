@@ -364,6 +364,12 @@ fn a_visitor_saves_what_it_holds_under_the_conditions_of_its_session() {
             .unwrap();
         assert_eq!(grain.broker().record(&token).seal, Seal::Link);
 
+        // The same before the object is there.
+        let token = save_from_outside(&early_child(&session, "early"), for_two)
+            .await
+            .unwrap();
+        assert_eq!(grain.broker().record(&token).conditions, [A]);
+
         let nobody = save_from_outside(&page, |mut owner| owner.set_frontend(())).await;
         assert!(refusal(nobody).contains("cannot be saved for"));
         let nonsense = save_from_outside(&page, |owner| {

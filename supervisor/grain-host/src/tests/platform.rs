@@ -48,7 +48,14 @@ fn what_cannot_be_saved_says_why() {
             let refusal = refusal(saved);
             assert!(refusal.contains(why), "{refusal}");
         }
-        grain.session([1; 16]).await;
+        let session = grain.session([1; 16]).await;
+        let (_, lent) = Thing::of_visitor("lent");
+        super::app::keep(&session, &lent).await.unwrap();
+        let lent = grain.app.sessions.borrow()[0].kept.borrow()[0].clone();
+        assert!(
+            refusal(save(&grain.api, lent, "").await).contains("cannot be saved"),
+            "a visitor's"
+        );
         let context = save(&grain.api, grain.app.context(), "").await;
         assert!(
             refusal(context).contains("cannot be saved"),
