@@ -114,6 +114,7 @@ interface HostKeeper {
   # Makes a durable reference to one of this grain's objects, good only for whom it is sealed
   # for. `through` is the id of the session or reference through which the object was reached,
   # empty when the app itself saves: the conditions of that session become those of the token.
+  # An object under a tie has the id of the tie as well, behind the other: 16 bytes each, any number.
 
   restore @3 (token :Data) -> (restored :Restored);
   # What a token sealed for this grain stands for. Fails alike when it is unknown, revoked,

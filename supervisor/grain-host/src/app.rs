@@ -12,6 +12,7 @@ use capnp::{Error, ErrorKind};
 use percloud_schemas::grain_capnp::ui_view;
 use tokio::sync::OnceCell;
 
+pub(crate) use admission::Admission;
 pub(crate) use process::{Process, kill};
 pub(crate) use sessions::Sessions;
 

@@ -153,7 +153,10 @@ impl grain_host::Server for GrainHost {
         for (index, text) in query.iter().enumerate() {
             let read = Descriptor::read(text?.as_bytes());
             let read = read.map_err(|why| {
-                Error::failed(format!("descriptor {} of the query cannot be read: {why}", index + 1))
+                Error::failed(format!(
+                    "descriptor {} of the query cannot be read: {why}",
+                    index + 1
+                ))
             })?;
             descriptors.set_with_caveats(u32::try_from(index).expect("there are few"), read.get()?)?;
         }

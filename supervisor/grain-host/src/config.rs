@@ -59,7 +59,9 @@ pub struct Limits {
     pub capabilities: usize,
     /// Bytes waiting to be sent to a peer before new calls towards it are refused as overloaded.
     pub queued_bytes: usize,
-    /// Connections to the door at a time.
+    /// How long a peer may read nothing while others wait for the app.
+    pub stall: Duration,
+    /// Connections to the door at a time; other grains may have half of them.
     pub door_connections: usize,
     /// How long an app may take to open a session, its own start included.
     pub session_timeout: Duration,
@@ -69,7 +71,7 @@ pub struct Limits {
     pub object_timeout: Duration,
     /// Sessions and capabilities of others a grain may hold at a time.
     pub references: usize,
-    /// Connections to other grains' hosts at a time; each is for one capability.
+    /// Other grains a grain may hold objects of at a time.
     pub neighbours: usize,
     /// How long an app that closed descriptor 3 may take to exit by itself (sheet 3.2).
     pub farewell: Duration,
@@ -89,6 +91,7 @@ impl Default for Limits {
             calls: 4096,
             capabilities: 16 << 10,
             queued_bytes: 32 << 20,
+            stall: Duration::from_secs(5),
             door_connections: 64,
             session_timeout: Duration::from_secs(60),
             view_info_timeout: Duration::from_secs(30),

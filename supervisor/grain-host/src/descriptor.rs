@@ -115,7 +115,11 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let mut rest = packed.iter().copied();
     while let Some(tag) = rest.next() {
         for bit in 0..8 {
-            let byte = if tag >> bit & 1 == 1 { rest.next().ok_or(Unreadable::Packing)? } else { 0 };
+            let byte = if tag >> bit & 1 == 1 {
+                rest.next().ok_or(Unreadable::Packing)?
+            } else {
+                0
+            };
             bytes.push(byte);
         }
         let more = match tag {
@@ -173,7 +177,12 @@ mod tests {
     #[test]
     fn the_texts_of_real_pages_are_read_in_either_alphabet_and_with_or_without_padding() {
         let swap = |text: &str| text.replace('_', "/").replace('-', "+");
-        for text in [VIEW.to_owned(), swap(VIEW), format!("{VIEW}="), CALDAV.trim_end_matches('=').to_owned()] {
+        for text in [
+            VIEW.to_owned(),
+            swap(VIEW),
+            format!("{VIEW}="),
+            CALDAV.trim_end_matches('=').to_owned(),
+        ] {
             let descriptor = Descriptor::read(text.as_bytes()).unwrap();
             assert_eq!(descriptor.get().unwrap().get_tags().unwrap().len(), 1, "{text}");
         }
@@ -194,7 +203,11 @@ mod tests {
         for text in [VIEW, CALDAV] {
             let descriptor = Descriptor::read(text.as_bytes()).unwrap();
             let written = write(descriptor.get().unwrap()).unwrap();
-            assert!(written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte)));
+            assert!(
+                written
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))
+            );
             assert_eq!(written.len() % 4, 0, "padded");
             let again = Descriptor::read(written.as_bytes()).unwrap();
             assert_eq!(write(again.get().unwrap()).unwrap(), written);
@@ -211,12 +224,20 @@ mod tests {
         assert_eq!(refusal("%%%%"), Unreadable::Base64);
         // Two bytes that stand for 2 KiB, many times.
         assert_eq!(refusal(URL_SAFE.encode([0, 0xff].repeat(1000))), Unreadable::Long);
-        for cut in [&[0xff, 1, 2][..], &[0], &[1], &[0xff, 1, 2, 3, 4, 5, 6, 7, 8, 1, 9]] {
+        for cut in [
+            &[0xff, 1, 2][..],
+            &[0],
+            &[1],
+            &[0xff, 1, 2, 3, 4, 5, 6, 7, 8, 1, 9],
+        ] {
             assert_eq!(refusal(URL_SAFE.encode(cut)), Unreadable::Packing);
         }
         assert!(matches!(refusal(""), Unreadable::Message(_)));
         // A segment table that promises more than there is.
-        assert!(matches!(refusal(packed(&[0xffff_ffff_0000_0000])), Unreadable::Message(_)));
+        assert!(matches!(
+            refusal(packed(&[0xffff_ffff_0000_0000])),
+            Unreadable::Message(_)
+        ));
     }
 
     #[test]

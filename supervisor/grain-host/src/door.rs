@@ -1,6 +1,7 @@
 //! The socket others come to, each with a nonce of the broker.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use percloud_schemas::host_capnp::grain_door;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::app::Sessions;
+use crate::app::{Admission, Sessions};
 use crate::config::Limits;
-use crate::link::{Bounds, Gauge, Link};
+use crate::crowd::{Crowd, Peer};
+use crate::link::{Bounds, Link};
 use crate::membrane::{Membrane, WeakMembrane};
 
 /// How long a connection may last on which nobody has been let in.
@@ -26,17 +28,24 @@ pub(crate) async fn keep(
     listener: UnixListener,
     sessions: Rc<Sessions>,
     limits: Limits,
-    gauge: Rc<Gauge>,
+    crowd: Rc<Crowd>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let mut connections = JoinSet::new();
+    let takers = Rc::new(Takers {
+        count: Cell::new(0),
+        most: limits.door_connections / 2,
+    });
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < limits.door_connections => match accepted {
-                Ok((stream, _)) => {
-                    let bounds = crate::link::bounds(&limits, Rc::clone(&gauge), None);
-                    connections.spawn_local(serve(stream, Rc::clone(&sessions), bounds));
+                Ok((stream, _)) => match crowd.join(&stream) {
+                    Ok(peer) => {
+                        let bounds = crate::link::bounds(&limits, peer.gauge(), None);
+                        connections.spawn_local(serve(stream, peer, Rc::clone(&sessions), Rc::clone(&takers), bounds));
+                    }
+                    Err(_) => tokio::time::sleep(RECOVERY).await,
                 }
                 Err(_) => tokio::time::sleep(RECOVERY).await,
             },
@@ -46,11 +55,19 @@ pub(crate) async fn keep(
 }
 
 /// Serves one connection. What was opened on it ends with it.
-async fn serve(stream: UnixStream, sessions: Rc<Sessions>, bounds: Bounds) {
+async fn serve(
+    stream: UnixStream,
+    _peer: Rc<Peer>,
+    sessions: Rc<Sessions>,
+    takers: Rc<Takers>,
+    bounds: Bounds,
+) {
     let visit = Rc::new(Visit {
         sessions,
         membranes: RefCell::default(),
         entered: Cell::new(false),
+        takers,
+        takes: RefCell::default(),
     });
     let _leaving = Leaving(Rc::clone(&visit));
     let door: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
@@ -70,14 +87,63 @@ struct Visit {
     sessions: Rc<Sessions>,
     membranes: RefCell<Vec<WeakMembrane>>,
     entered: Cell<bool>,
+    takers: Rc<Takers>,
+    /// There once something was taken.
+    takes: RefCell<Option<Taker>>,
+}
+
+/// Connections of other grains, by which objects are taken. People must find room beside them.
+struct Takers {
+    count: Cell<usize>,
+    most: usize,
+}
+
+struct Taker(Rc<Takers>);
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+    }
 }
 
 impl Visit {
-    /// Notes what ends with this connection.
-    fn opened(&self, membrane: &Membrane) {
+    /// Whom a nonce was made for, and a membrane that ends with this connection.
+    fn admit(&self, nonce: &[u8]) -> Result<(Admission, Membrane), Error> {
+        let admission = self.sessions.admit(nonce);
+        let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
+        self.entered.set(true);
+        let membrane = self.sessions.membrane(&admission);
         let mut membranes = self.membranes.borrow_mut();
         membranes.retain(|known| known.upgrade().is_some());
         membranes.push(membrane.downgrade());
+        Ok((admission, membrane))
+    }
+
+    /// What the app opens; where it opens nothing, what it was given for that is taken back.
+    async fn unless_refused<T>(
+        &self,
+        opening: impl Future<Output = Result<T, Error>>,
+        membrane: &Membrane,
+    ) -> Result<T, Error> {
+        let opened = opening.await;
+        if opened.is_err() {
+            membrane.revoke("it was not opened");
+        }
+        opened
+    }
+
+    /// Other grains may take so many connections, and leave the rest to people.
+    fn count_as_taker(&self) -> Result<(), Error> {
+        let mut takes = self.takes.borrow_mut();
+        if takes.is_none() {
+            let Takers { count, most } = &*self.takers;
+            if count.get() >= *most {
+                return Err(Error::overloaded("too many grains use this one".to_owned()));
+            }
+            count.set(count.get() + 1);
+            *takes = Some(Taker(Rc::clone(&self.takers)));
+        }
+        Ok(())
     }
 }
 
@@ -86,6 +152,8 @@ struct Leaving(Rc<Visit>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
+        // Not left to the visit's own end, for the same reason.
+        drop(self.0.takes.take());
         for membrane in self.0.membranes.take().iter().filter_map(WeakMembrane::upgrade) {
             membrane.revoke("the visitor left");
         }
@@ -99,12 +167,11 @@ impl grain_door::Server for Visit {
         mut results: grain_door::EnterResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let admission = self.sessions.admit(params.get_nonce()?);
-        let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
-        self.entered.set(true);
-        let (session, membrane) = self.sessions.open(admission, params.get_params()?).await?;
-        self.opened(&membrane);
-        results.get().set_session(session);
+        let (admission, membrane) = self.admit(params.get_nonce()?)?;
+        let opened = self.sessions.open(admission, params.get_params()?, &membrane);
+        results
+            .get()
+            .set_session(self.unless_refused(opened, &membrane).await?);
         Ok(())
     }
 
@@ -113,12 +180,10 @@ impl grain_door::Server for Visit {
         params: grain_door::TakeParams,
         mut results: grain_door::TakeResults,
     ) -> Result<(), Error> {
-        let admission = self.sessions.admit(params.get()?.get_nonce()?);
-        let admission = admission.map_err(|refusal| Error::failed(refusal.to_string()))?;
-        self.entered.set(true);
-        let (cap, membrane) = self.sessions.take(admission).await?;
-        self.opened(&membrane);
-        results.get().init_cap().set_as_capability(cap.hook);
+        let (admission, membrane) = self.admit(params.get()?.get_nonce()?)?;
+        self.count_as_taker()?;
+        let cap = self.unless_refused(self.sessions.take(admission, &membrane), &membrane);
+        results.get().init_cap().set_as_capability(cap.await?.hook);
         Ok(())
     }
 }

@@ -165,8 +165,10 @@ impl Host {
             app_link,
             broker_link,
             door,
+            watch,
             ..
         } = wired;
+        watch.abort();
         door.abort();
         app_link.abort();
         process.kill();
@@ -252,4 +254,32 @@ async fn report_size(keeper: &host_keeper::Client, bytes: u64) -> Result<(), cap
     let mut request = keeper.report_size_request();
     request.get().set_bytes(bytes);
     request.send().promise.await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::tests::rig::with_grain;
+
+    #[test]
+    fn a_wake_lock_keeps_a_grain_that_nobody_uses() {
+        const IDLE: Duration = Duration::from_millis(20);
+        with_grain(|grain| async move {
+            let lock = {
+                let answer = grain.api.stay_awake_request().send().promise.await;
+                answer.unwrap().get().unwrap().get_handle().unwrap()
+            };
+            let (realm, wake) = (&grain.wired.realm, &grain.wired.wake);
+            // Many times as long as it would live otherwise. Only its death would end this early.
+            let lived = timeout(IDLE * 20, nobody_uses(realm, wake, IDLE)).await;
+            assert!(lived.is_err(), "it lives");
+            drop(lock);
+            nobody_uses(realm, wake, IDLE).await;
+            assert!(!wake.are_held());
+        });
+    }
 }

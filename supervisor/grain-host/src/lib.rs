@@ -13,9 +13,11 @@
 //! | `link` | how bytes become messages, and how much a peer may have under way |
 //! | `membrane` | what happens to a capability that crosses between the app and the outside |
 //! | `app` | is the app alive, what does it say of itself, how does it open a session |
+//! | `neighbours` | how are other grains' objects reached |
 //! | `platform` | what the app may ask of Percloud |
 //! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
+//! | `crowd` | who is cut off for reading nothing |
 //! | `door` | who may enter, with which nonce |
 //! | `descriptor` | what does a page ask for in the powerbox |
 //! | `log` | where the app's words go |
@@ -28,12 +30,14 @@
 mod app;
 mod broker;
 pub mod config;
+mod crowd;
 mod descriptor;
 mod door;
 mod host;
 mod link;
 mod log;
 mod membrane;
+mod neighbours;
 mod platform;
 mod references;
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod save;
 mod seal;
 mod wake;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -25,10 +25,12 @@ use capnp::traits::Owned;
 use capnp::{Error, MessageSize};
 use percloud_schemas::grain_capnp::main_view;
 use percloud_schemas::host_capnp::host_keeper;
+use percloud_schemas::util_capnp::localized_text;
 
 use crate::config::Limits;
-use crate::link::Gauge;
+use crate::crowd::Crowd;
 use crate::membrane::{Membrane, Message, Origin, Realm, Side};
+use crate::neighbours::Neighbours;
 use crate::references::References;
 pub(crate) use wake::WakeLocks;
 
@@ -46,9 +48,7 @@ pub(crate) struct Platform {
     membrane: Membrane,
     pub(crate) references: Rc<References>,
     pub(crate) wake: Rc<WakeLocks>,
-    /// Connections to other hosts, each for one reference.
-    neighbours: Rc<Cell<usize>>,
-    to_neighbours: Rc<Gauge>,
+    neighbours: Neighbours,
     grain: String,
     clock: fn() -> SystemTime,
     limits: Limits,
@@ -62,21 +62,20 @@ struct Peers {
 }
 
 impl Platform {
-    /// `grain` is the grain's own id; `to_neighbours` counts bytes on their way to other hosts.
+    /// `grain` is the grain's own id; `crowd` is whom the app's words go to.
     pub(crate) fn new(
         realm: &Realm,
         grain: String,
         limits: &Limits,
         clock: fn() -> SystemTime,
-        to_neighbours: Rc<Gauge>,
+        crowd: Rc<Crowd>,
     ) -> Rc<Self> {
         let platform = Rc::new(Self {
             realm: realm.clone(),
             membrane: realm.membrane(),
             references: Rc::default(),
             wake: Rc::new(WakeLocks::new(realm)),
-            neighbours: Rc::default(),
-            to_neighbours,
+            neighbours: Neighbours::new(crowd, limits.clone()),
             grain,
             clock,
             limits: limits.clone(),
@@ -149,7 +148,9 @@ impl Platform {
         let resolved = tokio::time::timeout(limit, capnp::capability::get_resolved_cap(cap)).await;
         let resolved = resolved.map_err(|_| {
             let seconds = limit.as_secs();
-            Error::failed(format!("the capability is a promise not kept within {seconds} seconds"))
+            Error::failed(format!(
+                "the capability is a promise not kept within {seconds} seconds"
+            ))
         })?;
         self.realm.origin(resolved.hook)
     }
@@ -164,6 +165,16 @@ fn bounded(size: MessageSize) -> Result<u32, Error> {
         )));
     }
     Ok(u32::try_from(size.word_count + 1).expect("the bound is lower"))
+}
+
+/// A text somebody passed, if it is not too long and nothing else hides in it.
+fn words(text: localized_text::Reader<'_>) -> Result<localized_text::Reader<'_>, Error> {
+    let size = text.total_size()?;
+    bounded(size)?;
+    if size.cap_count > 0 {
+        return Err(Error::failed("a text contains no capabilities".to_owned()));
+    }
+    Ok(text)
 }
 
 /// A capability the app passed in a pointer of any type.

@@ -140,7 +140,11 @@ mod tests {
         references.end(&[2; 16]);
         let third = references.expect(9).unwrap();
 
-        let cases = [(first, [1; 16], false), (second, [2; 16], true), (third, [2; 16], false)];
+        let cases = [
+            (first, [1; 16], false),
+            (second, [2; 16], true),
+            (third, [2; 16], false),
+        ];
         for (expectation, id, is_dead) in cases {
             let membrane = realm.membrane_of(id);
             expectation.list(id, &membrane, "over");
@@ -160,7 +164,10 @@ mod tests {
                 held.push(membrane.carry::<handle::Client>(new_client(Nothing), Side::Outside));
             }
         }
-        assert!(references.entries.get() < 100, "dead ones are forgotten on the way");
+        assert!(
+            references.entries.get() < 100,
+            "dead ones are forgotten on the way"
+        );
         assert!(references.expect(6).is_ok());
         assert!(references.expect(5).is_err());
         drop(held);

@@ -8,4 +8,4 @@ mod context;
 mod floods;
 mod home;
 mod platform;
-mod rig;
+pub(crate) mod rig;

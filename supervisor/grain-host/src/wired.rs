@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use crate::app::{App, Sessions};
 use crate::broker::GrainHost;
 use crate::config::{Ended, Limits, RefusedSyscall};
+use crate::crowd::Crowd;
 use crate::door;
 use crate::link::{Gauge, Link, bounds};
 use crate::log::Log;
@@ -48,6 +49,8 @@ pub(crate) struct Wired {
     pub(crate) app_link: Connection,
     pub(crate) broker_link: Connection,
     pub(crate) door: JoinHandle<io::Result<()>>,
+    /// Looks for peers that silence the app.
+    pub(crate) watch: JoinHandle<()>,
     /// Told when the broker wants an end.
     pub(crate) end: oneshot::Receiver<Ended>,
 }
@@ -69,17 +72,20 @@ impl Wired {
         // What the app says goes to those at the door and to other hosts, and what they say to it: each side waits
         // for the other.
         let to_app = Rc::new(Gauge::default());
-        let to_others = Rc::new(Gauge::default());
+        let crowd = Crowd::new(limits.queued_bytes, limits.stall);
         realm.refuse_when({
-            let (to_app, most) = (Rc::clone(&to_app), limits.queued_bytes);
-            move || to_app.bytes() > most
+            let (to_app, most, crowd) = (Rc::clone(&to_app), limits.queued_bytes, Rc::clone(&crowd));
+            move || {
+                crowd.call();
+                to_app.bytes() > most
+            }
         });
 
-        let platform = Platform::new(&realm, grain, &limits, clock, Rc::clone(&to_others));
+        let platform = Platform::new(&realm, grain, &limits, clock, Rc::clone(&crowd));
         let mut app_link = Link::new(
             rpc,
             VatSide::Server,
-            bounds(&limits, to_app, Some(Rc::clone(&to_others))),
+            bounds(&limits, to_app, Some(crowd.gauge())),
             Some(sandstorm_api(Rc::clone(&platform))),
         );
         let view: Client = app_link.bootstrap();
@@ -88,7 +94,11 @@ impl Wired {
             limits.clone(),
             log.clone(),
         ));
-        let sessions = Rc::new(Sessions::new(Rc::clone(&app), Rc::clone(&platform), realm.clone()));
+        let sessions = Rc::new(Sessions::new(
+            Rc::clone(&app),
+            Rc::clone(&platform),
+            realm.clone(),
+        ));
 
         let (ender, end) = oneshot::channel();
         let face: grain_host::Client = capnp_rpc::new_client(GrainHost {
@@ -110,6 +120,10 @@ impl Wired {
         );
         let keeper: host_keeper::Client = broker_link.bootstrap();
 
+        let watch = spawn_local({
+            let (crowd, realm) = (Rc::clone(&crowd), realm.clone());
+            async move { crowd.watch(|| realm.pending() > 0).await }
+        });
         platform.connect(capnp::capability::FromClientHook::new(view.hook), keeper.clone());
         Self {
             realm,
@@ -117,7 +131,8 @@ impl Wired {
             keeper,
             app_link: spawn_local(app_link.run()),
             broker_link: spawn_local(broker_link.run()),
-            door: spawn_local(door::keep(door, sessions, limits, to_others)),
+            door: spawn_local(door::keep(door, sessions, limits, crowd)),
+            watch,
             end,
         }
     }

@@ -18,9 +18,20 @@ const SLICES: usize = 64;
 pub struct Gauge {
     bytes: Cell<usize>,
     waiting: RefCell<Vec<Waker>>,
+    /// Counts these bytes too.
+    whole: Option<Rc<Gauge>>,
 }
 
 impl Gauge {
+    /// Counts a part of what `whole` counts.
+    #[must_use]
+    pub fn within(whole: &Rc<Self>) -> Self {
+        Self {
+            whole: Some(Rc::clone(whole)),
+            ..Self::default()
+        }
+    }
+
     /// How many wait now.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -41,12 +52,18 @@ impl Gauge {
 
     fn add(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes);
+        if let Some(whole) = &self.whole {
+            whole.add(bytes);
+        }
     }
 
     fn sub(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() - bytes);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
+        if let Some(whole) = &self.whole {
+            whole.sub(bytes);
+        }
     }
 }
 

@@ -94,7 +94,10 @@ impl Admission {
         let mut user = Message::new(64);
         user.get_mut()?
             .set_as::<user_info::Owned>(admission.get_user()?)?;
-        let keeper = admission.has_keeper().then(|| admission.get_keeper()).transpose()?;
+        let keeper = admission
+            .has_keeper()
+            .then(|| admission.get_keeper())
+            .transpose()?;
         Ok(Self {
             session,
             kind: Kind::Session(Visit {

@@ -1,7 +1,7 @@
 //! Has the app open a session, of whatever kind.
 
 use capnp::capability::{Client, Request, Response};
-use capnp::traits::HasTypeId;
+use capnp::traits::{HasTypeId, Owned, Pipelined};
 use capnp::{Error, ErrorKind, any_pointer, struct_list};
 use percloud_schemas::api_session_capnp::api_session;
 use percloud_schemas::grain_capnp::{session_context, ui_session, ui_view};
@@ -9,8 +9,8 @@ use percloud_schemas::identity_capnp::user_info;
 use percloud_schemas::powerbox_capnp::powerbox_descriptor;
 use percloud_schemas::web_session_capnp::web_session;
 
-use super::admission::{Visit, Wish};
 use super::App;
+use super::admission::{Visit, Wish};
 use crate::membrane::{Membrane, Message, Side};
 
 /// Where an app is told it is found, when it is asked for a page's session instead of a program's (trap 11).
@@ -155,10 +155,7 @@ impl Opening<'_> {
 }
 
 /// The session in an answer: the results of all three methods have it in the same place.
-fn opened<T: capnp::traits::Pipelined>(answer: Response<T>) -> Result<ui_session::Client, Error>
-where
-    T: capnp::traits::Owned,
-{
+fn opened<T: Owned + Pipelined>(answer: Response<T>) -> Result<ui_session::Client, Error> {
     let answer: any_pointer::Reader<'_> = answer.hook.get()?;
     let answer = answer.get_as::<ui_view::new_session_results::Reader<'_>>()?;
     if !answer.has_session() {
@@ -169,11 +166,7 @@ where
 
 /// Writes the permissions as many as the app defines, all of them for an owner, and their old form as bits (sheet
 /// section 2, trap 32).
-fn fill_permissions(
-    mut user: user_info::Builder<'_>,
-    is_owner: bool,
-    count: u32,
-) -> Result<(), Error> {
+fn fill_permissions(mut user: user_info::Builder<'_>, is_owner: bool, count: u32) -> Result<(), Error> {
     let given: Vec<bool> = user.reborrow().into_reader().get_permissions()?.iter().collect();
     let mut permissions = user.reborrow().init_permissions(count);
     let mut blob = vec![0; count.div_ceil(8) as usize];

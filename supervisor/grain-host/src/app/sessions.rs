@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::admission::{Admission, Kind, NotAdmitted, malformed};
-use crate::membrane::{Id, Membrane, Realm, Side};
+use crate::membrane::{Membrane, Realm, Side};
 use crate::platform::Platform;
 use crate::platform::context::session_context;
 
@@ -85,7 +85,7 @@ impl Sessions {
         Ok(announced.admission)
     }
 
-    /// Has the app open a session for somebody who was admitted.
+    /// Has the app open a session for somebody who was admitted, across `membrane`.
     ///
     /// # Errors
     /// In words for the person in front of the page: the app is gone, takes too long or refuses.
@@ -93,16 +93,17 @@ impl Sessions {
         &self,
         admission: Admission,
         params: web_session::params::Reader<'_>,
-    ) -> Result<(ui_session::Client, Membrane), Error> {
+        membrane: &Membrane,
+    ) -> Result<ui_session::Client, Error> {
         let Admission { session, kind } = admission;
         let Kind::Session(visit) = kind else {
             return Err(Error::failed("an object is taken, not entered".to_owned()));
         };
-        let membrane = self.membrane(session);
+        let _in_use = self.realm.work();
         let keeper = visit.keeper.clone();
-        let context = session_context(Rc::clone(&self.platform), session, keeper, &membrane);
+        let context = session_context(Rc::clone(&self.platform), session, keeper, membrane);
         let limit = self.app.limits.session_timeout;
-        let opened = tokio::time::timeout(limit, self.app.open(visit, context, params, &membrane)).await;
+        let opened = tokio::time::timeout(limit, self.app.open(visit, context, params, membrane)).await;
         let opened = opened.unwrap_or_else(|_| {
             let text = format!(
                 "the app did not open a session within {} seconds",
@@ -114,24 +115,22 @@ impl Sessions {
         if membrane.is_revoked() {
             return Err(Error::disconnected("the session was ended".to_owned()));
         }
-        Ok((membrane.carry(opened, Side::Inside), membrane))
+        Ok(membrane.carry(opened, Side::Inside))
     }
 
-    /// One of the app's objects, for somebody who was admitted to it.
+    /// One of the app's objects, for somebody who was admitted to it, across `membrane`.
     ///
     /// # Errors
     /// When the app does not bring it back.
-    pub(crate) async fn take(&self, admission: Admission) -> Result<(Client, Membrane), Error> {
-        let Admission { session, kind } = admission;
-        let Kind::Object(object) = kind else {
+    pub(crate) async fn take(&self, admission: Admission, membrane: &Membrane) -> Result<Client, Error> {
+        let Kind::Object(object) = admission.kind else {
             return Err(Error::failed("a session is entered, not taken".to_owned()));
         };
-        let membrane = self.membrane(session);
         let found = self.platform.find(object.get()?.get_as()?).await?;
         if membrane.is_revoked() {
             return Err(Error::disconnected("this capability was revoked".to_owned()));
         }
-        Ok((membrane.carry(found, Side::Inside), membrane))
+        Ok(membrane.carry(found, Side::Inside))
     }
 
     /// Ends everything that was opened for a session, and forgets who was announced for it.
@@ -142,13 +141,16 @@ impl Sessions {
         self.platform.references.end(session);
     }
 
-    /// A membrane for a session, listed so that ending the session breaks it.
-    fn membrane(&self, session: Id) -> Membrane {
-        let membrane = self.realm.membrane_of(session);
+    /// A membrane for what somebody was admitted to, listed so that ending the session or reference breaks it.
+    pub(crate) fn membrane(&self, admission: &Admission) -> Membrane {
+        let membrane = self.realm.membrane_of(admission.session);
+        let farewell = match admission.kind {
+            Kind::Session(_) => "the session was ended",
+            Kind::Object(_) => "this capability was revoked",
+        };
         self.platform
             .references
-            .list(session, &membrane, "the session was ended");
-        self.realm.touch();
+            .list(admission.session, &membrane, farewell);
         membrane
     }
 }

@@ -83,7 +83,11 @@ impl Message {
     /// How long it is, in words of 8 bytes.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.builder.get_segments_for_output().iter().map(|segment| segment.len() / 8).sum()
+        self.builder
+            .get_segments_for_output()
+            .iter()
+            .map(|segment| segment.len() / 8)
+            .sum()
     }
 
     /// The root.

@@ -55,7 +55,10 @@ impl Realm {
                     Origin::App { object: hook, ties }
                 } else {
                     let is_tied = borders > 1 || !ties.is_empty();
-                    Origin::Outside { object: hook, is_tied }
+                    Origin::Outside {
+                        object: hook,
+                        is_tied,
+                    }
                 });
             }
             let cap = self.0.find(hook.get_ptr());

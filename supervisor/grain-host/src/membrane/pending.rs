@@ -17,6 +17,8 @@ impl Realm {
     pub fn work(&self) -> Work {
         self.0.pending.set(self.0.pending.get() + 1);
         self.0.touch();
+        // Asked so that whoever keeps the app from answering is looked for, as with every call.
+        self.0.is_overloaded();
         Work(Rc::clone(&self.0))
     }
 }

@@ -58,7 +58,9 @@ impl sandstorm_api::Server<Any> for SandstormApi {
             let platform = &self.0;
             let cap = passed(params.get()?.get_cap())?;
             let taken = platform.taken(&params)?;
-            let taken = taken.get()?.get_as::<sandstorm_api::share_cap_params::Reader<'_, Any>>()?;
+            let taken = taken
+                .get()?
+                .get_as::<sandstorm_api::share_cap_params::Reader<'_, Any>>()?;
             let token = platform.save(cap.clone(), &Recipient::Link, None).await?;
             let mut request = platform.keeper().share_cap_request();
             request.get().set_token(&token);
@@ -83,7 +85,10 @@ impl sandstorm_api::Server<Any> for SandstormApi {
             let platform = &self.0;
             let view = params.get()?.get_view()?.cast_to();
             let view = platform
-                .brokers_own(view, "only a view of a whole grain, as Percloud gave it, can be shared")
+                .brokers_own(
+                    view,
+                    "only a view of a whole grain, as Percloud gave it, can be shared",
+                )
                 .await?;
             let mut request = platform.keeper().share_view_request();
             request.get().set_view(view.cast_to());

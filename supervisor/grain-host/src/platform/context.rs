@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use capnp::capability::FromClientHook;
 use capnp::Error;
+use capnp::capability::FromClientHook;
 use percloud_schemas::email_capnp::email_send_port;
 use percloud_schemas::grain_capnp::session_context;
 use percloud_schemas::hack_session_capnp::hack_session_context;
@@ -119,7 +119,10 @@ impl session_context::Server for SessionContext {
             display: taken.get_display_info()?,
         };
         let keeper = self.keeper()?;
-        let token = self.platform.save(cap, &Recipient::Offer(self.session), None).await?;
+        let token = self
+            .platform
+            .save(cap, &Recipient::Offer(self.session), None)
+            .await?;
         let mut request = keeper.offer_request();
         {
             let mut call = request.get();
@@ -171,7 +174,10 @@ impl session_context::Server for SessionContext {
             display: taken.get_display_info()?,
         };
         let keeper = self.keeper()?;
-        let token = self.platform.save(cap, &Recipient::Request(self.session), None).await?;
+        let token = self
+            .platform
+            .save(cap, &Recipient::Request(self.session), None)
+            .await?;
         let mut request = keeper.fulfil_request();
         {
             let mut call = request.get();
@@ -232,7 +238,10 @@ impl session_context::Server for SessionContext {
             .get()
             .set_permissions(&permissions(params.get_required_permissions()?)?[..])?;
         let answer = request.send().promise.await?;
-        let cap = self.platform.revive(expectation, answer.get()?.get_restored()?).await?;
+        let cap = self
+            .platform
+            .revive(expectation, answer.get()?.get_restored()?)
+            .await?;
         results.get().init_cap().set_as_capability(cap.hook);
         Ok(())
     }

@@ -8,23 +8,30 @@ use percloud_schemas::grain_capnp::{MINIMUM_SCHEDULING_SLACK, SchedulingPeriod, 
 use percloud_schemas::host_capnp::job_schedule;
 
 use super::seal::Recipient;
-use super::{Platform, bounded};
+use super::{Platform, words};
 use crate::membrane::Origin;
 
 /// When a job is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     /// Once, in a window of so many nanoseconds since the epoch, and so wide.
-    Once { when: i64, slack: u64 },
+    Once {
+        when: i64,
+        slack: u64,
+    },
     Again(SchedulingPeriod),
 }
 
 impl Platform {
     pub(super) async fn schedule(&self, job: scheduled_job::Reader<'_>) -> Result<(), Error> {
-        let now = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let due = due(job.get_schedule(), i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))?;
-        let name = job.get_name()?;
-        bounded(name.total_size()?)?;
+        let now = (self.clock)()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        let due = due(
+            job.get_schedule(),
+            i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+        )?;
+        let name = words(job.get_name()?)?;
         let callback = job.get_callback();
         let callback = callback.map_err(|_| Error::failed("a job needs a callback".to_owned()))?;
         let callback: Client = callback.cast_to();
@@ -65,7 +72,8 @@ fn due(schedule: scheduled_job::schedule::Reader<'_>, now: i64) -> Result<Due, E
         Which::OneShot(once) => {
             let when = once.get_when();
             let wait = when.checked_sub(now).filter(|wait| *wait >= 0);
-            let wait = wait.ok_or_else(|| Error::failed("a job cannot be scheduled in the past".to_owned()))?;
+            let wait =
+                wait.ok_or_else(|| Error::failed("a job cannot be scheduled in the past".to_owned()))?;
             let slack = match once.get_slack() {
                 0 => wait.unsigned_abs() / 8,
                 slack => slack,

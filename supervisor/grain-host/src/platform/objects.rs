@@ -11,7 +11,7 @@ use capnp::{Error, ErrorKind, any_pointer};
 use percloud_schemas::grain_capnp::{app_persistent, scheduled_job};
 use percloud_schemas::host_capnp::object_id;
 
-use super::{Platform, bounded};
+use super::{Platform, words};
 use crate::membrane::Message;
 
 /// Words an object id may have in its shortest form: 3 KiB. The broker keeps it in a record of a few.
@@ -38,9 +38,7 @@ impl Platform {
         })?;
         let answer = answer.get()?;
         let mut label = Message::new(16);
-        let text = answer.get_label()?;
-        bounded(text.total_size()?)?;
-        label.get_mut()?.set_as(text)?;
+        label.get_mut()?.set_as(words(answer.get_label()?)?)?;
         Ok(Saved {
             object: shortest(answer.get_object_id()?)?,
             label,
@@ -87,7 +85,9 @@ impl Platform {
         let limit = self.limits.object_timeout;
         tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
             let seconds = limit.as_secs();
-            Err(Error::failed(format!("the app did not answer within {seconds} seconds")))
+            Err(Error::failed(format!(
+                "the app did not answer within {seconds} seconds"
+            )))
         })
     }
 }
@@ -96,7 +96,9 @@ impl Platform {
 pub(super) fn shortest(id: any_pointer::Reader<'_>) -> Result<Message, Error> {
     let size = id.target_size()?;
     if size.cap_count > 0 {
-        return Err(Error::failed("an object id cannot contain capabilities".to_owned()));
+        return Err(Error::failed(
+            "an object id cannot contain capabilities".to_owned(),
+        ));
     }
     let too_long = || {
         let bytes = OBJECT_WORDS * 8;

@@ -1,20 +1,14 @@
 //! Brings capabilities to life that the broker vouches for, each in a membrane of its own.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::path::Path;
-use std::rc::Rc;
 
-use capnp::capability::{Client, FromClientHook};
-use capnp::{Error, any_pointer};
-use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
-use percloud_schemas::host_capnp::{grain_door, restored};
-use tokio::net::UnixStream;
-use tokio::task::{AbortHandle, spawn_local};
+use capnp::Error;
+use capnp::capability::Client;
+use percloud_schemas::host_capnp::restored;
 
 use super::objects::plain;
 use super::{Platform, TOKEN};
-use crate::link::Link;
 use crate::membrane::{Id, Side};
 use crate::references::Expectation;
 
@@ -50,7 +44,9 @@ impl Platform {
         let limit = self.limits.object_timeout;
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let seconds = limit.as_secs();
-            Err(Error::failed(format!("nothing was brought back within {seconds} seconds")))
+            Err(Error::failed(format!(
+                "nothing was brought back within {seconds} seconds"
+            )))
         })
     }
 
@@ -78,74 +74,19 @@ impl Platform {
                 let membrane = self.realm.membrane_of(id);
                 // Listed first: the reference may be ended while the other grain is still looking for the object.
                 expectation.list(id, &membrane, REVOKED);
-                let neighbour = Neighbour::counted(&self.neighbours, self.limits.neighbours)?;
-                let path = door.get_socket_path()?.to_str()?;
-                let (cap, connection) = self.take(Path::new(path), door.get_nonce()?, neighbour).await?;
+                let path = Path::new(door.get_socket_path()?.to_str()?);
+                let taken = self.neighbours.take(path, door.get_nonce()?).await;
+                let (cap, connection) = taken.map_err(|error| Error {
+                    extra: format!(
+                        "the grain that has this object did not give it: {}",
+                        plain(&error)
+                    ),
+                    ..error
+                })?;
                 let cap = membrane.carry(cap, Side::Outside);
                 membrane.keep(connection);
                 Ok(cap)
             }
         }
-    }
-
-    /// Fetches an object of another grain from its host.
-    async fn take(
-        &self,
-        socket: &Path,
-        nonce: &[u8],
-        neighbour: Neighbour,
-    ) -> Result<(Client, Connection), Error> {
-        let failed = |what: &str, cause: String| {
-            Error::failed(format!("the grain that has this object {what}: {cause}"))
-        };
-        let stream = UnixStream::connect(socket).await;
-        let stream = stream.map_err(|error| failed("cannot be reached", error.to_string()))?;
-        let bounds = crate::link::bounds(&self.limits, Rc::clone(&self.to_neighbours), None);
-        let mut link = Link::new(stream, VatSide::Client, bounds, None);
-        let door: grain_door::Client = link.bootstrap();
-        let task = spawn_local(async move {
-            let _neighbour = neighbour;
-            link.run().await
-        });
-        let connection = Connection(task.abort_handle());
-        let mut request = door.take_request();
-        request.get().set_nonce(nonce);
-        let answer = request.send().promise.await;
-        let answer = answer.map_err(|error| Error {
-            kind: error.kind,
-            ..failed("did not give it", plain(&error))
-        })?;
-        let cap: any_pointer::Reader<'_> = answer.get()?.get_cap();
-        Ok((FromClientHook::new(cap.get_as_capability::<Client>()?.hook), connection))
-    }
-}
-
-/// A connection to another host, closed when dropped.
-struct Connection(AbortHandle);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// One of so many connections to other hosts, as long as it lasts.
-struct Neighbour(Rc<Cell<usize>>);
-
-impl Neighbour {
-    fn counted(count: &Rc<Cell<usize>>, most: usize) -> Result<Self, Error> {
-        if count.get() >= most {
-            return Err(Error::overloaded(format!(
-                "this grain holds objects of {most} others already"
-            )));
-        }
-        count.set(count.get() + 1);
-        Ok(Self(Rc::clone(count)))
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

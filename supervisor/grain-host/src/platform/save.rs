@@ -11,7 +11,7 @@ use percloud_schemas::util_capnp::{handle, localized_text};
 
 use super::objects::Saved;
 use super::seal::Recipient;
-use super::{Platform, TOKEN, bounded};
+use super::{Platform, TOKEN, bounded, words};
 use crate::membrane::{Asked, Id, Membrane, Message, Origin, Question, Saver, Side, carry_error};
 
 impl Platform {
@@ -22,9 +22,7 @@ impl Platform {
         recipient: &Recipient,
         label: Option<localized_text::Reader<'_>>,
     ) -> Result<Vec<u8>, Error> {
-        if let Some(label) = label {
-            bounded(label.total_size()?)?;
-        }
+        let label = label.map(words).transpose()?;
         match self.origin(cap).await? {
             Origin::App { object, ties } => {
                 let Saved { object, label: own } = self.object_id(object).await?;
@@ -51,7 +49,10 @@ impl Platform {
     ) -> Result<Vec<u8>, Error> {
         let object: persistent::Client = object.cast_to();
         let mut request = object.save_request();
-        let owner = request.get().get_seal_for().init_as::<api_token_owner::Builder<'_>>();
+        let owner = request
+            .get()
+            .get_seal_for()
+            .init_as::<api_token_owner::Builder<'_>>();
         recipient.write_owner(&self.grain, label, owner)?;
         let limit = self.limits.object_timeout;
         let answer = tokio::time::timeout(limit, request.send().promise).await;
@@ -61,7 +62,10 @@ impl Platform {
                 ErrorKind::Unimplemented => Error::failed("this capability cannot be saved".to_owned()),
                 _ => error,
             })?;
-        let token = answer.get()?.get_sturdy_ref().get_as::<capnp::data::Reader<'_>>()?;
+        let token = answer
+            .get()?
+            .get_sturdy_ref()
+            .get_as::<capnp::data::Reader<'_>>()?;
         checked(token)
     }
 
@@ -103,18 +107,22 @@ impl Platform {
         let recipient = Recipient::read(owner)?;
         let Origin::App { object, ties } = self.origin(Client::new(object)).await? else {
             return Err(Error::failed(
-                "this capability came to the grain from elsewhere; it cannot be saved at third hand".to_owned(),
+                "this capability came to the grain from elsewhere; it cannot be saved at third hand"
+                    .to_owned(),
             ));
         };
         let Saved { object, label: own } = self.object_id(object).await?;
         let label = match owner.which()? {
-            api_token_owner::Which::Grain(grain) if grain.has_save_label() => grain.get_save_label()?,
+            api_token_owner::Which::Grain(grain) if grain.has_save_label() => words(grain.get_save_label()?)?,
             _ => own.get()?.get_as()?,
         };
         let conditions = through.id().into_iter().chain(named(ties)?).collect::<Vec<_>>();
         let token = self.tokenize(&object, &recipient, label, &conditions).await?;
         let mut answer = results.get()?.init_as::<persistent::save_results::Builder<'_>>();
-        answer.reborrow().get_sturdy_ref().set_as::<capnp::data::Owned>(&token[..])
+        answer
+            .reborrow()
+            .get_sturdy_ref()
+            .set_as::<capnp::data::Owned>(&token[..])
     }
 
     /// The same object in a membrane of its own, which dies with the one it was asked through, and earlier if the
@@ -178,7 +186,9 @@ impl Drop for Until {
 /// The names of ties, as far as all of them have one.
 fn named(ties: Vec<Option<Id>>) -> Result<Vec<Id>, Error> {
     let named: Option<Vec<_>> = ties.into_iter().collect();
-    named.ok_or_else(|| Error::failed("this capability works under conditions that cannot be saved".to_owned()))
+    named.ok_or_else(|| {
+        Error::failed("this capability works under conditions that cannot be saved".to_owned())
+    })
 }
 
 fn checked(token: &[u8]) -> Result<Vec<u8>, Error> {

@@ -66,7 +66,11 @@ impl Recipient {
     /// Whom somebody outside wants to save one of our app's objects for.
     pub(super) fn read(owner: api_token_owner::Reader<'_>) -> Result<Self, Error> {
         use api_token_owner::Which;
-        let refuse = || Err(Error::failed("an object cannot be saved for this kind of owner".to_owned()));
+        let refuse = || {
+            Err(Error::failed(
+                "an object cannot be saved for this kind of owner".to_owned(),
+            ))
+        };
         Ok(match owner.which()? {
             Which::Grain(grain) => {
                 let id = grain.get_grain_id()?.to_str()?;
@@ -85,7 +89,11 @@ impl Recipient {
 
 /// A session's id from its 32 hexadecimal digits.
 fn session(text: capnp::text::Reader<'_>) -> Result<Id, Error> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: &u8| {
+        char::from(*byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let digits: Option<Vec<u8>> = text.as_bytes().iter().take(33).map(digit).collect();
     let bytes: Option<Vec<u8>> = digits
         .filter(|digits| digits.len() == 32)
@@ -115,7 +123,10 @@ mod tests {
         ] {
             assert_eq!(through_an_owner(&recipient).unwrap(), recipient);
         }
-        assert!(through_an_owner(&Recipient::Platform).is_err(), "jobs are the app's own");
+        assert!(
+            through_an_owner(&Recipient::Platform).is_err(),
+            "jobs are the app's own"
+        );
         assert!(through_an_owner(&Recipient::Grain("g".repeat(65))).is_err());
     }
 
@@ -124,7 +135,13 @@ mod tests {
         let digits = "0123456789abcdef0123456789ABCDEF";
         let bytes = [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
         assert_eq!(session(digits.into()).unwrap(), [bytes, bytes].concat()[..]);
-        for wrong in ["", &digits[1..], &format!("{digits}0"), &digits.replace('3', "g"), &digits.repeat(99)] {
+        for wrong in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.replace('3', "g"),
+            &digits.repeat(99),
+        ] {
             assert!(session(wrong.into()).is_err(), "{wrong}");
         }
     }

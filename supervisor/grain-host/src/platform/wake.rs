@@ -34,7 +34,9 @@ impl WakeLocks {
 
     fn hold(self: &Rc<Self>) -> Result<Held, Error> {
         if self.held.get() >= LOCKS {
-            return Err(Error::overloaded(format!("a grain has {LOCKS} wake locks at most")));
+            return Err(Error::overloaded(format!(
+                "a grain has {LOCKS} wake locks at most"
+            )));
         }
         self.held.set(self.held.get() + 1);
         Ok(Held(Rc::clone(self)))
@@ -64,11 +66,13 @@ impl Platform {
             .get_as::<stay_awake_params::Reader<'_, capnp::any_pointer::Owned>>()?;
         let mut request = self.keeper().stay_awake_request();
         request.get().set_display(shown.get_display_info()?)?;
-        request.get().set_notification(capnp_rpc::new_client(Notification {
-            lock: Rc::downgrade(&lock),
-            ours,
-            realm: self.realm.clone(),
-        }));
+        request
+            .get()
+            .set_notification(capnp_rpc::new_client(Notification {
+                lock: Rc::downgrade(&lock),
+                ours,
+                realm: self.realm.clone(),
+            }));
         let answer = request.send().promise.await?;
         // Unless the owner was quicker than this answer.
         if lock.held.borrow().is_some() {

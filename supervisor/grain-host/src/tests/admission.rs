@@ -27,7 +27,8 @@ fn a_visitor_has_as_many_permissions_as_the_app_defines() {
         assert_eq!(all, "page [true, true, true] [7] http://ui-1.localhost:6080");
         let cut = open(&grain, |admission| {
             let mut user = admission.init_user();
-            user.set_permissions(&[false, true, false, true, true][..]).unwrap();
+            user.set_permissions(&[false, true, false, true, true][..])
+                .unwrap();
         })
         .await;
         assert_eq!(cut, "page [false, true, false] [2] http://ui-1.localhost:6080");
@@ -71,7 +72,10 @@ fn requests_and_offers_have_sessions_of_their_own() {
         let ada = grain.broker().person("Ada");
         let offer = open(&grain, |admission| {
             let mut offer = admission.init_offer();
-            offer.reborrow().init_cap().set_as_capability(ada.into_client_hook());
+            offer
+                .reborrow()
+                .init_cap()
+                .set_as_capability(ada.into_client_hook());
             offer.init_descriptor().init_tags(1).get(0).set_id(78);
         })
         .await;
@@ -98,7 +102,10 @@ fn an_object_is_taken_and_a_session_entered() {
 
         let nonce = grain.announce([1; 16], object).await.unwrap();
         assert!(refusal(enter(&grain.door(), &nonce).await).contains("taken, not entered"));
-        assert!(take(&grain, &nonce).await.is_err(), "a nonce works once, also for the wrong thing");
+        assert!(
+            take(&grain, &nonce).await.is_err(),
+            "a nonce works once, also for the wrong thing"
+        );
         let nonce = grain.announce([1; 16], |_| {}).await.unwrap();
         assert!(refusal(take(&grain, &nonce).await).contains("entered, not taken"));
     });

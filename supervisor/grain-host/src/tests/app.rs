@@ -5,9 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use capnp::capability::{
-    Client, DispatchCallResult, FromClientHook, FromServer, Params, Results, Server,
-};
+use capnp::capability::{Client, DispatchCallResult, FromClientHook, FromServer, Params, Results, Server};
 use capnp::private::capability::ClientHook;
 use capnp::traits::HasTypeId;
 use capnp::{Error, any_pointer};
@@ -22,6 +20,9 @@ use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session;
 
 use super::rig::{Any, Api};
+
+/// Bytes of the answer to `restore` of "bulk".
+pub const BULK: usize = 256 << 10;
 
 /// What the app was asked, and what it kept.
 #[derive(Default)]
@@ -53,7 +54,11 @@ impl TestApp {
 
     /// The context of the newest session.
     pub fn context(&self) -> session_context::Client {
-        self.contexts.borrow().last().expect("a session was opened").clone()
+        self.contexts
+            .borrow()
+            .last()
+            .expect("a session was opened")
+            .clone()
     }
 
     /// Whether a capability is an object of the app, unwrapped; which one.
@@ -156,7 +161,10 @@ impl main_view::Server<Any> for TestApp {
         params: main_view::RestoreParams<Any>,
         mut results: main_view::RestoreResults<Any>,
     ) -> Result<(), Error> {
-        let name = params.get()?.get_object_id()?.get_as::<capnp::text::Reader<'_>>()?;
+        let name = params
+            .get()?
+            .get_object_id()?
+            .get_as::<capnp::text::Reader<'_>>()?;
         let name = name.to_str()?;
         match name {
             "gone" => return Err(Error::failed("there is no such thing".to_owned())),
@@ -165,7 +173,10 @@ impl main_view::Server<Any> for TestApp {
         }
         let (thing, client) = self.thing(name);
         self.restored.borrow_mut().push(thing);
-        results.get().init_cap().set_as_capability(client.into_client_hook());
+        results
+            .get()
+            .init_cap()
+            .set_as_capability(client.into_client_hook());
         Ok(())
     }
 
@@ -174,7 +185,10 @@ impl main_view::Server<Any> for TestApp {
         params: main_view::DropParams<Any>,
         _: main_view::DropResults<Any>,
     ) -> Result<(), Error> {
-        let name = params.get()?.get_object_id()?.get_as::<capnp::text::Reader<'_>>()?;
+        let name = params
+            .get()?
+            .get_object_id()?
+            .get_as::<capnp::text::Reader<'_>>()?;
         match name.to_str()? {
             "kept" => Err(Error::unimplemented("drop is not known here".to_owned())),
             "stuck" => Err(Error::failed("the disk is full".to_owned())),
@@ -238,6 +252,12 @@ impl sandstorm_api::Server<Any> for Thing {
                     kept.await.map_err(|_| Error::failed("never".to_owned()))
                 });
                 promised.client
+            }
+            "bulk" => {
+                return results
+                    .get()
+                    .init_cap()
+                    .set_as::<capnp::data::Owned>(&[7_u8; BULK][..]);
             }
             "sink" => {
                 let sink: byte_stream::Client = capnp_rpc::new_client(Sink(Rc::clone(&self.written)));
@@ -437,9 +457,15 @@ pub fn early_child(cap: &ThingClient, name: &str) -> ThingClient {
 }
 
 /// Gives a thing a capability and takes it back.
-pub fn echo(cap: &ThingClient, given: &ThingClient) -> impl Future<Output = Result<ThingClient, Error>> + use<> {
+pub fn echo(
+    cap: &ThingClient,
+    given: &ThingClient,
+) -> impl Future<Output = Result<ThingClient, Error>> + use<> {
     let mut request = api(cap).share_cap_request();
-    request.get().get_cap().set_as_capability(given.client.hook.add_ref());
+    request
+        .get()
+        .get_cap()
+        .set_as_capability(given.client.hook.add_ref());
     let answer = request.send().promise;
     async move { answer.await?.get()?.get_shared_cap().get_as_capability() }
 }
@@ -447,7 +473,18 @@ pub fn echo(cap: &ThingClient, given: &ThingClient) -> impl Future<Output = Resu
 /// Gives a thing a capability to keep; it pings it at once.
 pub fn keep(cap: &ThingClient, given: &ThingClient) -> impl Future<Output = Result<(), Error>> + use<> {
     let mut request = api(cap).save_request();
-    request.get().get_cap().set_as_capability(given.client.hook.add_ref());
+    request
+        .get()
+        .get_cap()
+        .set_as_capability(given.client.hook.add_ref());
     let answer = request.send().promise;
     async move { answer.await.map(drop) }
+}
+
+/// Asks for an answer of [`BULK`] bytes; how many came.
+pub fn bulk(cap: &ThingClient) -> impl Future<Output = Result<usize, Error>> + use<> {
+    let mut request = api(cap).restore_request();
+    request.get().set_token(b"bulk");
+    let answer = request.send().promise;
+    async move { Ok(answer.await?.get()?.get_cap().get_as::<&[u8]>()?.len()) }
 }

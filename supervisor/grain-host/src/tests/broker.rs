@@ -176,7 +176,11 @@ impl Broker {
     }
 
     pub fn record(&self, token: &[u8]) -> Record {
-        self.tokens.borrow().get(token).expect("the token is known").clone()
+        self.tokens
+            .borrow()
+            .get(token)
+            .expect("the token is known")
+            .clone()
     }
 
     /// The ids of the references that are alive.
@@ -282,7 +286,9 @@ struct Keeper {
 
 impl Keeper {
     fn broker(&self) -> Rc<Broker> {
-        self.broker.upgrade().expect("the broker lives as long as the test")
+        self.broker
+            .upgrade()
+            .expect("the broker lives as long as the test")
     }
 }
 
@@ -340,7 +346,8 @@ impl host_keeper::Server for Keeper {
         broker.revive(&self.grain, token, &seal, &[], answer).await?;
         let hold = broker.hold.borrow_mut().take();
         if let Some(hold) = hold {
-            hold.await.map_err(|_| Error::failed("the test is over".to_owned()))?;
+            hold.await
+                .map_err(|_| Error::failed("the test is over".to_owned()))?;
         }
         Ok(())
     }
@@ -391,15 +398,16 @@ impl host_keeper::Server for Keeper {
         mut results: host_keeper::StayAwakeResults,
     ) -> Result<(), Error> {
         let (params, broker) = (params.get()?, self.broker());
-        let caption = params.get_display()?.get_caption()?.get_default_text()?.to_string()?;
+        let caption = params
+            .get_display()?
+            .get_caption()?
+            .get_default_text()?
+            .to_string()?;
         if caption == "no" {
             return Err(Error::failed("the owner does not want to see it".to_owned()));
         }
         broker.tell(caption);
-        broker
-            .notifications
-            .borrow_mut()
-            .push(params.get_notification()?);
+        broker.notifications.borrow_mut().push(params.get_notification()?);
         results.get().set_handle(new_client(Shown::new(&broker.shown)));
         Ok(())
     }
@@ -438,7 +446,11 @@ impl host_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (params, broker) = (params.get()?, self.broker());
         assert_eq!(broker.record(params.get_token()?).seal, Seal::Link);
-        let title = params.get_display()?.get_title()?.get_default_text()?.to_string()?;
+        let title = params
+            .get_display()?
+            .get_title()?
+            .get_default_text()?
+            .to_string()?;
         broker.tell(format!("shares {title}"));
         let link: view_sharing_link::Client = new_client(Link);
         results.get().set_link(link.cast_to());
@@ -479,7 +491,9 @@ struct Session {
 
 impl Session {
     fn broker(&self) -> Rc<Broker> {
-        self.broker.upgrade().expect("the broker lives as long as the test")
+        self.broker
+            .upgrade()
+            .expect("the broker lives as long as the test")
     }
 }
 
@@ -502,7 +516,11 @@ macro_rules! gift {
             token,
             permissions: list(params.get_permissions()?),
             tag: params.get_descriptor()?.get_tags()?.get(0).get_id(),
-            title: params.get_display()?.get_title()?.get_default_text()?.to_string()?,
+            title: params
+                .get_display()?
+                .get_title()?
+                .get_default_text()?
+                .to_string()?,
         });
         Ok(())
     }};
@@ -681,7 +699,10 @@ impl persistent::Server for Person {
         mut results: persistent::SaveResults,
     ) -> Result<(), Error> {
         use api_token_owner::Which;
-        let broker = self.broker.upgrade().expect("the broker lives as long as the test");
+        let broker = self
+            .broker
+            .upgrade()
+            .expect("the broker lives as long as the test");
         let owner: api_token_owner::Reader<'_> = params.get()?.get_seal_for().get_as()?;
         let id = |hex: capnp::text::Reader<'_>| -> Result<Id, Error> {
             let digits = hex.to_str()?;

@@ -2,18 +2,21 @@
 
 use capnp::capability::FromClientHook;
 use capnp::{Error, ErrorKind};
+use capnp_rpc::rpc_twoparty_capnp::Side;
 use futures::future::join_all;
 use percloud_schemas::grain_capnp::{app_persistent, main_view};
+use percloud_schemas::host_capnp::grain_door;
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::{api_token_owner, system_persistent};
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use tokio::task::spawn_local;
 
 use super::app::{Thing, ThingClient, child, early_child, echo, hang, keep, ping};
 use super::broker::Seal;
-use super::rig::{Any, Grain, refusal, restore, save, until, with_grain, with_two};
+use super::rig::{Any, Grain, peer, refusal, restore, save, until, with_grain, with_two};
 use crate::membrane::Id;
 
 const A: Id = [0xaa; 16];
@@ -22,7 +25,9 @@ const B: Id = [0xbb; 16];
 /// An object of the first grain, as the second one restored it, and the reference's id.
 async fn reference(one: &Grain, two: &Grain, object: &str) -> (ThingClient, Rc<Thing>, Id) {
     let before = one.broker().living();
-    let token = one.broker().give(&one.name, object, Seal::Grain(two.name.clone()));
+    let token = one
+        .broker()
+        .give(&one.name, object, Seal::Grain(two.name.clone()));
     let cap: ThingClient = restore(&two.api, &token).await.unwrap();
     let thing = one.app.restored.borrow().last().unwrap().clone();
     let id = one.broker().living().into_iter().find(|id| !before.contains(id));
@@ -53,14 +58,23 @@ async fn all_of_it_dies<End: Future<Output = ()>>(cap: ThingClient, thing: Rc<Th
         assert_eq!(call.unwrap().err().unwrap().kind, ErrorKind::Disconnected);
     }
     let given_up = thing.hanging.take();
-    assert!(join_all(given_up).await.iter().all(Result::is_err), "the object is told to stop");
+    assert!(
+        join_all(given_up).await.iter().all(Result::is_err),
+        "the object is told to stop"
+    );
     for dead in [&cap, &returned, &later, &promise] {
         assert_eq!(ping(dead).await.err().unwrap().kind, ErrorKind::Disconnected);
     }
     assert!(child(&cap, "more").await.is_err());
-    assert!(ping(&early_child(&cap, "early")).await.is_err(), "pipelined calls");
+    assert!(
+        ping(&early_child(&cap, "early")).await.is_err(),
+        "pipelined calls"
+    );
     // The promise leads to something only now.
-    let kept = thing.promised.take().map(|promise| promise.send(Thing::of_visitor("late").1));
+    let kept = thing
+        .promised
+        .take()
+        .map(|promise| promise.send(Thing::of_visitor("late").1));
     assert!(kept.is_some());
     assert!(ping(&promise).await.is_err());
     assert!(ping(&theirs).await.is_err(), "what was given in is taken back");
@@ -110,15 +124,51 @@ fn either_host_alone_ends_a_reference() {
 }
 
 #[test]
-fn a_reference_ends_with_the_connection_it_came_by() {
-    with_two(|one, two| async move {
-        let (cap, thing, _) = reference(&one, &two, "album").await;
-        let Grain { wired, .. } = one;
-        all_of_it_dies(cap, thing, async move {
-            wired.door.abort();
-            let _aborted = wired.door.await;
+fn an_object_ends_with_the_connection_it_was_taken_by() {
+    with_grain(|grain| async move {
+        let nonce = grain
+            .announce(A, |admission| {
+                admission.init_object().get_id().set_as("album").unwrap()
+            })
+            .await
+            .unwrap();
+        let stream = grain.stream();
+        let socket = stream.as_fd().try_clone_to_owned().unwrap();
+        let door: grain_door::Client = peer(stream, Side::Client, None);
+        let mut request = door.take_request();
+        request.get().set_nonce(&nonce);
+        let answer = request.send().promise.await.unwrap();
+        let album: ThingClient = answer.get().unwrap().get_cap().get_as_capability().unwrap();
+        let thing = grain.app.restored.borrow()[0].clone();
+        all_of_it_dies(album, Rc::clone(&thing), async move {
+            rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
         })
         .await;
+        assert_eq!(grain.wired.realm.pending(), 0);
+    });
+}
+
+#[test]
+fn calls_back_are_canceled_with_the_reference_they_came_by() {
+    with_two(|one, two| async move {
+        let (cap, album, id) = reference(&one, &two, "album").await;
+        let (callback, given) = two.app.thing("callback");
+        keep(&cap, &given).await.unwrap();
+        let call = spawn_local(hang(&album.kept.borrow()[0].clone().cast_to()));
+        until(|| callback.hanging.borrow().len() == 1).await;
+        assert_eq!(two.wired.realm.pending(), 1);
+        one.broker().end(id).await;
+        assert!(call.await.unwrap().is_err());
+        let given_up = callback.hanging.borrow_mut().pop().unwrap();
+        assert!(given_up.await.is_err(), "the app is told to stop");
+        assert_eq!(two.wired.realm.pending(), 0);
+
+        // The same when the last capability that came by it is dropped, but not what was given in.
+        let (cap, album, _) = reference(&one, &two, "album").await;
+        keep(&cap, &given).await.unwrap();
+        let back: ThingClient = album.kept.borrow()[0].clone().cast_to();
+        drop(cap);
+        ping(&back).await.unwrap();
     });
 }
 
@@ -212,7 +262,12 @@ fn a_reference_ended_while_it_is_on_its_way_arrives_dead() {
             let api = two.api.clone();
             let restoring = spawn_local(async move { restore::<ThingClient>(&api, &token).await });
             until(|| one.broker().living() != before).await;
-            let id = one.broker().living().into_iter().find(|id| !before.contains(id)).unwrap();
+            let id = one
+                .broker()
+                .living()
+                .into_iter()
+                .find(|id| !before.contains(id))
+                .unwrap();
             // The broker says that it is over before its answer has left.
             one.broker().end(id).await;
             assert!(release.send(()).is_ok());
@@ -232,7 +287,12 @@ fn a_reference_ended_while_it_is_on_its_way_arrives_dead() {
         let api = two.api.clone();
         let restoring = spawn_local(async move { restore::<ThingClient>(&api, &ada).await });
         until(|| one.broker().living() != before).await;
-        let id = one.broker().living().into_iter().find(|id| !before.contains(id)).unwrap();
+        let id = one
+            .broker()
+            .living()
+            .into_iter()
+            .find(|id| !before.contains(id))
+            .unwrap();
         one.broker().end(id).await;
         assert!(release.send(()).is_ok());
         let cap = restoring.await.unwrap().unwrap();
@@ -245,7 +305,9 @@ fn nobody_outside_restores_drops_or_names_the_objects_of_an_app() {
     with_two(|one, two| async move {
         let session = one.session(A).await;
         let nonce = one
-            .announce(B, |admission| admission.init_object().get_id().set_as("album").unwrap())
+            .announce(B, |admission| {
+                admission.init_object().get_id().set_as("album").unwrap()
+            })
             .await
             .unwrap();
         let door = one.door();
@@ -292,10 +354,21 @@ fn a_visitor_saves_what_it_holds_under_the_conditions_of_its_session() {
         let page = child(&session, "page").await.unwrap();
         let token = save_from_outside(&page, for_two).await.unwrap();
         let record = grain.broker().record(&token);
-        assert_eq!((&record.seal, &record.conditions[..]), (&Seal::Grain("two".to_owned()), &[A][..]));
+        assert_eq!(
+            (&record.seal, &record.conditions[..]),
+            (&Seal::Grain("two".to_owned()), &[A][..])
+        );
         assert_eq!(record.label, "as the app says");
-        let token = save_from_outside(&page, |mut owner| owner.set_webkey(())).await.unwrap();
+        let token = save_from_outside(&page, |mut owner| owner.set_webkey(()))
+            .await
+            .unwrap();
         assert_eq!(grain.broker().record(&token).seal, Seal::Link);
+
+        // The same before the object is there.
+        let token = save_from_outside(&early_child(&session, "early"), for_two)
+            .await
+            .unwrap();
+        assert_eq!(grain.broker().record(&token).conditions, [A]);
 
         let nobody = save_from_outside(&page, |mut owner| owner.set_frontend(())).await;
         assert!(refusal(nobody).contains("cannot be saved for"));
@@ -393,7 +466,9 @@ fn requirements_are_added_in_a_membrane_that_dies_by_itself_or_with_its_session(
         let observer = Rc::new(Observer::default());
         let bound = add(&session, &observer).await.unwrap();
         let for_two = |owner: api_token_owner::Builder<'_>| owner.init_grain().set_grain_id("two");
-        assert!(refusal(save_from_outside(&bound, for_two).await).contains("conditions that cannot be saved"));
+        assert!(
+            refusal(save_from_outside(&bound, for_two).await).contains("conditions that cannot be saved")
+        );
         let pings = thing.pings.get();
         ping(&bound).await.unwrap();
         assert_eq!(thing.pings.get(), pings + 1, "it is the same object");

@@ -18,8 +18,13 @@ const SESSION: Id = [1; 16];
 
 async fn claim(context: &Context, token: &[u8]) -> Result<ThingClient, Error> {
     let mut request = context.claim_request_request();
-    request.get().set_request_token(std::str::from_utf8(token).unwrap());
-    request.get().set_required_permissions(&[true, false][..]).unwrap();
+    request
+        .get()
+        .set_request_token(std::str::from_utf8(token).unwrap());
+    request
+        .get()
+        .set_required_permissions(&[true, false][..])
+        .unwrap();
     request.send().promise.await?.get()?.get_cap().get_as_capability()
 }
 
@@ -28,7 +33,9 @@ macro_rules! give {
     ($context:expr, $method:ident, $cap:expr) => {{
         let mut request = $context.$method();
         let mut call = request.get();
-        call.reborrow().get_cap().set_as_capability($cap.into_client_hook());
+        call.reborrow()
+            .get_cap()
+            .set_as_capability($cap.into_client_hook());
         call.reborrow().set_required_permissions(&[true][..]).unwrap();
         call.reborrow().init_descriptor().init_tags(1).get(0).set_id(77);
         call.init_display_info().init_title().set_default_text("a thing");
@@ -58,15 +65,26 @@ fn what_a_person_chose_is_claimed_once_and_lives_beyond_the_session() {
         let token = one.broker().give("one", "album", Seal::Answer(SESSION));
         let foreign = one.broker().give("one", "album", Seal::Answer([2; 16]));
         let context = two.app.context();
-        assert!(claim(&context, &foreign).await.is_err(), "chosen in another session");
+        assert!(
+            claim(&context, &foreign).await.is_err(),
+            "chosen in another session"
+        );
         let album = claim(&context, &token).await.unwrap();
-        assert!(two.broker().told.borrow().contains(&"claims with [true, false]".to_owned()));
+        assert!(
+            two.broker()
+                .told
+                .borrow()
+                .contains(&"claims with [true, false]".to_owned())
+        );
         assert!(claim(&context, &token).await.is_err(), "only once");
         ping(&album).await.unwrap();
 
         end(&two, SESSION).await;
         assert!(ping(&session).await.is_err());
-        assert_eq!(claim(&context, &token).await.err().unwrap().kind, ErrorKind::Disconnected);
+        assert_eq!(
+            claim(&context, &token).await.err().unwrap().kind,
+            ErrorKind::Disconnected
+        );
         ping(&album).await.unwrap();
         end(&two, two.broker().living()[0]).await;
         assert!(refusal(ping(&album).await).contains("revoked"));
@@ -87,7 +105,9 @@ fn a_request_is_answered_and_something_offered_with_ones_own() {
         let _session = grain.session(SESSION).await;
         let context = grain.app.context();
         let (_, note) = grain.app.thing("note");
-        give!(context, fulfill_request_request, note.clone()).await.unwrap();
+        give!(context, fulfill_request_request, note.clone())
+            .await
+            .unwrap();
         give!(context, offer_request, note).await.unwrap();
         let gifts = grain.broker().gifts.take();
         assert_eq!(gifts[0], gift("answer", SESSION, &gifts[0].token));
@@ -95,7 +115,10 @@ fn a_request_is_answered_and_something_offered_with_ones_own() {
         for gift in gifts {
             let record = grain.broker().record(&gift.token);
             assert_eq!(record.seal, Seal::Answer(SESSION));
-            assert!(record.conditions.is_empty(), "the session's are added by its keeper");
+            assert!(
+                record.conditions.is_empty(),
+                "the session's are added by its keeper"
+            );
         }
         let passing = give!(context, offer_request, grain.app.thing("passing").1).await;
         assert!(refusal(passing).contains("cannot be saved"));
@@ -111,20 +134,30 @@ fn a_request_is_answered_and_something_offered_with_what_is_anothers() {
         let token = one.broker().give("one", "album", Seal::Grain("two".to_owned()));
         let album: ThingClient = restore(&two.api, &token).await.unwrap();
         let reference = one.broker().living()[0];
-        give!(context, fulfill_request_request, album.clone()).await.unwrap();
+        give!(context, fulfill_request_request, album.clone())
+            .await
+            .unwrap();
         give!(context, offer_request, album).await.unwrap();
         for gift in one.broker().gifts.take() {
             let record = one.broker().record(&gift.token);
             assert_eq!(record.seal, Seal::Answer(SESSION), "{}", gift.kind);
-            assert_eq!(record.conditions, [reference], "it is under the conditions it was held by");
+            assert_eq!(
+                record.conditions,
+                [reference],
+                "it is under the conditions it was held by"
+            );
             // Whoever receives it reaches the object itself, not by way of the second grain.
             let token = one.broker().reseal(&gift.token, Seal::Grain("two".to_owned()));
-            ping(&restore::<ThingClient>(&two.api, &token).await.unwrap()).await.unwrap();
+            ping(&restore::<ThingClient>(&two.api, &token).await.unwrap())
+                .await
+                .unwrap();
         }
 
         let ada = one.broker().give_person("Ada", Seal::Grain("two".to_owned()));
         let ada: ThingClient = restore(&two.api, &ada).await.unwrap();
-        give!(context, fulfill_request_request, ada.clone()).await.unwrap();
+        give!(context, fulfill_request_request, ada.clone())
+            .await
+            .unwrap();
         give!(context, offer_request, ada).await.unwrap();
         assert_eq!(one.broker().gifts.borrow().len(), 2);
     });
@@ -156,7 +189,13 @@ fn a_person_is_asked_from_the_servers_side() {
 fn permissions_are_a_variable_that_dies_with_the_session() {
     with_grain(|grain| async move {
         let _session = grain.session(SESSION).await;
-        let answer = grain.app.context().get_shared_permissions_request().send().promise.await;
+        let answer = grain
+            .app
+            .context()
+            .get_shared_permissions_request()
+            .send()
+            .promise
+            .await;
         let variable = answer.unwrap().get().unwrap().get_var().unwrap();
         for permissions in [vec![true, false], vec![false]] {
             grain.broker().permissions.replace(permissions.clone());
@@ -198,7 +237,10 @@ fn what_is_done_to_the_page_and_said_of_the_person_reaches_the_broker() {
         let nonce = grain
             .announce([2; 16], |admission| {
                 let mut offer = admission.init_offer();
-                offer.reborrow().init_cap().set_as_capability(view.into_client_hook());
+                offer
+                    .reborrow()
+                    .init_cap()
+                    .set_as_capability(view.into_client_hook());
                 offer.init_descriptor().init_tags(1);
             })
             .await
@@ -218,7 +260,9 @@ fn what_is_done_to_the_page_and_said_of_the_person_reaches_the_broker() {
         request.get().set_view(grain.app.thing("own").1.cast_to());
         assert!(refusal(request.send().promise.await).contains("only a view of a whole grain"));
         let mut request = context.open_view_request();
-        request.get().set_view(grain.app.offered.borrow()[0].clone().cast_to());
+        request
+            .get()
+            .set_view(grain.app.offered.borrow()[0].clone().cast_to());
         request.get().set_path("x".repeat(5000));
         assert!(refusal(request.send().promise.await).contains("a path has"));
     });
@@ -233,7 +277,10 @@ fn public_ids_and_addresses_come_from_the_broker() {
         let public = answer.get().unwrap();
         assert_eq!(public.get_public_id().unwrap(), "abcdefghij0123456789");
         assert_eq!(public.get_hostname().unwrap(), "percloud.example");
-        assert_eq!(public.get_auto_url().unwrap(), "https://abcdefghij0123456789.percloud.example");
+        assert_eq!(
+            public.get_auto_url().unwrap(),
+            "https://abcdefghij0123456789.percloud.example"
+        );
         assert!(public.get_is_demo_user());
         let answer = context.get_user_address_request().send().promise.await.unwrap();
         let address = answer.get().unwrap();
@@ -250,7 +297,10 @@ fn what_is_gone_and_what_is_yet_to_come_say_so() {
         let mail: email_send_port::Client = context.clone().cast_to();
         let send = mail.send_request().send().promise.await.err().unwrap();
         let hint = mail.hint_address_request().send().promise.await.err().unwrap();
-        assert_eq!((send.kind, hint.kind), (ErrorKind::Unimplemented, ErrorKind::Unimplemented));
+        assert_eq!(
+            (send.kind, hint.kind),
+            (ErrorKind::Unimplemented, ErrorKind::Unimplemented)
+        );
 
         macro_rules! removed {
             ($($method:ident),*) => {$(
@@ -289,7 +339,10 @@ fn a_context_without_a_person_says_so() {
 async fn tie(context: &Context, cap: ThingClient) -> ThingClient {
     let mut request = context.tie_to_user_request();
     request.get().get_cap().set_as_capability(cap.into_client_hook());
-    request.get().set_required_permissions(&[false, true][..]).unwrap();
+    request
+        .get()
+        .set_required_permissions(&[false, true][..])
+        .unwrap();
     let answer = request.send().promise.await.unwrap();
     answer.get().unwrap().get_tied_cap().get_as_capability().unwrap()
 }
@@ -316,7 +369,11 @@ fn a_tied_capability_outlives_the_session_and_dies_with_the_tie() {
         hub.kept.borrow_mut().push(tied.client.clone());
         keep(&visitor, &hub_cap).await.ok();
         let token = save(&grain.api, tied.clone(), "").await.unwrap();
-        assert_eq!(grain.broker().record(&token).conditions, [id], "saved, it stays tied");
+        assert_eq!(
+            grain.broker().record(&token).conditions,
+            [id],
+            "saved, it stays tied"
+        );
 
         // What comes of it is tied like it; what is given to it is not wrapped needlessly.
         let derived = child(&tied, "page").await.unwrap();
@@ -330,11 +387,17 @@ fn a_tied_capability_outlives_the_session_and_dies_with_the_tie() {
 
         end(&grain, id).await;
         for dead in [&tied, &derived, &back] {
-            assert!(refusal(ping(dead).await).contains("no longer"), "all of it is over");
+            assert!(
+                refusal(ping(dead).await).contains("no longer"),
+                "all of it is over"
+            );
         }
         ping(&own).await.unwrap();
         assert!(restore::<ThingClient>(&grain.api, &token).await.is_err());
-        assert!(save(&grain.api, tied, "").await.is_err(), "a dead capability is not saved");
+        assert!(
+            save(&grain.api, tied, "").await.is_err(),
+            "a dead capability is not saved"
+        );
     });
 }
 

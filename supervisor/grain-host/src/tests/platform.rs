@@ -20,7 +20,10 @@ fn an_object_of_the_app_is_saved_and_comes_back_as_itself() {
         let (_, note) = grain.app.thing("note");
         let token = save(&grain.api, note.clone(), "for Ada").await.unwrap();
         let record = grain.broker().record(&token);
-        assert_eq!((record.seal, record.label.as_str()), (Seal::Grain("one".to_owned()), "for Ada"));
+        assert_eq!(
+            (record.seal, record.label.as_str()),
+            (Seal::Grain("one".to_owned()), "for Ada")
+        );
         assert!(record.conditions.is_empty(), "what the app saves is the app's");
         let back: ThingClient = restore(&grain.api, &token).await.unwrap();
         assert_eq!(grain.app.recognise(back).await.as_deref(), Some("note"));
@@ -45,9 +48,19 @@ fn what_cannot_be_saved_says_why() {
             let refusal = refusal(saved);
             assert!(refusal.contains(why), "{refusal}");
         }
-        grain.session([1; 16]).await;
+        let session = grain.session([1; 16]).await;
+        let (_, lent) = Thing::of_visitor("lent");
+        super::app::keep(&session, &lent).await.unwrap();
+        let lent = grain.app.sessions.borrow()[0].kept.borrow()[0].clone();
+        assert!(
+            refusal(save(&grain.api, lent, "").await).contains("cannot be saved"),
+            "a visitor's"
+        );
         let context = save(&grain.api, grain.app.context(), "").await;
-        assert!(refusal(context).contains("cannot be saved"), "a session is not for later");
+        assert!(
+            refusal(context).contains("cannot be saved"),
+            "a session is not for later"
+        );
         let broken: ThingClient =
             capnp_rpc::new_future_client(async { Err(capnp::Error::failed("broken on purpose".to_owned())) });
         assert!(refusal(save(&grain.api, broken, "").await).contains("broken on purpose"));
@@ -70,7 +83,10 @@ fn promises_are_not_waited_for_for_ever() {
         assert!(slow.contains("within 0 seconds"), "{slow}");
         let two = world.grain("two");
         let token = grain.broker().give("one", "slow", Seal::Grain("two".to_owned()));
-        assert!(restore::<ThingClient>(&two.api, &token).await.is_err(), "another grain's neither");
+        assert!(
+            restore::<ThingClient>(&two.api, &token).await.is_err(),
+            "another grain's neither"
+        );
     });
 }
 
@@ -98,10 +114,19 @@ fn a_capability_of_the_platform_is_saved_by_whom_it_belongs_to() {
         let (_session, ada) = visit_of(&grain, [1; 16], "Ada").await;
         let token = save(&grain.api, ada, "who wrote it").await.unwrap();
         let record = grain.broker().record(&token);
-        assert_eq!((record.seal, record.label.as_str()), (Seal::Grain("one".to_owned()), "who wrote it"));
+        assert_eq!(
+            (record.seal, record.label.as_str()),
+            (Seal::Grain("one".to_owned()), "who wrote it")
+        );
         let ada: identity::Client = restore(&grain.api, &token).await.unwrap();
         let profile = ada.get_profile_request().send().promise.await.unwrap();
-        let name = profile.get().unwrap().get_profile().unwrap().get_display_name().unwrap();
+        let name = profile
+            .get()
+            .unwrap()
+            .get_profile()
+            .unwrap()
+            .get_display_name()
+            .unwrap();
         assert_eq!(name.get_default_text().unwrap(), "Ada");
     });
 }
@@ -145,24 +170,31 @@ fn an_object_of_another_grain_is_restored_through_its_door() {
 }
 
 #[test]
-fn a_connection_to_another_grain_ends_with_what_came_by_it() {
+fn one_connection_leads_to_another_grain_and_ends_with_what_came_by_it() {
     with_world(|world| async move {
-        world.limits.borrow_mut().neighbours = 2;
-        let (one, two) = (world.grain("one"), world.grain("two"));
-        let token = || one.broker().give("one", "album", Seal::Grain("two".to_owned()));
+        world.limits.borrow_mut().neighbours = 1;
+        let (one, two, three) = (world.grain("one"), world.grain("two"), world.grain("three"));
+        let token = |owner: &Grain| {
+            one.broker()
+                .give(&owner.name, "album", Seal::Grain("two".to_owned()))
+        };
         let mut held: Vec<ThingClient> = Vec::new();
-        for _ in 0..2 {
-            held.push(restore(&two.api, &token()).await.unwrap());
+        for _ in 0..100 {
+            held.push(restore(&two.api, &token(&one)).await.unwrap());
         }
-        let more = restore::<ThingClient>(&two.api, &token()).await.err().unwrap();
+        let more = restore::<ThingClient>(&two.api, &token(&three))
+            .await
+            .err()
+            .unwrap();
         assert_eq!(more.kind, ErrorKind::Overloaded);
-        // A capability obtained through one keeps it.
+        // A capability obtained through one keeps the connection.
         let page = child(&held.pop().unwrap(), "page").await.unwrap();
-        assert!(restore::<ThingClient>(&two.api, &token()).await.is_err());
+        drop(held);
+        assert!(restore::<ThingClient>(&two.api, &token(&three)).await.is_err());
         ping(&page).await.unwrap();
         drop(page);
         let next = loop {
-            match restore::<ThingClient>(&two.api, &token()).await {
+            match restore::<ThingClient>(&two.api, &token(&three)).await {
                 Ok(cap) => break cap,
                 Err(_) => tokio::task::yield_now().await,
             }
@@ -172,11 +204,32 @@ fn a_connection_to_another_grain_ends_with_what_came_by_it() {
 }
 
 #[test]
+fn a_connection_that_broke_is_made_anew() {
+    with_world(|world| async move {
+        let (one, two) = (world.grain("one"), world.grain("two"));
+        let token = || one.broker().give("one", "album", Seal::Grain("two".to_owned()));
+        let album: ThingClient = restore(&two.api, &token()).await.unwrap();
+        // The first grain's host is gone, and comes again at the same place.
+        let socket = one.stop();
+        while ping(&album).await.is_ok() {}
+        assert!(restore::<ThingClient>(&two.api, &token()).await.is_err());
+        std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+        let one = world.grain("one");
+        let album: ThingClient = restore(&two.api, &token()).await.unwrap();
+        ping(&album).await.unwrap();
+        assert_eq!(one.app.restored.borrow().len(), 1);
+    });
+}
+
+#[test]
 fn an_app_that_cannot_bring_an_object_back_says_so_to_who_asked() {
     with_two(|one, two| async move {
         let token = one.broker().give("one", "gone", Seal::Grain("two".to_owned()));
         let far = refusal(restore::<ThingClient>(&two.api, &token).await);
-        assert!(far.contains("the grain that has this object") && far.contains("there is no such thing"), "{far}");
+        assert!(
+            far.contains("the grain that has this object") && far.contains("there is no such thing"),
+            "{far}"
+        );
         let token = one.broker().give("one", "gone", Seal::Grain("one".to_owned()));
         let near = refusal(restore::<ThingClient>(&one.api, &token).await);
         assert!(near.contains("there is no such thing"), "{near}");
@@ -193,7 +246,10 @@ fn forgetting_is_never_an_error_and_only_of_ones_own() {
         };
         let token = one.broker().give("one", "note", Seal::Grain("one".to_owned()));
         forget(&two, &token).await.unwrap();
-        assert!(restore::<ThingClient>(&one.api, &token).await.is_ok(), "it is not theirs");
+        assert!(
+            restore::<ThingClient>(&one.api, &token).await.is_ok(),
+            "it is not theirs"
+        );
         for token in [&token[..], &token, b"", &[b'x'; 5000]] {
             forget(&one, token).await.unwrap();
         }
@@ -226,7 +282,11 @@ async fn stay_awake(
     canceled: &Rc<Cell<usize>>,
 ) -> Result<handle::Client, capnp::Error> {
     let mut request = grain.api.stay_awake_request();
-    request.get().init_display_info().init_caption().set_default_text(caption);
+    request
+        .get()
+        .init_display_info()
+        .init_caption()
+        .set_default_text(caption);
     request
         .get()
         .set_notification(capnp_rpc::new_client(Ours(Rc::clone(canceled))));
@@ -268,7 +328,10 @@ fn a_wake_lock_lasts_until_its_handle_is_dropped_or_its_owner_cancels() {
         let third = stay_awake(&grain, "again", &canceled).await.unwrap();
         grain.broker().notifications.borrow_mut().clear();
         third.ping_request().send().promise.await.unwrap();
-        assert!(wake.are_held() && shown.get() == 1, "its notification is gone, its handle is not");
+        assert!(
+            wake.are_held() && shown.get() == 1,
+            "its notification is gone, its handle is not"
+        );
     });
 }
 
@@ -337,11 +400,18 @@ fn jobs_are_scheduled_with_the_apps_own_objects() {
         assert!(refusal(once(grain.app.thing("passing").1, now, 1).await).contains("cannot be saved"));
         let (_session, ada) = visit_of(&grain, [1; 16], "Ada").await;
         assert!(refusal(once(ada.cast_to(), now, 1).await).contains("an object of the app itself"));
-        assert_eq!(grain.broker().tokens.borrow().len(), tokens, "nothing is left behind");
+        assert_eq!(
+            grain.broker().tokens.borrow().len(),
+            tokens,
+            "nothing is left behind"
+        );
 
         let mut request = grain.api.schedule_request();
         request.get().set_callback(job.cast_to());
-        request.get().get_schedule().set_periodic(SchedulingPeriod::Weekly);
+        request
+            .get()
+            .get_schedule()
+            .set_periodic(SchedulingPeriod::Weekly);
         request.send().promise.await.unwrap();
         assert_eq!(grain.broker().told.take(), [" Weekly"]);
     });
@@ -353,21 +423,38 @@ fn capabilities_and_views_are_shared() {
         let (_, note) = grain.app.thing("note");
         let mut request = grain.api.share_cap_request();
         request.get().get_cap().set_as_capability(note.into_client_hook());
-        request.get().init_display_info().init_title().set_default_text("a note");
+        request
+            .get()
+            .init_display_info()
+            .init_title()
+            .set_default_text("a note");
         let shared = request.send().promise.await.unwrap();
         let shared = shared.get().unwrap();
         assert_eq!(grain.broker().told.take(), ["shares a note"]);
         let cap: ThingClient = shared.get_shared_cap().get_as_capability().unwrap();
         assert_eq!(grain.app.recognise(cap).await.as_deref(), Some("note"));
-        let name = shared.get_link().unwrap().get_petname_request().send().promise.await;
-        assert_eq!(name.err().unwrap().kind, ErrorKind::Unimplemented, "the broker's link is there");
+        let name = shared
+            .get_link()
+            .unwrap()
+            .get_petname_request()
+            .send()
+            .promise
+            .await;
+        assert_eq!(
+            name.err().unwrap().kind,
+            ErrorKind::Unimplemented,
+            "the broker's link is there"
+        );
 
         // A view the app was offered.
         let view = grain.broker().view("Chess");
         let nonce = grain
             .announce([1; 16], |admission| {
                 let mut offer = admission.init_offer();
-                offer.reborrow().init_cap().set_as_capability(view.into_client_hook());
+                offer
+                    .reborrow()
+                    .init_cap()
+                    .set_as_capability(view.into_client_hook());
                 offer.init_descriptor().init_tags(1);
             })
             .await
@@ -383,7 +470,12 @@ fn capabilities_and_views_are_shared() {
         let view = shared.get().unwrap().get_shared_view().unwrap();
         let info = view.get_view_info_request().send().promise.await.unwrap();
         assert_eq!(
-            info.get().unwrap().get_app_title().unwrap().get_default_text().unwrap(),
+            info.get()
+                .unwrap()
+                .get_app_title()
+                .unwrap()
+                .get_default_text()
+                .unwrap(),
             "Chess"
         );
         let link = shared.get().unwrap().get_link().unwrap();
@@ -397,10 +489,22 @@ fn capabilities_and_views_are_shared() {
 #[test]
 fn what_was_retired_long_ago_says_so() {
     with_grain(|grain| async move {
-        let publish = grain.api.deprecated_publish_request().send().promise.await.err().unwrap();
+        let publish = grain
+            .api
+            .deprecated_publish_request()
+            .send()
+            .promise
+            .await
+            .err()
+            .unwrap();
         assert_eq!(publish.kind, ErrorKind::Unimplemented);
         assert!(publish.extra.contains("retired"), "{publish}");
-        let register = grain.api.deprecated_register_action_request().send().promise.await;
+        let register = grain
+            .api
+            .deprecated_register_action_request()
+            .send()
+            .promise
+            .await;
         assert_eq!(register.err().unwrap().kind, ErrorKind::Unimplemented);
     });
 }
@@ -416,7 +520,14 @@ fn jobs_are_run_and_objects_dropped_as_the_broker_says() {
         };
         assert!(!run("job").await.unwrap());
         assert!(run("last").await.unwrap());
-        assert!(grain.app.restored.borrow().iter().all(|job: &Rc<Thing>| job.runs.get() == 1));
+        assert!(
+            grain
+                .app
+                .restored
+                .borrow()
+                .iter()
+                .all(|job: &Rc<Thing>| job.runs.get() == 1)
+        );
         assert!(refusal(run("gone").await).contains("there is no such thing"));
         assert_eq!(grain.wired.realm.pending(), 0);
 

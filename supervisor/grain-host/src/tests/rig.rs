@@ -151,6 +151,14 @@ impl Grain {
         peer(self.stream(), Side::Client, None)
     }
 
+    /// Ends the host; where it listened.
+    pub fn stop(&self) -> PathBuf {
+        self.wired.door.abort();
+        self.wired.app_link.abort();
+        self.wired.broker_link.abort();
+        self.socket.clone()
+    }
+
     /// A connection to the door for those who write bytes by hand.
     pub fn stream(&self) -> UnixStream {
         let stream = StdStream::connect(&self.socket).unwrap();
