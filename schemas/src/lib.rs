@@ -42,6 +42,10 @@ pub mod email_capnp;
 pub mod email_impl_capnp;
 #[rustfmt::skip]
 #[allow(missing_docs, unused_qualifications, clippy::all)]
+#[path = "generated/fixture_capnp.rs"]
+pub mod fixture_capnp;
+#[rustfmt::skip]
+#[allow(missing_docs, unused_qualifications, clippy::all)]
 #[path = "generated/front_capnp.rs"]
 pub mod front_capnp;
 #[rustfmt::skip]

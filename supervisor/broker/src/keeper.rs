@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use capnp::Error;
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
+use percloud_core::sharing::permission::PermissionSet;
+use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_schemas::host_capnp::{host_keeper, object_id, restored, seal};
 
 use crate::broker::Broker;
@@ -93,7 +95,12 @@ impl Keeper {
     }
 
     /// For whom a token is to be made that this grain asks for.
-    fn sealed(&self, broker: &Broker, seal: seal::Reader<'_>, through: &[u8]) -> Result<(Sealed, Vec<percloud_core::sharing::requirement::Requirement>, Option<percloud_core::sharing::requirement::TokenHash>), Error> {
+    fn sealed(
+        &self,
+        broker: &Broker,
+        seal: seal::Reader<'_>,
+        through: &[u8],
+    ) -> Result<(Sealed, Vec<Requirement>, Option<TokenHash>), Error> {
         let sealed = match seal.which()? {
             seal::Grain(id) => Sealed::Grain(id?.to_str()?.parse().map_err(|_| told(Problem::NoReference))?),
             seal::Answer(session) => Sealed::Answer(percloud_core::secret::hex(session?)),
@@ -108,23 +115,37 @@ impl Keeper {
                 _ => Ok((sealed, Vec::new(), None)),
             };
         }
-        // Somebody else saves what they reached through one of our references: it stays bound to that one's conditions.
-        let id: SessionId = through.try_into().map_err(|_| told(Problem::NoReference))?;
-        let references = broker.references.borrow();
-        let reference = references
-            .get(&id)
-            .filter(|reference| reference.provider.as_ref() == Some(&self.grain))
-            .ok_or_else(|| told(Problem::NoReference))?;
-        let holder = &reference.holder;
+        // Somebody else saves what they reached through one of our references, and perhaps ties within it: it stays bound
+        // to the conditions of all of them.
+        let unknown = || told(Problem::NoReference);
+        let mut conditions = Vec::new();
+        let mut through_reference = None;
+        for id in through.chunks(16) {
+            let id: SessionId = id.try_into().map_err(|_| unknown())?;
+            if let Some(reference) = broker.references.borrow().get(&id) {
+                if reference.provider.as_ref() == Some(&self.grain) {
+                    through_reference = Some((reference.holder.clone(), reference.token));
+                } else if reference.holder != self.grain {
+                    return Err(unknown());
+                }
+                conditions.extend(reference.conditions.iter().cloned());
+            } else if let Some(visit) = broker.visits.borrow().get(&id).filter(|visit| visit.grain == self.grain) {
+                conditions.push(Requirement::PermissionsHeld {
+                    grain: self.grain.clone(),
+                    holder: visit.visitor.holder.clone(),
+                    permissions: PermissionSet::default(),
+                });
+            } else {
+                return Err(unknown());
+            }
+        }
+        let (holder, token) = through_reference.ok_or_else(unknown)?;
         let fits = match &sealed {
-            Sealed::Grain(grain) => grain == holder,
-            Sealed::Answer(session) => broker.has_session(holder, session),
+            Sealed::Grain(grain) => *grain == holder,
+            Sealed::Answer(session) => broker.has_session(&holder, session),
             Sealed::Job(_) => false,
         };
-        if !fits {
-            return Err(told(Problem::NoReference));
-        }
-        Ok((sealed, reference.conditions.clone(), reference.token))
+        if fits { Ok((sealed, conditions, token)) } else { Err(unknown()) }
     }
 }
 
@@ -159,8 +180,8 @@ impl Broker {
         self: &Rc<Self>,
         holder: &GrainId,
         token: &Token,
-        hash: Option<percloud_core::sharing::requirement::TokenHash>,
-        extra: Vec<percloud_core::sharing::requirement::Requirement>,
+        hash: Option<TokenHash>,
+        extra: Vec<Requirement>,
         mut into: restored::Builder<'_>,
     ) -> Result<(), Error> {
         let mut conditions = token.requirements.clone();
