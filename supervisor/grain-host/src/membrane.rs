@@ -8,6 +8,11 @@
 //! A [`Realm`] is one app's boundary. A [`Membrane`] is one session's share of it, and the unit of revocation: once
 //! revoked, every capability that crossed through it is dead, in both directions, and lets go of its target.
 //!
+//! A membrane may have an id, by which its owner ends it and under whose conditions objects are saved through it
+//! ([`saving`]). A *tie* ([`Realm::tie`]) is a membrane with the app on both sides: a condition on one capability the
+//! app holds, which stays on when it comes home. What the platform hands the app in a membrane of its own passes the
+//! session's by, so that it may outlive the session.
+//!
 //! *Invariants.* A wrapper never yields its target to the side that holds the wrapper. A revoked membrane holds no
 //! target. No message is copied more often than twice on its way through, and only once if it carries no capability.
 

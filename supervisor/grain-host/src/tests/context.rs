@@ -402,6 +402,33 @@ fn a_tied_capability_outlives_the_session_and_dies_with_the_tie() {
 }
 
 #[test]
+fn a_tie_is_not_lost_by_way_of_another_one() {
+    use super::app::{child, keep};
+    with_grain(|grain| async move {
+        let visitor = grain.session([2; 16]).await;
+        let context = grain.app.context();
+        let (_, note) = grain.app.thing("note");
+        let (hub, hub_cap) = grain.app.thing("hub");
+        let note = tie(&context, note).await;
+        let id = grain.broker().living()[0];
+        let hub_cap = tie(&context, hub_cap).await;
+        // A visitor who was given both passes the one to the other.
+        let shelf = grain.app.sessions.borrow()[0].clone();
+        let mut shown = Vec::new();
+        for cap in [note, hub_cap] {
+            *shelf.kept.borrow_mut() = vec![cap.client];
+            shown.push(child(&visitor, "kept").await.unwrap());
+        }
+        keep(&shown[1], &shown[0]).await.unwrap();
+        let passed: ThingClient = hub.kept.borrow()[0].clone().cast_to();
+        assert_eq!(grain.app.recognise(passed.clone()).await, None);
+        ping(&passed).await.unwrap();
+        end(&grain, id).await;
+        assert!(ping(&passed).await.is_err());
+    });
+}
+
+#[test]
 fn a_foreign_capability_is_tied_but_not_saved_without_its_tie() {
     with_two(|one, two| async move {
         let _session = two.session(SESSION).await;
