@@ -12,8 +12,6 @@ const NEW_CALL: Duration = Duration::from_secs(1);
 /// How long an open stream or socket may.
 const OPEN_STREAM: Duration = Duration::from_secs(5);
 
-const WRITER: Value = Value::Null;
-
 fn role(index: u32) -> Value {
     json!({ "index": index })
 }

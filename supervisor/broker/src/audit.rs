@@ -37,7 +37,6 @@ pub(crate) enum Act {
     Deleted,
     Handed,
     TookBack,
-    Installed,
     BackedUp,
 }
 
@@ -62,7 +61,6 @@ impl Act {
             Self::Deleted => "grain.delete",
             Self::Handed => "capability.hand",
             Self::TookBack => "capability.take-back",
-            Self::Installed => "app.install",
             Self::BackedUp => "grain.back-up",
         }
     }
@@ -89,7 +87,6 @@ impl Act {
             "grain.delete" => about("deleted it for good"),
             "capability.hand" => about("handed it something"),
             "capability.take-back" => about("took something from it"),
-            "app.install" => about("installed an app"),
             "grain.back-up" => "downloaded a copy".to_owned(),
             other => about(other),
         }
