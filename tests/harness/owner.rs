@@ -224,6 +224,24 @@ impl Owner {
             .send(self.address, host)
     }
 
+    /// Listens to what the server tells; what happens from now on is heard.
+    pub fn events(&self) -> Events {
+        let request = Request::new("GET", "/api/events").header("Cookie", self.cookie());
+        let exchange = request
+            .start(self.address, &self.host)
+            .expect("the server answers");
+        assert_eq!(exchange.head.status, 200);
+        exchange
+            .patience(wait::DEADLINE)
+            .expect("a time limit can be set");
+        let mut events = Events {
+            exchange,
+            unread: String::new(),
+        };
+        events.next("hello");
+        events
+    }
+
     /// The end of a grain's log, up to 64 KiB.
     pub fn log(&self, id: &str) -> String {
         let request = Request::new("GET", &format!("/api/grains/{id}/log")).header("Cookie", self.cookie());
@@ -249,6 +267,34 @@ impl Owner {
         wait::until(&format!("`{what}` in the log of grain {id}"), || {
             Some(self.log(id)).filter(|log| log.contains(what))
         })
+    }
+}
+
+/// What the server tells a shell as it happens.
+#[derive(Debug)]
+pub struct Events {
+    exchange: Exchange,
+    unread: String,
+}
+
+impl Events {
+    /// Waits for an event of this type.
+    pub fn next(&mut self, kind: &str) -> Value {
+        loop {
+            while let Some((event, rest)) = self.unread.split_once("\n\n") {
+                let event = event.lines().find_map(|line| line.strip_prefix("data:").map(str::to_owned));
+                self.unread = rest.to_owned();
+                if let Some(event) = event {
+                    let event: Value = serde_json::from_str(event.trim()).expect("events are JSON");
+                    if event["type"] == kind {
+                        return event;
+                    }
+                }
+            }
+            let piece = self.exchange.piece().expect("events keep coming");
+            let piece = piece.unwrap_or_else(|| panic!("the events ended before `{kind}`"));
+            self.unread.push_str(&String::from_utf8_lossy(&piece));
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests start processes")]
 
 mod accounts;
+mod backups;
 mod hostile_apps;
 mod hosts;
 mod install;
 mod launch;
 mod lifecycle;
+mod powerbox;
 mod samples;
 mod sharing;
 mod survival;

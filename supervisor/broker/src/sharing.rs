@@ -23,6 +23,8 @@ use crate::problem::Problem;
 use crate::record::{About, LinkSecret, OwnName, grain_of_person};
 use crate::token::TokenText;
 
+/// Ways one person who is not the owner may open into a grain; nobody uses up what is there for all.
+const GIVEN: usize = 1000;
 /// Longest note that goes with a share, in characters.
 const NOTE_LIMIT: usize = 500;
 
@@ -186,7 +188,14 @@ impl Broker {
         let grain = share.grain.clone();
         {
             let _turn = self.sharing_turn.lock().await;
-            self.own_access(who, &grain)?;
+            let access = self.own_access(who, &grain)?;
+            let given = {
+                let ledger = self.ledger.borrow();
+                ledger.shares_of(&grain).filter(|other| other.from == share.from).count()
+            };
+            if !access.is_owner && given >= GIVEN {
+                return Err(Problem::BadRequest("you share this in too many ways; take some back".to_owned()));
+            }
             let changes = self.ledger.borrow().plan_add(&self.facts(), share.clone())?;
             let mut batch = Batch::new();
             if let Some(hash) = &about.secret {
@@ -292,7 +301,10 @@ impl Broker {
         let role = request.role.assignment()?;
         {
             let _turn = self.sharing_turn.lock().await;
-            self.own_access(who, id)?;
+            if self.own_access(who, id)?.is_owner {
+                // A limit on what its owner holds would limit everybody.
+                return Err(Problem::BadRequest("its owner cannot be limited; hand it over first".to_owned()));
+            }
             let role = (!role.is_unlimited()).then_some(role);
             let changes = self.ledger.borrow().plan_ceiling(id, &who.account, role);
             let mut batch = Batch::new();
