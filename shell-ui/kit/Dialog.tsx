@@ -4,6 +4,8 @@ export interface DialogProps {
   open: boolean;
   onClose: () => void;
   title: JSX.Element;
+  /** For more than a question. */
+  wide?: boolean;
   children: JSX.Element;
 }
 
@@ -32,6 +34,7 @@ function OpenDialog(props: DialogProps): JSX.Element {
     <dialog
       ref={dialog}
       class="k-dialog"
+      classList={{ "k-dialog-wide": props.wide ?? false }}
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault();

@@ -48,6 +48,14 @@ export function formatUntil(time: number, now: number, language: string): string
   return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", ...(sameYear ? {} : { year: "numeric" }) }).format(time);
 }
 
+/** When something will be, as one would say it: "in 20 minutes", "tomorrow", "3 March". */
+export function formatSoon(time: number, now: number, language: string): string {
+  const ahead = time - now;
+  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  if (ahead < HOUR) return relative.format(Math.max(0, Math.round(ahead / MINUTE)), "minute");
+  return daysBetween(now, time) === 0 ? relative.format(Math.round(ahead / HOUR), "hour") : formatUntil(time, now, language);
+}
+
 /** The end of a day that a date field names ("2026-03-01"), on the person's own calendar; `undefined` when it names none. */
 export function endOfDay(date: string): number | undefined {
   const [, year, month, day] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(date) ?? [];

@@ -87,7 +87,6 @@ export const de: Strings = {
     shared: "Mit Ihnen geteilt",
     fromUntil: "{owner} · {can} bis {when}",
     from: "{owner} · {can}",
-    ownersName: "„{title}“ · {owner}",
     unread: "Darin gibt es Neues",
     restore: "Sicherung zurückspielen",
     periods: { today: "Heute", week: "Diese Woche", earlier: "Früher" },

@@ -90,7 +90,6 @@ export const en = {
     shared: "Shared with you",
     fromUntil: "{owner} · {can} until {when}",
     from: "{owner} · {can}",
-    ownersName: "“{title}” · {owner}",
     unread: "Something new in it",
     restore: "Restore a backup",
     periods: { today: "Today", week: "This week", earlier: "Earlier" },

@@ -3,7 +3,7 @@
 import { For, type JSX, Show } from "solid-js";
 
 import { type Problem } from "../api/problem.ts";
-import { formatExact, formatSize, formatUntil, formatWhen, plain } from "../format.ts";
+import { formatExact, formatSize, formatSoon, formatUntil, formatWhen, plain } from "../format.ts";
 import { type Plural, type Strings, chooseLanguage, en, fill, pieces, plural } from "./fill.ts";
 
 const SPOKEN = ["en", "de"];
@@ -26,6 +26,11 @@ export const count = (forms: Plural, number: number) => plural(forms, number, re
 export const size = (bytes: number) => formatSize(bytes, region);
 export const when = (time: number, now = Date.now()) => formatWhen(time, now, region) ?? s.justNow;
 export const until = (time: number, now = Date.now()) => formatUntil(time, now, region);
+/** When something will be: "in 20 minutes", or as after "until". */
+export const soon = (time: number, now = Date.now()) => formatSoon(time, now, region);
+/** The day of something, and its time of day. */
+export const day = (at: number) => new Intl.DateTimeFormat(region, { dateStyle: "full" }).format(at);
+export const time = (at: number) => new Intl.DateTimeFormat(region, { timeStyle: "short" }).format(at);
 export const exact = (time: number) => formatExact(time, region);
 
 /** What went wrong, for the person. The server speaks English; its own sentence is shown where ours would say less. */
