@@ -58,6 +58,7 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
         if (body.unauthenticated && JSON.stringify(body.unauthenticated).length > 4096) throw bad("That is too much for those without a password.");
         const device = addDevice(grain, person, { label: body.label ?? "connected external app", kind: "app" });
         const token = randomBytes(32).toString("base64url");
+        state.tokens.set(token, 0);
         const apiHost = `api-${randomBytes(16).toString("hex")}.${host}`;
         const slug = grain.title.trim().toLowerCase().replace(/\s+/g, "-").replace(/[^\w-]/g, "").replace(/-+/g, "-");
         const rendered = body.template.replaceAll("$API_TOKEN", token).replaceAll("$API_HOST", apiHost).replaceAll("$GRAIN_TITLE_SLUG", slug);
@@ -206,7 +207,17 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
     tell({ type: "answer", request: asked.id, ...grant(asked, grain, `A page of ${grain.title}`, grain.title) }, [asked.person]);
   }
 
-  return { forGrain, forPerson, notify, unread, ask, addDevice, answerFromPage };
+  /** An API host, as far as the shell's own pages call one: to keep a password alive. */
+  function api(request, response) {
+    const cors = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": request.headers["access-control-request-headers"] ?? "", "Cache-Control": "no-store", Vary: "Authorization" };
+    const token = /^Bearer ([\w-]{43})$/.exec(request.headers.authorization ?? "")?.[1];
+    if (request.method === "OPTIONS") return response.writeHead(204, cors).end();
+    if (!state.tokens.has(token)) return response.writeHead(401, { ...cors, "WWW-Authenticate": 'Basic realm="Percloud", charset="UTF-8"' }).end();
+    state.tokens.set(token, Number(request.headers["x-sandstorm-token-keepalive"] ?? 0));
+    return response.writeHead(200, cors).end();
+  }
+
+  return { api, forGrain, forPerson, notify, unread, ask, addDevice, answerFromPage };
 }
 
 /** What a household has besides its things: who shares what with whom, and what the apps say. */

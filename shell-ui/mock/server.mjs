@@ -39,6 +39,8 @@ export function createMock({ pace = 120 } = {}) {
     /** What grains hold of others. */
     held: new Map(),
     requests: new Map(),
+    /** Passwords that apps had made, and how long each was last kept alive, in milliseconds. */
+    tokens: new Map(),
     notifications: new Map(),
     /** Packages by id, staged and installed. */
     packages: new Map(),
@@ -92,7 +94,7 @@ export function createMock({ pace = 120 } = {}) {
     state.down = false;
     state.failures = 0;
     for (const part of [state.cookies, state.packages, state.apps, state.grains, state.pages, state.streams, state.logs]) part.clear();
-    for (const part of [state.people, state.ways, state.ceilings, state.names, state.transfers, state.invitations, state.devices, state.held, state.requests, state.notifications]) part.clear();
+    for (const part of [state.people, state.ways, state.ceilings, state.names, state.transfers, state.invitations, state.devices, state.held, state.requests, state.tokens, state.notifications]) part.clear();
     for (const part of [state.handedOver, state.history, state.jobs]) part.length = 0;
   }
 
@@ -152,8 +154,9 @@ export function createMock({ pace = 120 } = {}) {
 
   function handle(request, response, next) {
     const [host] = (request.headers.host ?? "").split(":");
-    if (!host.startsWith("ui-")) state.authority = request.headers.host;
+    if (!/^(ui|api)-/.test(host)) state.authority = request.headers.host;
     const url = new URL(request.url, `http://${request.headers.host}`);
+    if (host.startsWith("api-")) return void connecting.api(request, response);
     if (host.startsWith("ui-")) return void session(host, request, response, url);
     if (!url.pathname.startsWith("/api/")) return next();
     if (state.down) return void response.destroy();

@@ -38,6 +38,15 @@ export function formatWhen(time: number, now: number, language: string): string 
   }).format(time);
 }
 
+/** Since when something is, as one would say it after "since": "yesterday", "Friday", "3 March". */
+export function formatSince(time: number, now: number, language: string): string {
+  const days = daysBetween(time, now);
+  if (days <= 1) return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-Math.max(0, days), "day");
+  if (days < 7) return new Intl.DateTimeFormat(language, { weekday: "long" }).format(time);
+  const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear();
+  return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", ...(sameYear ? {} : { year: "numeric" }) }).format(time);
+}
+
 /** Until when something holds, as one would say it after "until": "tomorrow", "Friday", "3 March". */
 export function formatUntil(time: number, now: number, language: string): string {
   const days = daysBetween(now, time);

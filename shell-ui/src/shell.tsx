@@ -31,8 +31,8 @@ import { HomePage } from "./pages/home.tsx";
 import { SignInPage } from "./pages/sign-in.tsx";
 import { Connection, Late, NotFound } from "./parts.tsx";
 import { isOwnPath, paths } from "./routes.ts";
-import { known, signOut, start } from "./state.ts";
-import { Phrase, count, explain, s } from "./strings/index.tsx";
+import { grainById, hearing, known, signOut, start } from "./state.ts";
+import { Phrase, count, explain, s, say } from "./strings/index.tsx";
 
 const AccessPage = later(async () => (await import("./pages/access.tsx")).AccessPage);
 const AppPage = later(async () => (await import("./pages/app.tsx")).AppPage);
@@ -101,6 +101,17 @@ function Pages(): JSX.Element {
   // Once what the person wants to see is there, the rest may follow.
   createEffect(() => {
     if (known.grains) fetchAhead();
+  });
+
+  // An app asks by itself while something else is on the screen: a message leads there.
+  hearing((event) => {
+    if (event.type !== "asked") return;
+    const now = route();
+    if (now.page === "grain" && now.id === event.grain) return;
+    toast(say(s.thing.asksElsewhere, { title: plain(grainById(event.grain)?.title) || s.product }), {
+      label: s.thing.choose,
+      run: () => go(paths.grain(event.grain)),
+    });
   });
 
   // After a navigation the focus is where the new page begins.

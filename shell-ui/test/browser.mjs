@@ -108,8 +108,8 @@ export async function stumbles(page) {
 /** Buttons and links too small for a finger, and what is wider than the screen. */
 export async function misses(page) {
   const small = await page.evaluate(() =>
-    [...document.querySelectorAll("button, a, summary, input:not([type=file])")]
-      .filter((element) => element.checkVisibility() && !element.closest(".k-hidden, .facts, .k-check") && !element.matches(".skip, .row-link"))
+    [...document.querySelectorAll("button, a, summary, .k-choice, input:not([type=file])")]
+      .filter((element) => element.checkVisibility() && !element.closest(".k-hidden, .facts, .k-check") && !element.matches(".k-choice input") && !element.matches(".skip, .row-link"))
       .map((element) => [element.getBoundingClientRect(), element.outerHTML.slice(0, 100)])
       .filter(([box]) => box.width > 0 && (box.height < 43.5 || box.width < 43.5))
       .map(([box, html]) => `${Math.round(box.width)}×${Math.round(box.height)} ${html}`),

@@ -32,10 +32,10 @@ for (const look of LOOKS) {
     await page.goto(`/grain/${calendar.id}`);
     await frameOf(page).getByRole("heading", { name: "calendar" }).waitFor();
     await page.getByRole("button", { name: "Share", exact: true }).click();
-    await dialog(page).getByText("With a person").waitFor();
+    await dialog(page).getByText("A person").waitFor();
     await dialog(page).getByText("Bela Bartók").waitFor();
     await shot("share-person", { full: false });
-    await dialog(page).getByText("By a link").click();
+    await dialog(page).getByText("A link", { exact: true }).click();
     await dialog(page).getByText("More choices").click();
     await shot("share-link", { full: false });
     await dialog(page).getByLabel("What is this link for?").fill("Grandparents");
@@ -119,3 +119,221 @@ for (const look of LOOKS) {
     await end();
   });
 }
+
+test("a thing is shared with a person, who accepts, is told of every change, and loses it", async () => {
+  const state = household();
+  const calendar = grainCalled(state, "Recipes");
+  const board = grainCalled(state, "Moving house");
+  const ada = await visit();
+  const bela = await visit({ as: person(state, "bela"), expected: [404] });
+
+  // Given, from the menu of the home page.
+  await ada.page.goto("/");
+  await ada.page.getByRole("button", { name: "More for Moving house" }).click();
+  await ada.page.getByRole("menuitem", { name: "Share" }).click();
+  await dialog(ada.page).getByRole("button", { name: "Share", exact: true }).click();
+  await dialog(ada.page).getByText("Choose who to share it with.").waitFor();
+  await dialog(ada.page).getByText("Bela Bartók").click();
+  await dialog(ada.page).getByText("Helper", { exact: true }).click();
+  await dialog(ada.page).getByText("More choices").click();
+  await dialog(ada.page).getByLabel("Until").fill("2099-03-01");
+  await dialog(ada.page).getByLabel("A few words with it").fill("Can you take the kitchen?");
+  await dialog(ada.page).getByRole("button", { name: "Share", exact: true }).click();
+  await toast(ada.page, "Bela Bartók can now find it among their things.").waitFor();
+  const way = [...state.ways.values()].find((one) => one.grain === board.id);
+  assert.deepEqual(way.role, { index: 1 });
+  assert.equal(new Date(way.expires).getFullYear(), 2099);
+
+  // Taken: it appears by itself, with who, what and until when.
+  await bela.page.goto("/");
+  await bela.page.getByText("Ada Lovelace shares this with you: you can move cards until 1 March 2099.").waitFor();
+  await bela.page.getByText("Can you take the kitchen?").waitFor();
+  await bela.page.getByRole("button", { name: "Accept Moving house" }).click();
+  await toast(bela.page, "Moving house is among your things.").getByRole("button", { name: "Open" }).click();
+  await frameOf(bela.page).getByRole("heading", { name: "board" }).waitFor();
+
+  // Another name for it, for oneself alone.
+  await bela.page.goto("/");
+  await bela.page.getByRole("button", { name: "More for Moving house" }).click();
+  await bela.page.getByRole("menuitem", { name: "Call it otherwise" }).click();
+  await dialog(bela.page).getByText("Only you see this name. Ada Lovelace calls it “Moving house”.").waitFor();
+  await dialog(bela.page).getByLabel("Name").fill("Ada moves");
+  await dialog(bela.page).getByRole("button", { name: "Save" }).click();
+  await bela.page.getByRole("link", { name: "Ada moves" }).waitFor();
+  assert.equal(board.title, "Moving house");
+  await bela.page.getByRole("link", { name: "Ada moves" }).click();
+  await frameOf(bela.page).getByRole("heading", { name: "board" }).waitFor();
+
+  // Changed: the page is opened anew and says what one can do now; and taken back.
+  await ada.page.goto(`/grain/${board.id}/access`);
+  await ada.page.getByRole("button", { name: "Change access: Bela Bartók" }).click();
+  await ada.page.getByRole("menuitem", { name: "Change …" }).click();
+  await dialog(ada.page).getByText("Onlooker").click();
+  await dialog(ada.page).getByRole("button", { name: "Save" }).click();
+  await toast(bela.page, "What you can do here has changed: you can look now.").waitFor();
+  await frameOf(bela.page).getByRole("heading", { name: "board" }).waitFor();
+  assert.equal([...state.pages.values()].filter((one) => one.grain === board.id).length, 1, "one page closed, one opened");
+  await ada.page.getByText("Bela Bartók can look until 1 March 2099").waitFor();
+  await toast(ada.page, "Bela Bartók: can look.").getByRole("button", { name: "Undo" }).click();
+  await ada.page.getByText("Bela Bartók can move cards until 1 March 2099").waitFor();
+  await toast(bela.page, "you can move cards now").waitFor();
+  await frameOf(bela.page).getByRole("heading", { name: "board" }).waitFor();
+
+  // Ended: the page gives way.
+  await ada.page.getByRole("button", { name: "Change access: Bela Bartók" }).click();
+  await ada.page.getByRole("menuitem", { name: "End access …" }).click();
+  await dialog(ada.page).getByRole("button", { name: "End access" }).click();
+  await bela.page.getByRole("heading", { name: "You cannot open Ada moves any more" }).waitFor();
+  await ada.page.getByText("Nobody else can open it.").waitFor();
+  assert.equal(calendar.owner, person(state, "ada").id);
+  await ada.end();
+  await bela.end();
+});
+
+test("a link is followed without an account, and kept by signing in", async () => {
+  const state = household();
+  const ada = await visit();
+  const recipes = grainCalled(state, "Moving house");
+  await ada.page.goto(`/grain/${recipes.id}`);
+  await frameOf(ada.page).getByRole("heading", { name: "board" }).waitFor();
+  // The app's own button: the link leads to the same place in it.
+  await frameOf(ada.page).getByText("Connections").click();
+  await frameOf(ada.page).getByRole("button", { name: "Share this day" }).click();
+  await dialog(ada.page).getByText("A link", { exact: true }).click();
+  await dialog(ada.page).getByText("More choices").click();
+  await dialog(ada.page).getByText("For one use").click();
+  await dialog(ada.page).getByRole("button", { name: "Make the link" }).click();
+  const url = await dialog(ada.page).getByLabel("The link", { exact: true }).inputValue();
+  assert.match(url, /\/shared#[\w-]{43}\/june#15$/);
+
+  const stranger = await visit({ signedIn: false, expected: [404] });
+  await stranger.page.goto(url);
+  await heading(stranger.page, "Moving house").waitFor();
+  await stranger.page.getByText("You can plan.").waitFor();
+  assert.equal(stranger.page.url(), url, "looking spends nothing");
+  await stranger.page.getByRole("button", { name: "Open", exact: true }).click();
+  await frameOf(stranger.page).getByText("/june").waitFor();
+  await stranger.page.getByText("This link was for one use.").waitFor();
+  const traded = stranger.page.url();
+  assert.notEqual(traded, url, "the link is spent, and what it was traded for is in the address");
+  await stranger.page.reload();
+  await heading(stranger.page, "Moving house").waitFor();
+  await stranger.page.goto(url);
+  await heading(stranger.page, "This link does not work").waitFor();
+
+  // Signing in comes back to the link, and then it is one's own.
+  await stranger.page.goto(traded);
+  await heading(stranger.page, "Moving house").waitFor();
+  await stranger.page.getByRole("button", { name: "Sign in to keep it" }).click();
+  await stranger.page.getByLabel("User name").fill("dmitri");
+  await stranger.page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await stranger.page.keyboard.press("Enter");
+  await stranger.page.getByRole("button", { name: "Add to my things" }).click();
+  await frameOf(stranger.page).getByRole("heading", { name: "board" }).waitFor();
+  assert.equal(new URL(stranger.page.url()).pathname, `/grain/${recipes.id}`);
+  // Whoever has it already goes straight there.
+  await stranger.page.goto(traded);
+  await stranger.page.waitForURL(/\/grain\//);
+  await ada.end();
+  await stranger.end();
+});
+
+for (const [answer, stays] of [
+  ["Only the link", true],
+  ["End their access too", false],
+]) {
+  test(`ending a link: ${answer}`, async () => {
+    const state = household();
+    const { page, end } = await visit();
+    await page.goto(`/grain/${grainCalled(state, "Family calendar").id}/access`);
+    await page.getByRole("button", { name: "Change access: Link: Neighbours" }).click();
+    await page.getByRole("menuitem", { name: "End the link …" }).click();
+    await dialog(page).getByText("Chiara Margarita Cozzolani came in by this link.").waitFor();
+    await dialog(page).getByRole("button", { name: answer }).click();
+    await page.getByText("Link: Neighbours").waitFor({ state: "detached" });
+    await page.getByText("Bela Bartók can edit").waitFor();
+    assert.equal(await page.getByText("Chiara Margarita Cozzolani can view").count(), stays ? 1 : 0);
+    await end();
+  });
+}
+
+test("a thing changes hands only when both want it", async () => {
+  const state = household();
+  const recipes = grainCalled(state, "Recipes");
+  const ada = await visit();
+  await ada.page.goto(`/grain/${recipes.id}/access`);
+  await ada.page.getByRole("button", { name: "Hand it over" }).click();
+  await dialog(ada.page).getByText("Chiara Margarita Cozzolani").click();
+  await dialog(ada.page).getByRole("button", { name: "Offer it" }).click();
+  await toast(ada.page, "Chiara Margarita Cozzolani was asked.").waitFor();
+  assert.equal(recipes.owner, person(state, "ada").id);
+  const chiara = await visit({ as: person(state, "chiara") });
+  await chiara.page.getByText("Ada Lovelace wants to give this to you").waitFor();
+  await chiara.page.getByRole("button", { name: "Accept Recipes" }).click();
+  await toast(chiara.page, "Recipes is among your things.").waitFor();
+  assert.equal(recipes.owner, person(state, "chiara").id);
+  // Ada keeps what she wanted to keep, now as a guest; and may leave.
+  await ada.page.goto("/");
+  await ada.page.getByText("Chiara Margarita Cozzolani · can do everything").waitFor();
+  await ada.page.getByRole("button", { name: "More for Recipes" }).click();
+  await ada.page.getByRole("menuitem", { name: "Leave" }).click();
+  await dialog(ada.page).getByRole("button", { name: "Leave" }).click();
+  await toast(ada.page, "You have left Recipes.").waitFor();
+  assert.equal([...state.ways.values()].filter((way) => way.grain === recipes.id).length, 0);
+  await ada.end();
+  await chiara.end();
+});
+
+test("one limits oneself, and lifts the limit", async () => {
+  const state = household();
+  const { page, end } = await visit({ as: person(state, "bela") });
+  await page.goto(`/grain/${grainCalled(state, "Family calendar").id}/access`);
+  await page.getByText("You can edit.").waitFor();
+  await page.getByRole("button", { name: "Limit what you can do" }).click();
+  await dialog(page).getByRole("button", { name: "Limit what you can do" }).click();
+  await page.getByText("You can view.").waitFor();
+  await toast(page, "You can view here now.").getByRole("button", { name: "Undo" }).click();
+  await page.getByText("You can edit.").waitFor();
+  await end();
+});
+
+test("an invitation becomes an account, once", async () => {
+  const state = household();
+  const ada = await visit();
+  await ada.page.goto("/people");
+  await ada.page.getByRole("button", { name: "Invite somebody new" }).click();
+  await dialog(ada.page).getByRole("button", { name: "Make the invitation" }).click();
+  const url = await dialog(ada.page).getByLabel("The invitation", { exact: true }).inputValue();
+  const fresh = await visit({ signedIn: false, expected: [400, 403] });
+  await fresh.page.goto(url);
+  await fresh.page.getByLabel("Your name").fill("Ada Two");
+  await fresh.page.getByLabel("User name").fill("ada");
+  await fresh.page.getByLabel("Password", { exact: true }).fill("four unrelated words here");
+  await fresh.page.getByRole("button", { name: "Create my account" }).click();
+  await fresh.page.getByRole("alert").getByText("has this user name already").waitFor();
+  await fresh.page.getByLabel("User name").fill("ada2");
+  await fresh.page.getByRole("button", { name: "Create my account" }).click();
+  await heading(fresh.page, "Hello, Ada Two").waitFor();
+  assert.equal(new URL(fresh.page.url()).hash, "");
+  assert.equal(state.invitations.size, 0);
+  // A member neither sees invitations nor makes them.
+  await fresh.page.goto("/people");
+  await fresh.page.getByText("@ada2").waitFor();
+  assert.equal(await fresh.page.getByRole("button", { name: "Invite somebody new" }).count(), 0);
+  await ada.end();
+  await fresh.end();
+});
+
+test("sharing speaks German to those who do", async () => {
+  const state = household();
+  const { page, end } = await visit({ locale: "de-DE" });
+  await page.getByText("Dmitri Shostakovich möchte Ihnen das geben").waitFor();
+  await page.screenshot({ path: join(SCREENS, "home-offers-german-360-light.png"), fullPage: true });
+  await page.goto(`/grain/${grainCalled(state, "Family calendar").id}/access`);
+  await page.getByText("Bela Bartók: can edit").waitFor();
+  await page.screenshot({ path: join(SCREENS, "access-german-360-light.png"), fullPage: true });
+  await page.getByRole("button", { name: "Teilen" }).click();
+  await dialog(page).getByText("Bela Bartók").waitFor();
+  await page.screenshot({ path: join(SCREENS, "share-german-360-light.png") });
+  await end();
+});

@@ -172,18 +172,21 @@ test("the keyboard is enough", async () => {
   await key("Enter");
   await page.getByRole("heading", { level: 1, name: "Summer party" }).waitFor();
   assert.equal(await focused(), "Summer party");
-  // Settings: a dialog that gives the focus back.
+  // Letters find their way in a menu. Sharing: a dialog that gives the focus back.
   await tabTo("More for Summer party");
   await key("Enter");
   await page.keyboard.type("s");
   assert.equal(await focused(), "Show the log");
   await page.keyboard.type("s");
   assert.equal(await focused(), "Settings");
+  await key("Escape");
+  await tabTo("Share");
   await key("Enter");
-  await page.getByRole("dialog", { name: "Settings of Summer party" }).waitFor();
+  await page.getByRole("dialog", { name: "Share Summer party" }).waitFor();
   await key("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
-  assert.equal(await focused(), "More for Summer party");
+  assert.equal(await focused(), "Share");
+  await tabTo("More for Summer party");
   // Trash, and undo.
   await key("ArrowUp");
   await key("Enter");
@@ -384,9 +387,9 @@ for (const look of LOOKS) {
     await page.getByRole("button", { name: "More for Family calendar" }).click();
     await shot("grain-menu", { check: false });
     await page.getByRole("menuitem", { name: "Settings" }).click();
-    await page.getByRole("dialog").waitFor();
-    await shot("grain-settings");
-    await page.keyboard.press("Escape");
+    await heading(page, "Settings of Family calendar").waitFor();
+    await page.getByText("Send reminders").waitFor();
+    await shot("settings");
     state.failNextStart = true;
     release = server.mock.hold();
     await page.goto(`/grain/${grains[3].id}`);

@@ -290,7 +290,7 @@ export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Ele
         <a class="row-link" href={paths.grain(props.grain.id)}>
           <Foreign text={props.grain.title} />
         </a>
-        <p class="row-about">
+        <p class="row-about" classList={{ "row-about-two": !props.grain.mine }}>
           <Show when={props.grain.unread}>
             <span class="unread" role="img" aria-label={s.home.unread} title={s.home.unread} />
           </Show>

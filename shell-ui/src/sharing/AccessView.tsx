@@ -12,7 +12,7 @@ import type { Grain, Sharing, Way } from "../api/types.ts";
 import { plain } from "../format.ts";
 import { Trouble } from "../parts.tsx";
 import { attempt, hearing, putGrain } from "../state.ts";
-import { Foreign, count, s, say, until, when } from "../strings/index.tsx";
+import { Foreign, count, s, say, since, until, when } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { ChangeDialog } from "./ChangeDialog.tsx";
 import { EndDialog } from "./EndDialog.tsx";
@@ -138,7 +138,7 @@ function WayRow(props: { branch: Branch; depth: number; onChange: (way: Way) => 
     const now = way();
     return [
       now.byMe ? m.access.byYou : say(m.access.by, { name: plain(now.by, 60) }),
-      say(m.access.since, { when: when(now.created) }),
+      say(m.access.since, { when: since(now.created) }),
       now.lastUsed === null ? live() && m.access.neverUsed : say(m.access.lastUsed, { when: when(now.lastUsed) }),
       isLink() && now.singleUse && !now.used && m.access.oneUse,
       now.mayReshare && m.access.mayPassOn,

@@ -4,6 +4,7 @@ import { Button, Dialog, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { sharing } from "../api/sharing.ts";
 import type { Way } from "../api/types.ts";
+import { plain } from "../format.ts";
 import { Phrase, count, say } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { list, wayName } from "./parts.tsx";
@@ -15,6 +16,10 @@ export function EndDialog(props: { grainId: string; way: Way; ways: Way[]; onClo
   const isLink = way.kind === "link";
   const names = [...new Set(below(props.ways, way.id).map(wayName))];
   const [busy, setBusy] = createSignal<"all" | "link">();
+  const title = () => {
+    if (!isLink) return <Phrase of={m.access.removeTitle} with={{ name: wayName(way) }} />;
+    return plain(way.label) ? <Phrase of={m.access.removeLinkTitle} with={{ name: plain(way.label, 60) }} /> : m.access.removeLinkTitleUnnamed;
+  };
   const end = async (onlyLink: boolean) => {
     if (busy()) return;
     setBusy(onlyLink ? "link" : "all");
@@ -26,7 +31,7 @@ export function EndDialog(props: { grainId: string; way: Way; ways: Way[]; onClo
     if (well) props.onClose();
   };
   return (
-    <Dialog open title={<Phrase of={isLink ? m.access.removeLinkTitle : m.access.removeTitle} with={{ name: wayName(way) }} />} onClose={props.onClose}>
+    <Dialog open title={title()} onClose={props.onClose}>
       <Switch>
         <Match when={isLink}>
           <p>{m.access.removeLinkText}</p>

@@ -3,7 +3,7 @@
 import { For, type JSX, Show } from "solid-js";
 
 import { type Problem } from "../api/problem.ts";
-import { formatExact, formatSize, formatSoon, formatUntil, formatWhen, plain } from "../format.ts";
+import { formatExact, formatSince, formatSize, formatSoon, formatUntil, formatWhen, plain } from "../format.ts";
 import { type Plural, type Strings, chooseLanguage, en, fill, pieces, plural } from "./fill.ts";
 
 const SPOKEN = ["en", "de"];
@@ -25,6 +25,7 @@ export const say = fill;
 export const count = (forms: Plural, number: number) => plural(forms, number, region);
 export const size = (bytes: number) => formatSize(bytes, region);
 export const when = (time: number, now = Date.now()) => formatWhen(time, now, region) ?? s.justNow;
+export const since = (time: number, now = Date.now()) => formatSince(time, now, region);
 export const until = (time: number, now = Date.now()) => formatUntil(time, now, region);
 /** When something will be: "in 20 minutes", or as after "until". */
 export const soon = (time: number, now = Date.now()) => formatSoon(time, now, region);
