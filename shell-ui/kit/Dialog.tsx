@@ -18,13 +18,26 @@ export function Dialog(props: DialogProps): JSX.Element {
   );
 }
 
+/** Where one goes on: what asks for the focus, what is chosen, or the first thing to use. */
+function focusFirst(dialog: HTMLElement): void {
+  const usable = dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:checked, input:not(:disabled), textarea, button, a[href], iframe");
+  if (usable instanceof HTMLElement) usable.focus();
+}
+
 function OpenDialog(props: DialogProps): JSX.Element {
   const id = createUniqueId();
   let dialog!: HTMLDialogElement;
   const before = document.activeElement;
   createEffect(() => {
     dialog.showModal();
+    // What comes or changes while the dialog is open takes the focus, if nothing in it has it any more.
+    const arrivals = new MutationObserver(() => {
+      const has = document.activeElement;
+      if (has === dialog || has === document.body || has === null) focusFirst(dialog);
+    });
+    arrivals.observe(dialog, { childList: true, subtree: true });
     onCleanup(() => {
+      arrivals.disconnect();
       dialog.close();
       // Closed and gone in one step, the browser has no time to give the focus back.
       if (before instanceof HTMLElement && before.isConnected) before.focus();

@@ -91,9 +91,15 @@ function Days(props: { of: History }): JSX.Element {
                           {time(entry.time)}
                         </time>
                         <p>
-                          <strong>
-                            <bdi>{plain(entry.who, 60) || m.history.someone}</bdi>
-                          </strong>{" "}
+                          <Show when={plain(entry.who, 60)}>
+                            {(who) => (
+                              <>
+                                <strong>
+                                  <bdi>{who()}</bdi>
+                                </strong>{" "}
+                              </>
+                            )}
+                          </Show>
                           <bdi>{plain(entry.what, 200)}</bdi>
                         </p>
                       </li>
