@@ -18,9 +18,10 @@ export function Dialog(props: DialogProps): JSX.Element {
   );
 }
 
-/** Where one goes on: what asks for the focus, what is chosen, or the first thing to use. */
+/** Where one goes on: what asks for the focus, what is chosen, or the first thing to use. Never a frame: from in there,
+ * Escape would not be heard. */
 function focusFirst(dialog: HTMLElement): void {
-  const usable = dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:checked, input:not(:disabled), textarea, button, a[href], iframe");
+  const usable = dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:checked, input:not(:disabled), textarea, button, a[href]");
   if (usable instanceof HTMLElement) usable.focus();
 }
 

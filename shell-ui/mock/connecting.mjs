@@ -68,10 +68,13 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
         return done(200, { jobs: state.jobs.filter((one) => one.grain === grain.id).map(({ grain: _, ...shown }) => shown) });
       case "GET authority":
         return done(200, { held: [...state.held.values()].filter((one) => one.grain === grain.id).map(({ grain: _, ...shown }) => shown) });
-      case "DELETE authority ID":
-        if (state.held.get(which)?.grain !== grain.id) throw notFound();
-        state.held.delete(which);
+      case "DELETE authority ID": {
+        const job = state.jobs.findIndex((one) => one.id === which && one.grain === grain.id);
+        if (job >= 0) state.jobs.splice(job, 1);
+        else if (state.held.get(which)?.grain === grain.id) state.held.delete(which);
+        else throw notFound();
         return done(204);
+      }
       case "POST requests": {
         const { page, query, label } = await document(request);
         if (state.pages.get(page)?.grain !== grain.id || state.pages.get(page)?.person !== person.id) throw notFound();

@@ -308,6 +308,7 @@ export function createSharing(state, { tell, packages }) {
           roles: rolesOf(grain).map((role, index) => ({ index, title: role.title, can: role.can, description: role.description ?? "", isDefault: role.isDefault ?? false, mayGive: role.permissions.every((one) => may?.has(one)) })),
           mayGiveAll: may?.has("all") ?? false,
           mayShare: may !== undefined,
+          limited: state.ceilings.has(`${grain.id} ${person.id}`),
           owner: { name: owner.name, handle: owner.handle, me: owner === person },
           ways: ways.map((way) => viewWay(grain, way, person.id)),
         });

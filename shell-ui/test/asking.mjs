@@ -151,6 +151,13 @@ test("an app asks, and gets what the person chose, exactly so", async () => {
   await page.getByRole("button", { name: "Take back: Family calendar" }).click();
   await dialog(page).getByRole("button", { name: "Take back" }).click();
   await toast(page, "Taken back.").waitFor();
+  // So can what it does by itself.
+  state.jobs.push({ id: "j9", grain: grainCalled(state, "Moving house").id, name: "Watch prices", period: "weekly", next: Date.now() + 9e7, created: Date.now(), problem: null });
+  await page.reload();
+  await page.getByRole("button", { name: "End it: Watch prices" }).click();
+  await dialog(page).getByRole("button", { name: "End it" }).click();
+  await page.getByText("Nothing: it rests when nobody uses it.").waitFor();
+  assert.equal(state.jobs.some((one) => one.id === "j9"), false);
   assert.equal([...state.held.values()].some((one) => one.what === "Family calendar"), false);
   await end();
 });

@@ -15,6 +15,7 @@ export const connecting = {
   template: (grainId: string, body: unknown) => call<Rendered>("POST", `/grains/${id(grainId)}/templates`, body),
   jobs: async (grainId: string) => (await call<{ jobs: Job[] }>("GET", `/grains/${id(grainId)}/jobs`)).jobs,
   held: async (grainId: string) => (await call<{ held: Held[] }>("GET", `/grains/${id(grainId)}/authority`)).held,
+  /** What a thing holds, or does by itself, ends. */
   takeBack: (grainId: string, token: string) => call<void>("DELETE", `/grains/${id(grainId)}/authority/${id(token)}`),
 
   ask: async (grainId: string, body: { page: string; query: string[]; label?: string }) =>

@@ -139,6 +139,8 @@ export interface Sharing {
   roles: RoleChoice[];
   mayGiveAll: boolean;
   mayShare: boolean;
+  /** Whether one has limited oneself. */
+  limited: boolean;
   owner: { name: string; handle: string; me: boolean };
   ways: Way[];
 }

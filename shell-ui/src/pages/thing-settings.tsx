@@ -26,7 +26,7 @@ export function ThingSettingsPage(props: { id: string }): JSX.Element {
           <Show when={grain.mine}>
             <Pages grain={grain} />
           </Show>
-          <Jobs id={props.id} />
+          <Jobs grain={grain} />
           <Authority grain={grain} />
           <Show when={grain.mine}>
             <Copies grain={grain} />
@@ -94,14 +94,23 @@ function Listed<T>(props: { of: { (): T[] | undefined; error: unknown }; retry: 
   );
 }
 
-function Jobs(props: { id: string }): JSX.Element {
-  const [jobs, { refetch }] = createResource(() => attempt(connecting.jobs(props.id)));
+function Jobs(props: { grain: Grain }): JSX.Element {
+  const [jobs, { refetch, mutate }] = createResource(() => attempt(connecting.jobs(props.grain.id)));
+  const [asking, setAsking] = createSignal<Job>();
+  const end = async () => {
+    const one = asking();
+    if (!one) return;
+    await tell(connecting.takeBack(props.grain.id, one.id), () => {
+      mutate((all) => all?.filter((other) => other.id !== one.id));
+      toast(say(m.thing.jobEnded, { name: plain(one.name, 60) }));
+    });
+  };
   const often = (job: Job) => (job.period === null ? m.thing.once : (m.thing.periods[job.period] ?? plain(job.period, 40)));
   return (
     <Section id="jobs" title={m.thing.jobs}>
       <Listed of={jobs} retry={() => void refetch()} empty={m.thing.noJobs}>
         {(job) => (
-          <li class="row row-text">
+          <li class="row row-wide row-text">
             <span class="way-mark" aria-hidden="true">
               <ClockIcon />
             </span>
@@ -120,9 +129,26 @@ function Jobs(props: { id: string }): JSX.Element {
                 )}
               </Show>
             </div>
+            <Show when={props.grain.mine}>
+              <div class="row-actions">
+                <Button class="quiet-danger" aria-label={say(m.thing.endJobThis, { name: plain(job.name, 60) })} onClick={() => setAsking(job)}>
+                  {m.thing.endJob}
+                </Button>
+              </div>
+            </Show>
           </li>
         )}
       </Listed>
+      <ConfirmDialog
+        open={asking() !== undefined}
+        question={m.thing.endJobTitle}
+        values={{ name: asking()?.name ?? "" }}
+        text={say(m.thing.endJobText, { title: plain(props.grain.title) })}
+        yes={m.thing.endJob}
+        no={m.thing.keep}
+        onYes={end}
+        onClose={() => setAsking(undefined)}
+      />
     </Section>
   );
 }
@@ -157,11 +183,13 @@ function Authority(props: { grain: Grain }): JSX.Element {
                 />
               </p>
             </div>
-            <div class="row-actions row-actions-flush">
-              <Button class="quiet-danger" aria-label={say(m.thing.takeBackThis, { what: plain(one.what, 60) })} onClick={() => setAsking(one)}>
-                {m.thing.takeBack}
-              </Button>
-            </div>
+            <Show when={props.grain.mine}>
+              <div class="row-actions row-actions-flush">
+                <Button class="quiet-danger" aria-label={say(m.thing.takeBackThis, { what: plain(one.what, 60) })} onClick={() => setAsking(one)}>
+                  {m.thing.takeBack}
+                </Button>
+              </div>
+            </Show>
           </li>
         )}
       </Listed>

@@ -214,7 +214,9 @@ function OwnSection(props: { grain: Grain; of: Sharing; onAsk: (asking: Asking) 
       <div class="buttons">
         <Show when={props.of.roles.length > 0}>
           <Button onClick={() => props.onAsk("limit")}>{m.access.limit}</Button>
-          <Button onClick={() => void lift()}>{m.access.lift}</Button>
+          <Show when={props.of.limited}>
+            <Button onClick={() => void lift()}>{m.access.lift}</Button>
+          </Show>
         </Show>
         <Show when={props.grain.mine} fallback={<Button class="quiet-danger" onClick={props.onLeave}>{s.thing.leave}</Button>}>
           <Button onClick={() => props.onAsk("hand-over")}>{m.access.handOver}</Button>

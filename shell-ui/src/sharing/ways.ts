@@ -32,13 +32,23 @@ function isBelow(branch: Branch, id: string, branches: Map<string, Branch>): boo
 
 /** Everything that hangs below a way, near ones first. */
 export function below(ways: readonly Way[], id: string): Way[] {
+  const children = new Map<string, Way[]>();
+  for (const way of ways) {
+    if (way.via === null) continue;
+    const list = children.get(way.via);
+    if (list) list.push(way);
+    else children.set(way.via, [way]);
+  }
   const found: Way[] = [];
   const known = new Set([id]);
-  for (let layer = [id]; layer.length > 0; ) {
-    const next = ways.filter((way) => way.via !== null && layer.includes(way.via) && !known.has(way.id));
-    for (const way of next) known.add(way.id);
-    found.push(...next);
-    layer = next.map((way) => way.id);
+  const queue = [id];
+  for (let at = queue.shift(); at !== undefined; at = queue.shift()) {
+    for (const way of children.get(at) ?? []) {
+      if (known.has(way.id)) continue;
+      known.add(way.id);
+      found.push(way);
+      queue.push(way.id);
+    }
   }
   return found;
 }
