@@ -29,8 +29,13 @@ export interface Opening {
 export function createAsking(grainId: string, opening: Opening) {
   const [picking, setPicking] = createSignal<Picking>();
   const names = new Map<unknown, Reply>();
+  let ended = false;
 
-  const end = () => setPicking(undefined);
+  const end = () => {
+    setPicking(undefined);
+    // What the app's server side asked for meanwhile comes next, once this is off the screen.
+    queueMicrotask(() => !ended && takeUpRequest());
+  };
   const begin = (next: Picking) => setPicking(next);
   const takeUpRequest = () => {
     if (picking() || opening.busy()) return;
@@ -42,6 +47,7 @@ export function createAsking(grainId: string, opening: Opening) {
   });
   onCleanup(() => {
     // Whoever leaves the page has not chosen; the page that asked is gone, too.
+    ended = true;
     setPicking(undefined);
   });
 
@@ -94,7 +100,7 @@ export function createAsking(grainId: string, opening: Opening) {
     /** A new page is in the frame; what the old one asked for is nobody's any more. */
     forget() {
       names.clear();
-      end();
+      setPicking(undefined);
     },
   };
 }

@@ -107,7 +107,7 @@ export const moreDe: More = {
     mayPassOn: "darf es weitergeben",
     by: "von {name}",
     byYou: "von Ihnen",
-    since: "seit: {when}",
+    since: "seit {when}",
     lastUsed: "zuletzt geöffnet: {when}",
     neverUsed: "nie geöffnet",
     states: {
