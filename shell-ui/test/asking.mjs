@@ -203,7 +203,11 @@ test("an app asks through its server side, here and from elsewhere; and shows ot
   await page.goto(`/grain/${board.id}`);
   await frameOf(page).getByRole("heading", { name: "board" }).waitFor();
   const request = server.mock.connecting.ask(board, ada, { query: [Buffer.from("calendar").toString("base64")], label: "Dates" });
+  // It waits until nothing else is in front of the page.
+  await page.getByRole("button", { name: "Share", exact: true }).click();
+  await dialog(page).getByRole("heading", { name: "Share Moving house" }).waitFor();
   server.mock.tell({ type: "asked", request, grain: board.id }, [ada.id]);
+  await page.keyboard.press("Escape");
   await dialog(page).getByText("for “Dates”").waitFor();
   await dialog(page).getByText("Choir").click();
   await dialog(page).getByRole("button", { name: "Use this" }).click();

@@ -94,7 +94,6 @@ export function GrainPage(props: { id: string }): JSX.Element {
       if (mine !== attempts) return;
       setPhase({ is: "open", opened, loaded: false });
       couldBefore = grain()?.can;
-      asking.takeUp();
     } catch (thrown) {
       if (mine === attempts) setPhase({ is: "problem", problem: asProblem(thrown) });
     }

@@ -1,12 +1,12 @@
 // What a page of an app asks for, one at a time: the only link between the messages of its frame and the picker.
 
-import { createSignal, onCleanup } from "solid-js";
+import { createEffect, createSignal, onCleanup } from "solid-js";
 
 import { asProblem } from "../api/problem.ts";
 import type { Granted } from "../api/types.ts";
 import type { Reply } from "../frame/GrainFrame.tsx";
 import type { Ask } from "../frame/messages.ts";
-import { hearing, takeUp } from "../state.ts";
+import { known, takeUp } from "../state.ts";
 
 /** A picker that is open: for a page that waits for an answer, or for the app's server side, which waits elsewhere. */
 export type Picking =
@@ -29,27 +29,16 @@ export interface Opening {
 export function createAsking(grainId: string, opening: Opening) {
   const [picking, setPicking] = createSignal<Picking>();
   const names = new Map<unknown, Reply>();
-  let ended = false;
 
-  const end = () => {
-    setPicking(undefined);
-    // What the app's server side asked for meanwhile comes next, once this is off the screen.
-    queueMicrotask(() => !ended && takeUpRequest());
-  };
-  const begin = (next: Picking) => setPicking(next);
-  const takeUpRequest = () => {
-    if (picking() || opening.busy()) return;
+  const end = () => setPicking(undefined);
+  // What the app's server side asks for waits until nothing else is in front of the page.
+  createEffect(() => {
+    if (known.asked[grainId] === undefined || picking() || opening.busy()) return;
     const request = takeUp(grainId);
-    if (request !== undefined) begin({ from: "server", request, answer: end });
-  };
-  hearing((event) => {
-    if (event.type === "asked" && event.grain === grainId) takeUpRequest();
+    if (request !== undefined) setPicking({ from: "server", request, answer: end });
   });
-  onCleanup(() => {
-    // Whoever leaves the page has not chosen; the page that asked is gone, too.
-    ended = true;
-    setPicking(undefined);
-  });
+  // Whoever leaves the page has not chosen; the page that asked is gone, too.
+  onCleanup(end);
 
   function hear(ask: Ask, reply: Reply): void {
     switch (ask.kind) {
@@ -74,7 +63,7 @@ export function createAsking(grainId: string, opening: Opening) {
         return;
       case "powerbox":
         if (picking() || opening.busy()) return reply({ rpcId: ask.rpcId, error: "another request is on the screen already" });
-        return void begin({
+        return void setPicking({
           from: "page",
           query: ask.query,
           label: ask.label,
@@ -92,7 +81,6 @@ export function createAsking(grainId: string, opening: Opening) {
   return {
     picking,
     hear,
-    takeUp: takeUpRequest,
     /** The title is another one now: those who asked to be told are told. */
     renamed(title: string) {
       for (const tell of names.values()) tell({ grainTitle: title });
@@ -100,7 +88,7 @@ export function createAsking(grainId: string, opening: Opening) {
     /** A new page is in the frame; what the old one asked for is nobody's any more. */
     forget() {
       names.clear();
-      setPicking(undefined);
+      if (picking()?.from === "page") end();
     },
   };
 }
