@@ -3,7 +3,7 @@
 import "../sharing/sharing.css";
 import "./picker.css";
 
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onCleanup, onMount } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onCleanup } from "solid-js";
 
 import { Button, ChoiceList, type ChoiceOption, Dialog, LinkIcon, PlusIcon, SearchIcon, Spinner, TextField, UserIcon, toast } from "../../kit/index.ts";
 import { type Chosen, connecting } from "../api/connecting.ts";
@@ -36,27 +36,33 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
   const answer = (outcome: Outcome) => {
     if (answered) return;
     answered = true;
-    if (outcome.is !== "granted" && request !== undefined) void connecting.cancel(request).catch(() => undefined);
+    // Not before it has been read: a request must not vanish while it is on its way.
+    if (outcome.is !== "granted") void loaded.then(forget);
     if (outcome.is === "granted") toast(say(m.picker.given, { app: app(), title: chosen }));
     picking.answer(outcome);
+  };
+  const forget = () => {
+    if (request !== undefined) void connecting.cancel(request).catch(() => undefined);
   };
   const cancel = () => answer({ is: "cancelled" });
   // Left in any other way, nothing was chosen.
   onCleanup(cancel);
 
-  onMount(async () => {
+  const load = async () => {
     try {
       if (picking.from === "server") request = picking.request;
       else request = await attempt(connecting.ask(props.grain.id, { page: props.page, query: picking.query, ...(picking.label && { label: picking.label }) }));
+      if (answered) return;
       const of = await attempt(connecting.request(request));
       if (!answered) setStage({ is: "choosing", of });
-      else void connecting.cancel(request).catch(() => undefined);
     } catch (thrown) {
+      if (answered) return;
       const what = asProblem(thrown);
       toast(picking.from === "page" ? say(m.picker.failed, { app: app() }) : explain(what));
       answer({ is: "failed", why: what.message || what.code });
     }
-  });
+  };
+  const loaded = load();
 
   hearing((event) => {
     if (event.type === "answer" && event.request === request) answer({ is: "granted", granted: { token: event.token, descriptor: event.descriptor } });
