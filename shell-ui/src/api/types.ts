@@ -148,7 +148,8 @@ export interface Sharing {
 /** One way into a thing: a person, or a link. */
 export interface Way {
   id: string;
-  kind: "person" | "link";
+  /** A device is a program with a password of its own. */
+  kind: "person" | "link" | "device";
   name: string | null;
   handle: string | null;
   me: boolean;

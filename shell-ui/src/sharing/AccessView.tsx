@@ -4,7 +4,7 @@ import "./sharing.css";
 
 import { For, type JSX, Match, Show, Switch, createResource, createSignal } from "solid-js";
 
-import { Button, ClockIcon, LinkIcon, Menu, MenuItem, PencilIcon, PlusIcon, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
+import { Button, ClockIcon, LinkIcon, PhoneIcon, Menu, MenuItem, PencilIcon, PlusIcon, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { asProblem } from "../api/problem.ts";
 import { sharing } from "../api/sharing.ts";
@@ -130,7 +130,7 @@ function WayRow(props: { branch: Branch; depth: number; onChange: (way: Way) => 
   const words = () => {
     const now = way();
     const expires = now.state === "expired" ? null : now.expires;
-    if (!isLink()) return sentence(now.me ? undefined : plain(now.name, 60), now.can, expires);
+    if (!isLink()) return sentence(now.me ? undefined : wayName(now), now.can, expires);
     const { linkWords, linkWordsUntil } = m.access;
     return say(expires === null ? linkWords : linkWordsUntil, { can: plain(now.can, 80), when: expires === null ? "" : until(expires) });
   };
@@ -147,10 +147,8 @@ function WayRow(props: { branch: Branch; depth: number; onChange: (way: Way) => 
   return (
     <li>
       <div class="way" classList={{ "way-off": !live() }} style={{ "--depth": String(props.depth) }}>
-        <Show when={isLink()} fallback={<Face name={way().name} />}>
-          <span class="way-mark">
-            <LinkIcon />
-          </span>
+        <Show when={way().kind !== "person"} fallback={<Face name={way().name} />}>
+          <span class="way-mark">{isLink() ? <LinkIcon /> : <PhoneIcon />}</span>
         </Show>
         <div class="way-words">
           <p class="way-name">
@@ -163,7 +161,7 @@ function WayRow(props: { branch: Branch; depth: number; onChange: (way: Way) => 
               <bdi>{words()}</bdi>
             </p>
           </Show>
-          <Show when={!isLink() && plain(way().label, 60)}>{(label) => <p class="way-about">{label()}</p>}</Show>
+          <Show when={way().kind === "person" && plain(way().label, 60)}>{(label) => <p class="way-about">{label()}</p>}</Show>
           <p class="way-about">
             <Facts of={facts()} />
           </p>
@@ -212,7 +210,7 @@ function OwnSection(props: { grain: Grain; of: Sharing; onAsk: (asking: Asking) 
         <p>{sentence(undefined, props.grain.can ?? "", props.grain.expires)}.</p>
       </Show>
       <div class="buttons">
-        <Show when={props.of.roles.length > 0}>
+        <Show when={props.of.roles.length > 0 && !props.grain.mine}>
           <Button onClick={() => props.onAsk("limit")}>{m.access.limit}</Button>
           <Show when={props.of.limited}>
             <Button onClick={() => void lift()}>{m.access.lift}</Button>
@@ -222,7 +220,7 @@ function OwnSection(props: { grain: Grain; of: Sharing; onAsk: (asking: Asking) 
           <Button onClick={() => props.onAsk("hand-over")}>{m.access.handOver}</Button>
         </Show>
       </div>
-      <Show when={props.of.roles.length > 0}>
+      <Show when={props.of.roles.length > 0 && !props.grain.mine}>
         <p class="k-soft k-small">{m.access.limitText}</p>
       </Show>
     </section>

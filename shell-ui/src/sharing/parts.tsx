@@ -143,6 +143,7 @@ export function OnceShown(props: { label: string; value: string; message?: strin
 export function wayName(way: Way): string {
   if (way.kind === "person") return way.me ? m.you : plain(way.name, 60);
   const label = plain(way.label, 60);
+  if (way.kind === "device") return label || m.access.device;
   return label ? say(m.access.linkFor, { label }) : m.access.link;
 }
 

@@ -98,6 +98,7 @@ export const moreDe: More = {
     nobodyHidden: "Wer sonst Zugang hat, sehen nur die, die teilen dürfen.",
     list: "Zugänge",
     count: { one: "{count} Zugang außer dem des Besitzers", other: "{count} Zugänge außer dem des Besitzers" },
+    device: "Ein Gerät",
     link: "Ein Link",
     linkFor: "Link: {label}",
     linkWords: "Für alle, die ihn haben: {can}",

@@ -99,6 +99,7 @@ export const moreEn = {
     nobodyHidden: "Who else has access is shown only to those who may share.",
     list: "Ways in",
     count: { one: "{count} way in besides the owner’s", other: "{count} ways in besides the owner’s" } as Plural,
+    device: "A device",
     link: "A link",
     linkFor: "Link: {label}",
     linkWords: "Whoever has it {can}",
