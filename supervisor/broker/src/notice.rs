@@ -138,7 +138,13 @@ impl Broker {
             .read(grain_key(id))
             .map_err(told)?
             .ok_or_else(|| told(Problem::NotFound))?;
-        let view = self.view_of(id);
+        let mut view = self.view_of(id);
+        if usize::from(event.kind) >= view.events.len()
+            && let Some(running) = self.slot(id).running()
+        {
+            // Visits of the owner do not ask an app what it says of itself, so it may never have been asked.
+            view = self.learn_view(id, &running).await.unwrap_or(view);
+        }
         let Some(kind) = view.events.get(usize::from(event.kind)) else {
             return Err(Error::failed(
                 "the app does not define this type of event".to_owned(),

@@ -18,9 +18,9 @@ use crate::budget::Budget;
 
 /// A writer that ignores flow control may hold this many windows here before its stream is broken.
 const OVERRUN: usize = 16;
-/// Largest piece that a writer who waited for its turn may write at once, in bytes: as much as a connection has under
-/// way (sheet 3.1).
-const LARGEST: usize = 8 << 20;
+/// Largest piece that a writer who waited for its turn may write at once, in bytes: as much as a message can carry
+/// (sheet 3.1). Some apps write a whole file at once. What a pipe's budget has no room for is refused all the same.
+const LARGEST: usize = 64 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -43,6 +43,8 @@ struct Shared {
     reader_gone: bool,
     reader: Option<Waker>,
     writers: Vec<Waker>,
+    /// Pieces that wait for the budget.
+    waiting: usize,
     #[cfg(test)]
     most_held: usize,
 }
@@ -135,6 +137,7 @@ pub(crate) fn pipe(window: usize, budget: Budget) -> (Writer, Reader) {
         reader_gone: false,
         reader: None,
         writers: Vec::new(),
+        waiting: 0,
         #[cfg(test)]
         most_held: 0,
     }));
@@ -184,6 +187,7 @@ impl Writer {
                 self.1.total()
             )));
         }
+        let _waiting = Waiting::new(&self.0);
         let copy = tokio::select! {
             biased;
             copy = self.1.copy(bytes) => copy,
@@ -224,6 +228,21 @@ impl Writer {
         .await;
     }
 
+    /// [`Writer::finish`], after the pieces that still wait for the budget: a writer may say that it is done without
+    /// waiting for its last writes.
+    pub(crate) async fn finish_in_turn(&self) {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.waiting == 0 || shared.reader_gone {
+                return Poll::Ready(());
+            }
+            shared.wake_later(context);
+            Poll::Pending
+        })
+        .await;
+        self.finish();
+    }
+
     /// Whether nothing is waiting to be read.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.borrow().held == 0
@@ -246,6 +265,24 @@ impl Writer {
             shared.end = if short { End::Broken } else { End::Done };
             shared.wake_reader();
         }
+    }
+}
+
+/// A piece that waits for the budget, until dropped.
+struct Waiting<'writer>(&'writer RefCell<Shared>);
+
+impl<'writer> Waiting<'writer> {
+    fn new(shared: &'writer RefCell<Shared>) -> Self {
+        shared.borrow_mut().waiting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut shared = self.0.borrow_mut();
+        shared.waiting -= 1;
+        shared.wake_writers();
     }
 }
 
@@ -338,7 +375,7 @@ impl byte_stream::Server for Writer {
         _: byte_stream::DoneParams,
         _: byte_stream::DoneResults,
     ) -> Result<(), Error> {
-        self.finish();
+        self.finish_in_turn().await;
         Ok(())
     }
 
@@ -419,7 +456,7 @@ mod tests {
     fn a_piece_counts_before_it_is_taken() {
         let (writer, mut reader) = pipe(1024, Budget::of(64 << 20));
         let error = writer.push(Bytes::from(vec![0; LARGEST + 1])).unwrap_err();
-        assert!(error.extra.contains("8388609 bytes"), "{error}");
+        assert!(error.extra.contains("67108865 bytes"), "{error}");
         assert_eq!(
             reader.next().now_or_never(),
             Some(Some(Err(CutOff))),
@@ -467,6 +504,23 @@ mod tests {
             second_reader.next().now_or_never().flatten().unwrap().unwrap(),
             "de"
         );
+    }
+
+    #[test]
+    fn a_stream_is_done_after_the_pieces_that_waited() {
+        let budget = Budget::of(4);
+        let (writer, mut reader) = pipe(4, budget.clone());
+        let held = budget.try_copy(b"abcd").unwrap();
+        let mut write = Box::pin(writer.copy(b"ef"));
+        assert!(write.as_mut().now_or_never().is_none());
+        let mut done = Box::pin(writer.finish_in_turn());
+        assert!(done.as_mut().now_or_never().is_none());
+        drop(held);
+        write.as_mut().now_or_never().unwrap().unwrap();
+        drop(write);
+        done.now_or_never().unwrap();
+        assert_eq!(reader.next().now_or_never().flatten().unwrap().unwrap(), "ef");
+        assert_eq!(reader.next().now_or_never(), Some(None));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::broker::GrainHost;
 use crate::config::{Ended, Limits, RefusedSyscall};
 use crate::crowd::Crowd;
 use crate::door;
-use crate::link::{Gauge, Link, bounds};
+use crate::link::{Bounds, Gauge, Link, bounds};
 use crate::log::Log;
 use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
@@ -82,10 +82,14 @@ impl Wired {
         });
 
         let platform = Platform::new(&realm, grain, &limits, clock, Rc::clone(&crowd));
+        let app_bounds = Bounds {
+            calls_run_to_their_end: true,
+            ..bounds(&limits, to_app, Some(crowd.gauge()))
+        };
         let mut app_link = Link::new(
             rpc,
             VatSide::Server,
-            bounds(&limits, to_app, Some(crowd.gauge())),
+            app_bounds,
             Some(sandstorm_api(Rc::clone(&platform))),
         );
         let view: Client = app_link.bootstrap();

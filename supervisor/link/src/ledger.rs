@@ -1,13 +1,14 @@
 //! Counts what a peer makes us hold: calls it waits for and capabilities it handed over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use capnp::Error;
 use capnp::message::{Builder, HeapAllocator, Reader};
 use capnp::serialize::OwnedSegments;
-use capnp_rpc::rpc_capnp::{cap_descriptor, message, resolve, return_};
+use capnp_rpc::rpc_capnp::{call, cap_descriptor, message, resolve, return_};
 
 use super::Bounds;
+use super::notes;
 use super::numbers::Keyed;
 
 /// Through how many promises a promise may lead. Each one kept costs memory until the last holder lets go.
@@ -19,8 +20,10 @@ const CANCELED: usize = 256 << 10;
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// Calls of the peer that it has not finished, with their words while they are unanswered.
-    answers: HashMap<u32, Option<usize>, Keyed>,
+    /// Calls of the peer that it has not finished.
+    answers: HashMap<u32, Answer, Keyed>,
+    /// Calls the peer lost interest in before they were answered, and that have been answered now.
+    finished_late: VecDeque<Finished>,
     unanswered: usize,
     words: usize,
     canceled: usize,
@@ -28,6 +31,33 @@ pub(super) struct Ledger {
     imports: HashMap<u32, Import, Keyed>,
     /// Our calls that were canceled; capabilities in late answers to them are not ours to keep.
     forgotten: HashSet<u32, Keyed>,
+}
+
+/// A call of the peer.
+struct Answer {
+    /// Its words, while it is unanswered and counts.
+    words: Option<usize>,
+    /// The peer takes what comes of it as the answer to a call of ours; the RPC system never answers it.
+    is_redirected: bool,
+    /// The peer is done with it, which the RPC system is told once it has answered.
+    unwanted: Option<Finished>,
+}
+
+/// A peer's word that it is done with a call.
+#[derive(Clone, Copy)]
+struct Finished {
+    id: u32,
+    releases_caps: bool,
+}
+
+/// What becomes of a message of the peer.
+pub(super) enum Verdict {
+    /// The RPC system is to have it.
+    Pass,
+    /// It is to have this one instead.
+    Replace(Reader<OwnedSegments>),
+    /// It is to have it later, if at all.
+    Keep,
 }
 
 #[derive(Default)]
@@ -44,26 +74,42 @@ impl Ledger {
     }
 
     /// Takes note of a message of the peer, before the RPC system sees it.
-    pub(super) fn received(&mut self, message: &Reader<OwnedSegments>, bounds: &Bounds) -> Result<(), Error> {
+    pub(super) fn received(
+        &mut self,
+        message: &Reader<OwnedSegments>,
+        bounds: &Bounds,
+    ) -> Result<Verdict, Error> {
         let words = message.size_in_words();
         // What the schema does not know is answered "unimplemented" by the RPC system.
         let Ok(body) = message.get_root::<message::Reader<'_>>()?.which() else {
-            return Ok(());
+            return Ok(Verdict::Pass);
         };
         match body {
             message::Bootstrap(bootstrap) => {
-                self.asked(bootstrap?.get_question_id(), None, bounds)?;
+                self.asked(bootstrap?.get_question_id(), None, false, bounds)?;
             }
             message::Call(call) => {
                 let call = call?;
-                self.asked(call.get_question_id(), Some(words), bounds)?;
+                let is_redirected = matches!(
+                    call.get_send_results_to().which(),
+                    Ok(call::send_results_to::Yourself(()))
+                );
+                self.asked(call.get_question_id(), Some(words), is_redirected, bounds)?;
                 self.handed_over(call.get_params()?.get_cap_table()?, bounds)?;
             }
             message::Return(answer) => {
                 let answer = answer?;
                 let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&answer.get_answer_id());
-                if !forgotten && let Ok(return_::Results(results)) = answer.which() {
-                    self.handed_over(results?.get_cap_table()?, bounds)?;
+                match answer.which() {
+                    Ok(return_::Results(results)) if !forgotten => {
+                        self.handed_over(results?.get_cap_table()?, bounds)?;
+                    }
+                    // A tail call back to us, in answer to a call that was canceled meanwhile. capnp-rpc says to this
+                    // that it knows no such message, for which peers in C++ hang up.
+                    Ok(return_::TakeFromOtherQuestion(_)) if forgotten => {
+                        return notes::canceled(answer.get_answer_id()).map(Verdict::Replace);
+                    }
+                    _ => {}
                 }
             }
             message::Resolve(resolve) => {
@@ -76,10 +122,38 @@ impl Ledger {
                     self.import(cap?, depth + 1, bounds)?;
                 }
             }
-            message::Finish(finish) => self.finished(finish?.get_question_id())?,
+            message::Finish(finish) => {
+                let finish = finish?;
+                let finished = Finished {
+                    id: finish.get_question_id(),
+                    releases_caps: finish.get_release_result_caps(),
+                };
+                if bounds.calls_run_to_their_end && self.put_off(finished) {
+                    return Ok(Verdict::Keep);
+                }
+                self.finished(finished.id)?;
+            }
             _ => {}
         }
-        Ok(())
+        Ok(Verdict::Pass)
+    }
+
+    /// What the RPC system is to be told before anything else.
+    pub(super) fn overdue(&mut self) -> Option<Result<Reader<OwnedSegments>, Error>> {
+        let finished = self.finished_late.pop_front()?;
+        Some(notes::finish(finished.id, finished.releases_caps))
+    }
+
+    /// Notes that the peer is done with a call that has not been answered. Says whether there is such a call.
+    fn put_off(&mut self, finished: Finished) -> bool {
+        let answer = self.answers.get_mut(&finished.id);
+        match answer.filter(|answer| answer.words.is_some() && !answer.is_redirected) {
+            Some(answer) => {
+                answer.unwanted.get_or_insert(finished);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Takes note of a message of ours; says whether the peer has less under way now.
@@ -90,8 +164,12 @@ impl Ledger {
         match root.which() {
             Ok(message::Return(Ok(answer))) => {
                 let id = answer.get_answer_id();
-                let words = self.answers.get_mut(&id).and_then(Option::take);
-                if answer.get_no_finish_needed() {
+                let Some(known) = self.answers.get_mut(&id) else {
+                    return false;
+                };
+                let (words, unwanted) = (known.words.take(), known.unwanted.take());
+                self.finished_late.extend(unwanted);
+                if unwanted.is_some() || answer.get_no_finish_needed() {
                     self.answers.remove(&id);
                 }
                 self.answered(words)
@@ -117,7 +195,13 @@ impl Ledger {
         }
     }
 
-    fn asked(&mut self, id: u32, words: Option<usize>, bounds: &Bounds) -> Result<(), Error> {
+    fn asked(
+        &mut self,
+        id: u32,
+        words: Option<usize>,
+        is_redirected: bool,
+        bounds: &Bounds,
+    ) -> Result<(), Error> {
         if self.answers.contains_key(&id) {
             return Err(Error::failed(format!("question {id} was asked twice")));
         }
@@ -126,7 +210,12 @@ impl Ledger {
                 "too many answered calls were left unfinished".to_owned(),
             ));
         }
-        self.answers.insert(id, words);
+        let answer = Answer {
+            words,
+            is_redirected,
+            unwanted: None,
+        };
+        self.answers.insert(id, answer);
         if let Some(words) = words {
             self.unanswered += 1;
             self.words += words;
@@ -142,7 +231,7 @@ impl Ledger {
     }
 
     fn finished(&mut self, id: u32) -> Result<(), Error> {
-        let words = self.answers.remove(&id).flatten();
+        let words = self.answers.remove(&id).and_then(|answer| answer.words);
         if self.answered(words) {
             self.canceled += 1;
             if self.canceled > CANCELED {

@@ -14,6 +14,7 @@
 
 mod inbox;
 mod ledger;
+mod notes;
 mod numbers;
 mod outbox;
 mod socket;
@@ -34,7 +35,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
 use tokio::net::UnixStream;
 
 use inbox::Inbox;
-use ledger::Ledger;
+use ledger::{Ledger, Verdict};
 pub use outbox::Gauge;
 use outbox::Outbox;
 use socket::Socket;
@@ -53,6 +54,9 @@ pub struct Bounds {
     pub call_words: usize,
     /// Calls that may be unanswered before no more are read.
     pub calls: usize,
+    /// Whether a call runs to its end though the peer let go of the answer. Peers in C++ count on it: there a call is
+    /// not canceled unless the object called allows it.
+    pub calls_run_to_their_end: bool,
     /// Capabilities it may have handed over and not got back. More end the connection.
     pub capabilities: usize,
     /// Nothing is read while more bytes than this wait to be sent to this peer, or on `pressure`.
@@ -70,6 +74,7 @@ impl Default for Bounds {
             message_words: 8 << 20,
             call_words: 1 << 20,
             calls: 4096,
+            calls_run_to_their_end: false,
             capabilities: 16 << 10,
             queued_bytes: 32 << 20,
             gauge: Rc::default(),
@@ -193,45 +198,71 @@ impl Wire {
                 "the peer takes no more messages".to_owned(),
             )));
         }
-        if self.is_paused(context) {
-            return Poll::Pending;
+        loop {
+            if let Some(overdue) = self.overdue() {
+                return Poll::Ready(overdue.map(Some));
+            }
+            if self.is_paused(context) {
+                return Poll::Pending;
+            }
+            let Some(socket) = self.socket.get() else {
+                return Poll::Pending;
+            };
+            let received = self
+                .inbox
+                .borrow_mut()
+                .poll_message(socket, self.bounds.message_words, context);
+            let Some(message) = std::task::ready!(received)? else {
+                return Poll::Ready(Ok(None));
+            };
+            if let Some(message) = self.admit(message)? {
+                return Poll::Ready(Ok(Some(message)));
+            }
         }
-        let Some(socket) = self.socket.get() else {
-            return Poll::Pending;
-        };
-        let received = self
-            .inbox
-            .borrow_mut()
-            .poll_message(socket, self.bounds.message_words, context);
-        match std::task::ready!(received)? {
-            None => Poll::Ready(Ok(None)),
-            Some(message) => Poll::Ready(self.admit(message).map(Some)),
-        }
+    }
+
+    /// What the RPC system is told before it gets the next message.
+    fn overdue(&self) -> Option<Result<Incoming, Error>> {
+        let overdue = self.ledger.borrow_mut().overdue()?;
+        Some(overdue.map(Incoming))
     }
 
     /// A message that has been read already, if there is one and it may be handed on.
     fn buffered(&self) -> Option<Result<Incoming, Error>> {
         let bounds = &self.bounds;
-        if self.ledger.borrow().is_full(bounds)
-            || self.outbox.bytes() > bounds.queued_bytes
-            || bounds
-                .pressure
-                .as_ref()
-                .is_some_and(|gauge| gauge.bytes() > bounds.queued_bytes)
-        {
-            return None;
+        loop {
+            if let Some(overdue) = self.overdue() {
+                return Some(overdue);
+            }
+            if self.ledger.borrow().is_full(bounds)
+                || self.outbox.bytes() > bounds.queued_bytes
+                || bounds
+                    .pressure
+                    .as_ref()
+                    .is_some_and(|gauge| gauge.bytes() > bounds.queued_bytes)
+            {
+                return None;
+            }
+            let message = self
+                .inbox
+                .borrow_mut()
+                .buffered(bounds.message_words)
+                .transpose()?;
+            let admitted = message.and_then(|message| self.admit(message));
+            if let Some(message) = admitted.transpose() {
+                return Some(message);
+            }
         }
-        let message = self
-            .inbox
-            .borrow_mut()
-            .buffered(bounds.message_words)
-            .transpose()?;
-        Some(message.and_then(|message| self.admit(message)))
     }
 
-    fn admit(&self, message: Reader<OwnedSegments>) -> Result<Incoming, Error> {
-        self.ledger.borrow_mut().received(&message, &self.bounds)?;
-        Ok(Incoming(message))
+    /// The message the RPC system is to have for this one, if any now.
+    fn admit(&self, message: Reader<OwnedSegments>) -> Result<Option<Incoming>, Error> {
+        let verdict = self.ledger.borrow_mut().received(&message, &self.bounds)?;
+        Ok(match verdict {
+            Verdict::Pass => Some(Incoming(message)),
+            Verdict::Replace(other) => Some(Incoming(other)),
+            Verdict::Keep => None,
+        })
     }
 
     /// Whether reading has to wait; if so, arranges to be woken.

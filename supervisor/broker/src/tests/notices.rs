@@ -154,3 +154,18 @@ fn work_in_the_background_is_shown_and_can_be_stopped() {
         world.broker.stop().await;
     });
 }
+
+#[test]
+fn an_app_that_only_its_owner_visits_is_asked_what_its_events_are() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        *world.stage.events.borrow_mut() = vec![("wrote a comment", None, true)];
+        world.app(&anna).await;
+        let id = world.grain(&anna).await;
+        world.broker.wake(&id).await.unwrap();
+        report(&world, &id, Some(&anna), |_| {}).await.unwrap();
+        let unknown = report(&world, &id, Some(&anna), |mut event| event.set_type(1)).await;
+        assert!(unknown.is_err());
+    });
+}

@@ -1,5 +1,6 @@
 //! A hostile peer, writing bytes by hand.
 
+mod finish;
 mod nonsense;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,7 @@ use percloud_schemas::util_capnp::handle;
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use super::{Gauge, Link};
+use super::{Bounds, Gauge, Link};
 use crate::config::Limits;
 
 /// Long enough for anything here on a busy machine; only a failing test waits for it.
@@ -62,6 +63,10 @@ impl Rig {
 }
 
 fn with_link<Test: Future<Output = ()>>(limits: &Limits, test: impl FnOnce(Rig) -> Test) {
+    with_bounds(crate::link::bounds(limits, Rc::new(Gauge::default()), None), test);
+}
+
+fn with_bounds<Test: Future<Output = ()>>(bounds: Bounds, test: impl FnOnce(Rig) -> Test) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -71,7 +76,6 @@ fn with_link<Test: Future<Output = ()>>(limits: &Limits, test: impl FnOnce(Rig) 
         stream.set_nonblocking(true).unwrap();
         let slow = Rc::new(Slow::default());
         let offered: handle::Client = capnp_rpc::new_client_from_rc(Rc::clone(&slow));
-        let bounds = crate::link::bounds(limits, Rc::new(Gauge::default()), None);
         let stream = UnixStream::from_std(stream).unwrap();
         let link = spawn_local(Link::new(stream, VatSide::Server, bounds, Some(offered.client)).run());
         tokio::time::timeout(PATIENCE, test(Rig { peer, slow, link }))
