@@ -56,7 +56,7 @@ fn configure(room: &Room, device: &Device) {
 
 fn vdirsyncer(room: &Room, arguments: &[&str]) -> Outcome {
     // Asked whether to make what does not exist yet, the person says yes.
-    let config = ["--config", "config", "--verbosity", "DEBUG"];
+    let config = ["--config", "config", "--verbosity", "WARNING"];
     let words = config.iter().chain(arguments);
     room.run_telling("vdirsyncer", words, &"y\n".repeat(16))
 }
