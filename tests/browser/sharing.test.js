@@ -123,7 +123,7 @@ step("a smaller role ends the open page and its socket, and opens it anew with l
   await ada.getByRole("menuitem", { name: "Change …" }).click();
   await dialog(ada).getByText("reader", { exact: true }).click();
   await dialog(ada).getByRole("button", { name: "Save" }).click();
-  await bela.getByText(/What you can do here has changed/).waitFor();
+  await bela.getByText(/What you can do here has changed/).first().waitFor();
   assert.ok(closed === undefined || frame.isDetached() || (await frame.evaluate(() => window.closed).then(() => true, () => true)));
   const now = await shell.grainFrame(bela);
   const seen = await now.evaluate(async () => (await fetch("/whoami")).json());

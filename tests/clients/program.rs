@@ -162,9 +162,8 @@ fn find(program: &str) -> Found {
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file());
-    let found = found.unwrap_or_else(|| {
-        panic!("the program {program} is not here; `cargo xtask test clients` brings it")
-    });
+    let found = found
+        .unwrap_or_else(|| panic!("the program {program} is not here; `cargo xtask test clients` brings it"));
     Found {
         words: vec![found.into()],
         environment: Vec::new(),

@@ -321,7 +321,7 @@ impl Broker {
         }
         let holder = Holder::Link(share.id.clone());
         self.access(&share.grain, &holder)?;
-        if let Err(problem) = self.note_use(&share, about.clone(), &call.agent).await {
+        if let Err(problem) = self.note_use(&share, &about, &call.agent).await {
             return Some(Err(problem));
         }
         let visitor = Visitor {
@@ -359,50 +359,55 @@ impl Broker {
     }
 
     /// Notes that a program came; from now on its token lives for good.
-    async fn note_use(&self, share: &Share, mut about: About, agent: &str) -> Result<(), Problem> {
+    async fn note_use(&self, share: &Share, about: &About, agent: &str) -> Result<(), Problem> {
         let now = self.outside.now();
         let recent = about
             .last_used
             .is_some_and(|last| now < last.plus_seconds(60 * 60));
-        let Some(device) = &mut about.device else {
-            return Ok(());
-        };
-        if recent && device.unused_until.is_none() {
+        let waits = about
+            .device
+            .as_ref()
+            .is_some_and(|device| device.unused_until.is_some());
+        if recent && !waits {
             return Ok(());
         }
-        device.unused_until = None;
-        device.last_agent = (!agent.is_empty()).then(|| {
-            agent
-                .chars()
-                .filter(|letter| !letter.is_control())
-                .take(120)
-                .collect()
-        });
-        about.last_used = Some(now);
-        self.put_about(share.clone(), about).await
+        let agent: String = agent
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(120)
+            .collect();
+        self.change_about(&share.id, |about| {
+            about.last_used = Some(now);
+            if let Some(device) = &mut about.device {
+                device.unused_until = None;
+                device.last_agent = (!agent.is_empty()).then_some(agent);
+            }
+        })
+        .await
     }
 
     /// Lets a token that dies unused live on a while.
     pub(crate) async fn keep_api_token(self: &Rc<Self>, token: &str, milliseconds: u32) -> bool {
-        let Some((share, mut about)) = TokenText::parse(token).and_then(|token| self.link_behind(&token))
-        else {
+        let found = TokenText::parse(token).and_then(|token| self.link_behind(&token));
+        let Some((share, Some(device))) = found.map(|(share, about)| (share, about.device)) else {
             return false;
         };
-        let Some(device) = &mut about.device else {
-            return false;
-        };
-        let Some(until) = device.unused_until else {
+        let longest = u64::from(milliseconds / 1000).min(TEMPLATE_LIFE);
+        let longer = self.outside.now().plus_seconds(longest);
+        if device.unused_until.is_none_or(|until| longer <= until) {
             return true;
-        };
-        let longer = self
-            .outside
-            .now()
-            .plus_seconds(u64::from(milliseconds / 1000).min(TEMPLATE_LIFE));
-        if longer > until {
-            device.unused_until = Some(longer);
-            return self.put_about(share, about).await.is_ok();
         }
-        true
+        let kept = self.change_about(&share.id, |about| {
+            // It may have been used meanwhile, and lives for good.
+            if let Some(until) = about
+                .device
+                .as_mut()
+                .and_then(|device| device.unused_until.as_mut())
+            {
+                *until = longer.max(*until);
+            }
+        });
+        kept.await.is_ok()
     }
 
     /// What a token-specific host tells those without a token.

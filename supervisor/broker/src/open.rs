@@ -104,6 +104,9 @@ impl Broker {
             let _ = broker.wake(&id).await;
             if let Some(person) = person {
                 let _ = broker.seen(&person, &id).await;
+                if !is_owner {
+                    let _ = broker.mark_came(&person, &id).await;
+                }
             }
             if is_owner {
                 let _ = broker.update_grain(&id, |grain| grain.last_used = now).await;

@@ -105,15 +105,19 @@ impl Described {
 
     /// What somebody with these permissions can do: the words of the role that fits best.
     pub(crate) fn can_with(&self, permissions: &PermissionSet) -> String {
-        if *permissions == self.rules.all() && !permissions.is_empty() {
-            return self.can(&Role::All.into());
-        }
         let fitting = (0..)
             .zip(&self.rules.roles)
             .filter(|(_, role)| permissions.covers(&role.permissions));
         let best = fitting.max_by_key(|(index, role)| (role.permissions.len(), std::cmp::Reverse(*index)));
         match best {
+            // An app's own words for all of it are better than ours.
+            Some((_, role)) if *permissions == self.rules.all() && role.permissions != *permissions => {
+                self.can(&Role::All.into())
+            }
             Some((index, _)) => self.can(&Role::Index(index).into()),
+            None if *permissions == self.rules.all() && !permissions.is_empty() => {
+                self.can(&Role::All.into())
+            }
             None => self.can(&RoleAssignment::default()),
         }
     }

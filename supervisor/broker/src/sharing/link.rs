@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use percloud_core::id::ShareId;
+use percloud_core::id::{AccountId, GrainId, ShareId};
 use percloud_core::sharing::access::Access;
 use percloud_core::sharing::role::Role;
 use percloud_core::sharing::share::{Acceptance, Holder, Recipient, Share};
@@ -162,28 +162,51 @@ impl Broker {
     /// Notes that somebody came by a way, once an hour.
     pub(crate) async fn mark_used(self: &Rc<Self>, id: &ShareId) -> Result<(), Problem> {
         let now = self.outside.now();
+        let last = self.about(id).last_used;
+        if last.is_some_and(|last| now < last.plus_seconds(60 * 60)) {
+            return Ok(());
+        }
+        self.change_about(id, |about| {
+            about.last_used = Some(now);
+            about.used = true;
+        })
+        .await
+    }
+
+    /// Notes that somebody with an account came, by all the ways they have.
+    pub(crate) async fn mark_came(
+        self: &Rc<Self>,
+        person: &AccountId,
+        grain: &GrainId,
+    ) -> Result<(), Problem> {
+        let ways: Vec<ShareId> = {
+            let ledger = self.ledger.borrow();
+            let mine = ledger.shares_with(person).filter(|share| share.grain == *grain);
+            let accepted = mine.filter(|share| share.accepted == Acceptance::Accepted);
+            accepted.map(|share| share.id.clone()).collect()
+        };
+        for way in ways {
+            self.mark_used(&way).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes what is kept beside a share, if there still is one: what was taken back must not come back this way.
+    pub(crate) async fn change_about(
+        &self,
+        id: &ShareId,
+        change: impl FnOnce(&mut About),
+    ) -> Result<(), Problem> {
+        let _turn = self.sharing_turn.lock().await;
         let Some((share, mut about)) = self.way(id) else {
             return Ok(());
         };
-        if about
-            .last_used
-            .is_some_and(|last| now < last.plus_seconds(60 * 60))
-        {
-            return Ok(());
-        }
-        about.last_used = Some(now);
-        about.used = true;
-        self.put_about(share, about).await
-    }
-
-    /// Keeps what is known beside a share.
-    pub(crate) async fn put_about(&self, share: Share, about: About) -> Result<(), Problem> {
-        let id = share.id.clone();
+        change(&mut about);
         let mut batch = Batch::new();
         let way = crate::record::Way { share, about };
         batch.put(id.as_str().as_bytes(), &way);
         self.commit(batch).await?;
-        self.abouts.borrow_mut().insert(id, way.about);
+        self.abouts.borrow_mut().insert(id.clone(), way.about);
         Ok(())
     }
 

@@ -227,7 +227,7 @@ fn a_person_is_asked_first_and_then_has_it_among_their_own() {
             .unwrap();
         assert_eq!(
             (&taken["mine"], &taken["can"]),
-            (&json!(false), &json!("can do everything"))
+            (&json!(false), &json!("can edit"))
         );
 
         let opened = world.broker.open(&bela, &id, "").unwrap();
@@ -559,6 +559,26 @@ fn an_app_that_redefines_its_roles_changes_what_was_shared() {
         let opened = world.broker.open_link(&body, "a").await.unwrap();
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world).2, [false, false, true]);
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn noting_that_somebody_came_brings_nothing_back() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        let id = with_roles(&world, &anna).await;
+        let (way, _) = link(&world, &anna, &id, json!({})).await;
+        let share: percloud_core::id::ShareId = way.parse().unwrap();
+        // The note waits for its turn while the link is taken back.
+        let revoke = world.broker.revoke_share(&anna, &id, &way, "");
+        let note = world.broker.mark_used(&share);
+        let (revoked, noted) = futures::join!(revoke, note);
+        revoked.unwrap();
+        noted.unwrap();
+        let kept: Option<crate::record::Way> = world.broker.read(way.as_bytes()).unwrap();
+        assert!(kept.is_none(), "it would be back after a restart");
         world.broker.stop().await;
     });
 }

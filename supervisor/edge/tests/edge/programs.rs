@@ -101,7 +101,12 @@ fn who_is_refused_while_writing_can_finish_and_read_why() {
     let world = World::single(|limits| limits.wrong_tokens = 1000);
     let wrong = format!("Authorization: Bearer {}\r\n", "x".repeat(43));
     for headers in [String::new(), wrong, "Authorization: Bearer short\r\n".to_owned()] {
-        let head = request("PROPFIND", "/", &world.api(), &format!("Content-Length: 4\r\n{headers}"));
+        let head = request(
+            "PROPFIND",
+            "/",
+            &world.api(),
+            &format!("Content-Length: 4\r\n{headers}"),
+        );
         let mut slow = world.connect();
         slow.send(head.as_bytes());
         // Refused in one piece meanwhile: the slow one has had its time as well.

@@ -74,7 +74,12 @@ pub fn measure(plan: &Plan) -> Result<Entry, Failure> {
         }
         Ok::<_, Failure>((of_wrapped, of_bare))
     })?;
-    let entry = Entry::alone("membrane", "us", wrapped.median().unwrap_or(f64::NAN), Better::Lower);
+    let entry = Entry::alone(
+        "membrane",
+        "us",
+        wrapped.median().unwrap_or(f64::NAN),
+        Better::Lower,
+    );
     Ok(entry
         .against("the same call without", bare.median())
         .with_note(format!("p50 of {} calls each", rounds * calls)))

@@ -18,12 +18,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub fn measure(plan: &Plan) -> Result<Vec<Entry>, Failure> {
     let rounds = if plan.quick { 5 } else { 200 };
     let (server, owner) = Server::owned();
-    let grain = owner.grain_of(Recipe::of_program("Guestbook", "percloud-raw-app", &[]).pack().path());
+    let grain = owner.grain_of(
+        Recipe::of_program("Guestbook", "percloud-raw-app", &[])
+            .pack()
+            .path(),
+    );
     let (mut calls, mut streams) = (Series::default(), Series::default());
     for _ in 0..rounds {
         let (way, token) = owner.link(&grain, json!({"index": 0}));
         let body = json!({"token": token}).to_string();
-        let opened = server.send(&percloud_tests::owner::change("POST", "/api/links/open").body("application/json", body));
+        let opened = server
+            .send(&percloud_tests::owner::change("POST", "/api/links/open").body("application/json", body));
         let visit = owner.visit(&opened.json());
         let mut stream = visit
             .start(Request::new("GET", "/endless"))
@@ -52,9 +57,13 @@ pub fn measure(plan: &Plan) -> Result<Vec<Entry>, Failure> {
     let entry = |name, series: &Series| {
         let p99 = series.quantile(0.99).unwrap_or(f64::NAN);
         let p50 = series.median().unwrap_or(f64::NAN);
-        Entry::alone(name, "ms", p99, Better::Lower).with_note(format!("p99; p50 {p50:.1} ms, {rounds} rounds"))
+        Entry::alone(name, "ms", p99, Better::Lower)
+            .with_note(format!("p99; p50 {p50:.1} ms, {rounds} rounds"))
     };
-    Ok(vec![entry("revoke_new_call", &calls), entry("revoke_open_stream", &streams)])
+    Ok(vec![
+        entry("revoke_new_call", &calls),
+        entry("revoke_open_stream", &streams),
+    ])
 }
 
 fn take_back(owner: &Owner, grain: &str, way: &str) {
