@@ -112,6 +112,8 @@ pub struct Broker {
     pub(crate) audit: RefCell<audit::End>,
     /// Held from planning a change of sharing until it counts, and while something is noted in the audit log.
     pub(crate) sharing_turn: tokio::sync::Mutex<()>,
+    /// When expired tokens are looked for next.
+    pub(crate) next_sweep: Cell<Timestamp>,
     /// When something ends by itself next.
     pub(crate) next_look: Cell<Option<Timestamp>>,
     /// Marked when that has changed.
@@ -173,6 +175,7 @@ impl Broker {
             views: RefCell::default(),
             audit,
             sharing_turn: tokio::sync::Mutex::default(),
+            next_sweep: Cell::default(),
             next_look: Cell::default(),
             time_changed: Default::default(),
             infos: RefCell::default(),
@@ -201,6 +204,9 @@ impl Broker {
         self.forget_expired_uploads(now);
         self.close_pages(|page| page.has_expired(now)).await;
         self.forget_unused_programs().await;
+        if let Err(problem) = self.forget_expired_tokens(now).await {
+            tracing::warn!("cannot forget expired tokens: {problem}");
+        }
         if let Err(problem) = self.forget_expired_sessions(now).await {
             tracing::warn!("cannot forget expired sessions: {problem}");
         }

@@ -32,6 +32,8 @@ const CHAIN: usize = 64;
 const REFERENCES: usize = 10_000;
 /// Conditions one token may have.
 const CONDITIONS: usize = 32;
+/// Time between two looks for tokens that have expired, in seconds.
+const SWEEP: u64 = 60 * 60;
 /// Longest label of a token, in characters.
 const LABEL: usize = 200;
 
@@ -282,6 +284,27 @@ impl Broker {
             self.enforce().await;
         }
         Ok(())
+    }
+
+    /// Forgets answers nobody claimed in time. Looks at all tokens, so not often.
+    pub(crate) async fn forget_expired_tokens(&self, now: Timestamp) -> Result<(), Problem> {
+        if self.next_sweep.get() > now {
+            return Ok(());
+        }
+        self.next_sweep.set(now.plus_seconds(SWEEP));
+        let all = self.store.scan::<Token>(b"");
+        let all = all.map_err(|error| Problem::internal("read the store", &error))?;
+        let expired = all
+            .into_iter()
+            .filter(|(_, token)| token.expires.is_some_and(|expires| expires <= now));
+        let mut batch = Batch::new();
+        for (key, _) in expired {
+            if batch.is_nearly_full() {
+                self.commit(std::mem::take(&mut batch)).await?;
+            }
+            batch.delete::<Token>(&key);
+        }
+        if batch.is_empty() { Ok(()) } else { self.commit(batch).await }
     }
 
     /// Everything a grain holds of others.
