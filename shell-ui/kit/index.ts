@@ -3,6 +3,8 @@
 
 export * from "./AppIcon.tsx";
 export * from "./Button.tsx";
+export * from "./Choices.tsx";
+export * from "./CopyField.tsx";
 export * from "./Dialog.tsx";
 export * from "./Menu.tsx";
 export * from "./Progress.tsx";

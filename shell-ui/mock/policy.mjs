@@ -30,3 +30,26 @@ export function pageHeaders(scheme, authority) {
     "X-Content-Type-Options": "nosniff",
   };
 }
+
+/** The headers of the page that shows an app's template (offer-template.html): in apps' pages, and nowhere else. */
+export function offerTemplateHeaders(scheme, authority) {
+  const sessions = `${scheme}://*.${authority}`;
+  return {
+    "Content-Security-Policy": [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      // API hosts, to keep the password alive while its text is on the screen.
+      `connect-src ${sessions}`,
+      "base-uri 'none'",
+      "form-action 'none'",
+      `frame-ancestors 'self' ${sessions}`,
+      "require-trusted-types-for 'script'",
+      "trusted-types 'none'",
+    ].join("; "),
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Origin-Agent-Cluster": "?1",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+  };
+}

@@ -31,6 +31,7 @@ function pack(key, version, facts) {
     replaces: null,
     wants: [],
     actions: [],
+    roles: [],
     ...facts,
     icon: facts.picture ? `/api/packages/${packageId(`${key} ${version}`)}/icons/appGrid` : null,
   };
@@ -43,6 +44,10 @@ const calendar = {
   shortDescription: "Calendars and address books that your phone can use too.",
   size: 21_400_000,
   picture: { background: "#3a6ea5", path: "M24 30h52v46H24zM24 42h52M36 22v14M64 22v14" },
+  roles: [
+    { title: "Editor", can: "can edit", description: "Add, move and delete appointments.", permissions: ["see", "change"], isDefault: true },
+    { title: "Reader", can: "can view", description: "See appointments, and change nothing.", permissions: ["see"] },
+  ],
   actions: [{ index: 0, noun: "calendar", title: "New calendar", description: "Appointments, to-dos and people, on all your devices." }],
 };
 
@@ -67,6 +72,11 @@ export const packages = {
     shortDescription: "See what is to be done, and by whom.",
     size: 15_200_000,
     picture: { background: "#7a4fa3", path: "M22 24h16v52H22zM44 24h16v34H44zM66 24h12v44H66z" },
+    roles: [
+      { title: "Planner", can: "can plan", description: "Everything, the columns too.", permissions: ["see", "move", "columns"], isDefault: true },
+      { title: "Helper", can: "can move cards", description: "Move cards and say something about them.", permissions: ["see", "move"] },
+      { title: "Onlooker", can: "can look", description: "", permissions: ["see"] },
+    ],
     actions: [
       { index: 0, noun: "board", title: "New board", description: "A board with columns for a project." },
       { index: 1, noun: "shopping list", title: "New shopping list", description: "The same, ready for the kitchen door." },
@@ -127,8 +137,14 @@ export function makeGrain(app, facts) {
   };
 }
 
-/** The things of a household. */
-export function household() {
+/** The people of a household. */
+export function family() {
+  const person = (handle, name, role) => ({ id: packageId(`person ${handle}`).slice(0, 22), name, handle, password: "correct horse battery", role });
+  return [person("ada", "Ada Lovelace", "owner"), person("bela", "Bela Bartók", "member"), person("chiara", "Chiara Margarita Cozzolani", "member"), person("dmitri", "Dmitri Shostakovich", "member")];
+}
+
+/** The things of a household; `owners` are the family's ids. */
+export function household([ada, bela, chiara, dmitri]) {
   const now = Date.now();
   const { calendar, wiki, board } = packages;
   return [
@@ -138,5 +154,8 @@ export function household() {
     makeGrain(wiki, { title: "Grandmother’s letters, transcribed and in order", noun: "wiki", created: now - 200 * DAY, lastUsed: now - 40 * DAY, size: 61_200_000 }),
     makeGrain(board, { title: "Allotment", noun: "board", created: now - 300 * DAY, lastUsed: now - 120 * DAY, size: 310_000, state: "failed", problem: "The app stopped with code 137: it used more memory than it may." }),
     makeGrain(board, { title: "Old shopping list", noun: "shopping list", created: now - 30 * DAY, lastUsed: now - 25 * DAY, size: 120_000, trashed: now - 6 * DAY }),
-  ];
+    makeGrain(calendar, { title: "Choir", noun: "calendar", owner: bela, created: now - 100 * DAY, lastUsed: now - DAY }),
+    makeGrain(board, { title: "Garden", noun: "board", owner: chiara, created: now - 10 * DAY, lastUsed: now - 2 * 3_600_000 }),
+    makeGrain(wiki, { title: "Minutes of the house", noun: "wiki", owner: dmitri, created: now - 400 * DAY, lastUsed: now - 5 * DAY }),
+  ].map((grain) => ({ ...grain, owner: grain.owner ?? ada }));
 }

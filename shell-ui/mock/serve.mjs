@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { pageHeaders } from "./policy.mjs";
+import { offerTemplateHeaders, pageHeaders } from "./policy.mjs";
 import { createMock } from "./server.mjs";
 
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
@@ -36,10 +36,11 @@ export function serve({ port = 0, pace } = {}) {
       const { pathname } = new URL(request.url, "http://shell");
       const hashed = pathname.startsWith("/assets/");
       if (hashed && !files.has(pathname)) return response.writeHead(404).end();
-      const path = files.has(pathname) ? pathname : "/index.html";
+      const offer = pathname === "/offer-template" || pathname === "/offer-template.html";
+      const path = offer ? "/offer-template.html" : files.has(pathname) ? pathname : "/index.html";
       const brotli = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") ? files.get(`${path}.br`) : undefined;
       response.writeHead(200, {
-        ...pageHeaders("http", request.headers.host),
+        ...(offer ? offerTemplateHeaders : pageHeaders)("http", request.headers.host),
         "Content-Type": KINDS[extname(path)] ?? "application/octet-stream",
         "Cache-Control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
         ...(brotli && { "Content-Encoding": "br" }),

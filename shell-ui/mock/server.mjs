@@ -3,7 +3,10 @@
 
 import { randomBytes } from "node:crypto";
 
-import { household, makeGrain, packages, picture } from "./samples.mjs";
+import { Refusal, document, json, text } from "./answers.mjs";
+import { createConnecting, seedSharing } from "./connecting.mjs";
+import { family, household, makeGrain, packages, picture } from "./samples.mjs";
+import { createSharing } from "./sharing.mjs";
 
 const SECRET = "a".repeat(64);
 
@@ -12,8 +15,33 @@ export function createMock({ pace = 120 } = {}) {
   const state = {
     setUp: true,
     secret: SECRET,
-    me: { name: "Ada Lovelace", handle: "ada", password: "correct horse battery" },
-    cookies: new Set(),
+    people: new Map(),
+    /** The server's owner. */
+    get me() {
+      return [...this.people.values()].find((one) => one.role === "owner");
+    },
+    set me(facts) {
+      const owner = this.me ?? family()[0];
+      this.people.set(owner.id, Object.assign(owner, facts));
+    },
+    /** Who is signed in, by cookie. */
+    cookies: new Map(),
+    ways: new Map(),
+    ceilings: new Map(),
+    names: new Map(),
+    transfers: new Map(),
+    invitations: new Map(),
+    history: [],
+    /** Whether somebody has changed the history from outside. */
+    tampered: false,
+    devices: new Map(),
+    jobs: [],
+    /** What grains hold of others. */
+    held: new Map(),
+    requests: new Map(),
+    /** Passwords that apps had made, and how long each was last kept alive, in milliseconds. */
+    tokens: new Map(),
+    notifications: new Map(),
     /** Packages by id, staged and installed. */
     packages: new Map(),
     apps: new Map(),
@@ -21,14 +49,15 @@ export function createMock({ pace = 120 } = {}) {
     pages: new Map(),
     warnings: [],
     failures: 0,
-    streams: new Set(),
+    /** Who hears events, by connection. */
+    streams: new Map(),
     logs: new Set(),
     /** Answers every call as a server that is being restarted. */
     down: false,
     /** How the next open ends. */
     failNextStart: false,
     /** What the next start waits for. */
-    held: undefined,
+    waits: undefined,
     handedOver: [],
   };
 
@@ -37,32 +66,51 @@ export function createMock({ pace = 120 } = {}) {
   function seed() {
     state.setUp = true;
     for (const name of ["calendar", "wiki", "board"]) install(packages[name]);
-    for (const grain of household()) state.grains.set(grain.id, grain);
+    const people = family();
+    for (const person of people) state.people.set(person.id, person);
+    const grains = household(people.map((person) => person.id));
+    for (const grain of grains) state.grains.set(grain.id, grain);
+    const [ada, bela, chiara, dmitri] = people;
+    seedSharing(state, { sharing, connecting, ada, bela, chiara, dmitri, grains });
   }
+
+  const sharing = createSharing(state, { tell, packages });
+  const connecting = createConnecting(state, {
+    tell,
+    sharing,
+    openPage,
+    create(grain) {
+      state.grains.set(grain.id, grain);
+      tell({ type: "grain", grain: sharing.seen(grain, grain.owner) }, [grain.owner]);
+      return grain;
+    },
+  });
 
   /** As if the server were new. */
   function reset({ setUp = false } = {}) {
-    for (const response of [...state.streams, ...state.logs]) response.destroy();
+    for (const response of [...state.streams.keys(), ...state.logs]) response.destroy();
     state.setUp = setUp;
+    state.tampered = false;
     state.down = false;
     state.failures = 0;
     for (const part of [state.cookies, state.packages, state.apps, state.grains, state.pages, state.streams, state.logs]) part.clear();
-    state.handedOver.length = 0;
+    for (const part of [state.people, state.ways, state.ceilings, state.names, state.transfers, state.invitations, state.devices, state.held, state.requests, state.tokens, state.notifications]) part.clear();
+    for (const part of [state.handedOver, state.history, state.jobs]) part.length = 0;
   }
 
   /** As if the server had been stopped and started: sessions of pages are gone, and everything sleeps. */
   function restart() {
     state.pages.clear();
     for (const grain of state.grains.values()) grain.state = "asleep";
-    for (const response of [...state.streams, ...state.logs]) response.destroy();
+    for (const response of [...state.streams.keys(), ...state.logs]) response.destroy();
   }
 
   /** Keeps starts and uploads waiting until the returned function is called. */
   function hold() {
     let release;
-    state.held = new Promise((resolve) => {
+    state.waits = new Promise((resolve) => {
       release = () => {
-        state.held = undefined;
+        state.waits = undefined;
         resolve();
       };
     });
@@ -80,7 +128,7 @@ export function createMock({ pace = 120 } = {}) {
   function view(pack) {
     const app = state.apps.get(pack.appId);
     const installed = app?.packageId === pack.packageId;
-    const { picture: _, ...shown } = pack;
+    const { picture: _, roles: __, ...shown } = pack;
     return {
       ...shown,
       state: installed ? "installed" : "staged",
@@ -88,19 +136,27 @@ export function createMock({ pace = 120 } = {}) {
     };
   }
 
-  function tell(event) {
-    for (const response of state.streams) response.write(`data: ${JSON.stringify(event)}\n\n`);
+  /** Says something to everybody, or to some. */
+  function tell(event, people) {
+    for (const [response, person] of state.streams) {
+      if (!people || people.includes(person)) response.write(`data: ${JSON.stringify(event)}\n\n`);
+    }
   }
 
   function change(grain, facts) {
+    if ("trashed" in facts) return sharing.changing(grain, () => Object.assign(grain, facts));
     Object.assign(grain, facts);
-    tell({ type: "grain", grain });
+    for (const person of state.people.keys()) {
+      if (sharing.held(grain, person) && state.accepted(grain, person)) tell({ type: "grain", grain: sharing.seen(grain, person) }, [person]);
+    }
     return grain;
   }
 
   function handle(request, response, next) {
     const [host] = (request.headers.host ?? "").split(":");
+    if (!/^(ui|api)-/.test(host)) state.authority = request.headers.host;
     const url = new URL(request.url, `http://${request.headers.host}`);
+    if (host.startsWith("api-")) return void connecting.api(request, response);
     if (host.startsWith("ui-")) return void session(host, request, response, url);
     if (!url.pathname.startsWith("/api/")) return next();
     if (state.down) return void response.destroy();
@@ -116,11 +172,13 @@ export function createMock({ pace = 120 } = {}) {
     const path = url.pathname.slice("/api/".length).split("/");
     if (method !== "GET" && request.headers["x-percloud"] !== "1") throw new Refusal(403, "cross-site", "Refused.");
     const cookie = /(?:^|; )percloud=([0-9a-f]+)/.exec(request.headers.cookie ?? "")?.[1];
-    const signedIn = state.cookies.has(cookie);
-    const signIn = (status) => {
+    const person = state.people.get(state.cookies.get(cookie));
+    const signedIn = person !== undefined;
+    const viewMe = ({ id, name, handle, role }) => ({ id, name, handle, role });
+    const signIn = (status, who) => {
       const fresh = randomBytes(16).toString("hex");
-      state.cookies.add(fresh);
-      json(response, status, { name: state.me.name, handle: state.me.handle }, { "Set-Cookie": `percloud=${fresh}; HttpOnly; SameSite=Strict; Path=/` });
+      state.cookies.set(fresh, who.id);
+      json(response, status, viewMe(who), { "Set-Cookie": `percloud=${fresh}; HttpOnly; SameSite=Strict; Path=/` });
     };
 
     switch (`${method} ${path[0]}`) {
@@ -133,19 +191,23 @@ export function createMock({ pace = 120 } = {}) {
         if (body.password.length < 10) throw new Refusal(400, "weak-password", "A password has at least 10 characters.");
         state.me = { name: body.name, handle: body.handle, password: body.password };
         state.setUp = true;
-        return signIn(201);
+        return signIn(201, state.me);
       }
       case "POST session": {
         const body = await document(request);
         if (state.failures >= 3) throw new Refusal(429, "too-many-attempts", "Too many attempts.", { retryAfter: 30 });
-        if (body.handle !== state.me.handle || body.password !== state.me.password) {
+        const who = [...state.people.values()].find((one) => one.handle === body.handle);
+        if (!who || body.password !== who.password) {
           state.failures += 1;
           throw new Refusal(403, "wrong-credentials", "That handle and password do not go together.");
         }
-        return signIn(200);
+        return signIn(200, who);
       }
       default:
     }
+    const origin = `http://${request.headers.host}`;
+    const given = { method, path, request, response, person, origin, host: request.headers.host, signIn, openPage: (grain, facts) => openPage(grain, facts) };
+    if (await sharing.forStrangers(given)) return;
     if (!signedIn) throw new Refusal(401, "signed-out", "Sign in first.");
 
     switch (path.length === 1 && `${method} ${path[0]}`) {
@@ -153,13 +215,21 @@ export function createMock({ pace = 120 } = {}) {
         state.cookies.delete(cookie);
         return response.writeHead(204).end();
       case "GET me":
-        return json(response, 200, { name: state.me.name, handle: state.me.handle });
-      case "GET home":
-        return json(response, 200, { apps: [...state.apps.values()], grains: [...state.grains.values()], warnings: state.warnings });
+        return json(response, 200, viewMe(person));
+      case "GET home": {
+        const grains = [...state.grains.values()].filter((grain) => sharing.held(grain, person.id) && state.accepted(grain, person.id));
+        return json(response, 200, {
+          apps: [...state.apps.values()],
+          grains: grains.map((grain) => sharing.seen(grain, person.id)),
+          offers: sharing.offersFor(person.id),
+          notifications: connecting.unread(person.id),
+          warnings: person.role === "owner" ? state.warnings : [],
+        });
+      }
       case "GET events":
         response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
         response.write('data: {"type":"hello"}\n\n');
-        state.streams.add(response);
+        state.streams.set(response, person.id);
         return response.on("close", () => state.streams.delete(response));
       case "POST packages":
         return upload(request, response);
@@ -169,14 +239,15 @@ export function createMock({ pace = 120 } = {}) {
         const action = app?.actions.find((one) => one.index === body.action);
         if (!action) throw new Refusal(400, "bad-request", "This app has no such action.");
         const title = body.title ?? action.noun[0].toUpperCase() + action.noun.slice(1);
-        const grain = makeGrain(app, { title, noun: action.noun });
+        const grain = makeGrain(app, { title, noun: action.noun, owner: person.id });
         state.grains.set(grain.id, grain);
-        tell({ type: "grain", grain });
-        return json(response, 201, grain);
+        tell({ type: "grain", grain: sharing.seen(grain, person.id) }, [person.id]);
+        return json(response, 201, sharing.seen(grain, person.id));
       }
       default:
     }
 
+    if ((await sharing.forPeople(given)) || (await connecting.forPerson(given))) return;
     const [kind, id, act, name] = path;
     if (kind === "packages") {
       const pack = state.packages.get(id);
@@ -206,34 +277,53 @@ export function createMock({ pace = 120 } = {}) {
     }
     if (kind === "grains") {
       const grain = state.grains.get(id);
-      if (!grain) throw new Refusal(404, "not-found", "There is nothing here.");
-      if (method === "GET" && !act) return json(response, 200, grain);
-      if (method === "GET" && act === "log") return log(grain, response);
-      if (method === "PATCH") {
+      // What one may not see does not exist.
+      if (!grain || !sharing.held(grain, person.id) || !state.accepted(grain, person.id)) throw new Refusal(404, "not-found", "There is nothing here.");
+      const mine = grain.owner === person.id;
+      const now = () => sharing.seen(grain, person.id);
+      if (method === "GET" && !act) return json(response, 200, now());
+      if ((await sharing.forGrain({ ...given, grain })) || (await connecting.forGrain({ ...given, grain }))) return;
+      if (method === "POST" && act === "open") {
+        const body = await document(request);
+        if (grain.trashed !== null) throw new Refusal(409, "in-trash", "This is in the trash; restore it to use it.");
+        grain.unreadBy = grain.unreadBy?.filter((one) => one !== person.id);
+        return json(response, 200, openPage(grain, { path: body.path, person: person.id }));
+      }
+      if (method === "PATCH" && !act) {
         const body = await document(request);
         if (body.title !== undefined && body.title.trim() === "") throw new Refusal(400, "bad-request", "A title cannot be empty.");
-        return json(response, 200, change(grain, body));
+        if (!mine && body.relaxedPolicy !== undefined) throw new Refusal(404, "not-found", "There is nothing here.");
+        if (mine) change(grain, body);
+        else {
+          state.names.set(`${id} ${person.id}`, body.title);
+          tell({ type: "grain", grain: now() }, [person.id]);
+        }
+        return json(response, 200, now());
       }
-      if (method === "DELETE") {
+      // All below is the owner's.
+      if (!mine) throw new Refusal(404, "not-found", "There is nothing here.");
+      if (method === "GET" && act === "log") return log(grain, response);
+      if (method === "DELETE" && !act) {
         if (grain.trashed === null) throw new Refusal(409, "not-in-trash", "Move this to the trash first.");
         state.grains.delete(id);
         tell({ type: "grain-deleted", id });
         return response.writeHead(204).end();
       }
-      if (method === "POST" && act === "trash") return json(response, 200, change(grain, { trashed: Date.now(), state: "asleep" }));
-      if (method === "POST" && act === "restore") return json(response, 200, change(grain, { trashed: null }));
-      if (method === "POST" && act === "restart") return json(response, 200, change(grain, { state: "asleep", problem: null }));
-      if (method === "POST" && act === "open") {
-        const body = await document(request);
-        if (grain.trashed !== null) throw new Refusal(409, "in-trash", "This is in the trash; restore it to use it.");
-        const label = `ui-${randomBytes(16).toString("hex")}`;
-        const secret = randomBytes(32).toString("hex");
-        const started = start(grain);
-        state.pages.set(label, { grain: id, secret, cookie: undefined, path: body.path ?? "/", started });
-        return json(response, 200, { host: `http://${label}.${request.headers.host}`, secret });
-      }
+      if (method === "POST" && act === "trash") change(grain, { trashed: Date.now(), state: "asleep" });
+      else if (method === "POST" && act === "restore") change(grain, { trashed: null });
+      else if (method === "POST" && act === "restart") change(grain, { state: "asleep", problem: null });
+      else throw new Refusal(404, "not-found", "There is nothing here.");
+      return json(response, 200, now());
     }
     throw new Refusal(404, "not-found", "There is nothing here.");
+  }
+
+  /** A session host and the secret that opens it: for a person, for whoever holds a link, or to choose something in. */
+  function openPage(grain, { path = "/", person, link, asks }) {
+    const label = `ui-${randomBytes(16).toString("hex")}`;
+    const secret = randomBytes(32).toString("hex");
+    state.pages.set(label, { grain: grain.id, secret, cookie: undefined, path, person, link, asks, started: start(grain) });
+    return { host: `http://${label}.${state.authority}`, secret };
   }
 
   async function start(grain) {
@@ -241,7 +331,7 @@ export function createMock({ pace = 120 } = {}) {
     change(grain, { state: "starting", problem: null });
     const fails = state.failNextStart;
     state.failNextStart = false;
-    await (state.held ?? later(4));
+    await (state.waits ?? later(4));
     if (fails) change(grain, { state: "failed", problem: "The app stopped with code 1 before it answered." });
     else change(grain, { state: "running", lastUsed: Date.now(), size: grain.size ?? 184_000 });
     return !fails;
@@ -266,7 +356,7 @@ export function createMock({ pace = 120 } = {}) {
         tell({ type: "upload", uploadId, stage, done: Math.round((total * part) / 4), total });
         await later(1);
       }
-      if (stage === "unpacking") await state.held;
+      if (stage === "unpacking") await state.waits;
       if (stage === "verifying" && !(name in packages)) {
         const reason = name === "tampered" ? "bad-signature" : "wrong-magic";
         tell({ type: "upload", uploadId, stage: "failed", done, total });
@@ -311,34 +401,16 @@ export function createMock({ pace = 120 } = {}) {
     if (!request.headers.cookie?.includes(`page=${page.cookie}`)) return closed(404, "This page is closed. Open it again from Percloud.");
     if (!(await page.started)) return closed(503, "The app did not start.");
     const grain = state.grains.get(page.grain);
-    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": `default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors http://${host.slice(label.length + 1)}:${url.port}` });
-    response.end(appPage(grain, url.pathname));
+    if (request.method === "POST" && url.pathname === "/choose" && page.asks) {
+      connecting.answerFromPage(page);
+      return response.writeHead(204).end();
+    }
+    const shell = `http://${host.slice(label.length + 1)}:${url.port}`;
+    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": `default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-src ${shell}; frame-ancestors http://${host.slice(label.length + 1)}:${url.port}` });
+    response.end(page.asks ? choicePage(grain) : appPage(grain, url.pathname));
   }
 
-  return { handle, state, seed, reset, restart, hold, tell, change, packages };
-}
-
-class Refusal extends Error {
-  constructor(status, code, message, more) {
-    super(message);
-    this.status = status;
-    this.body = { code, message, ...more };
-  }
-}
-
-function json(response, status, value, headers = {}) {
-  response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store", ...headers }).end(JSON.stringify(value));
-}
-
-async function text(request) {
-  let all = "";
-  for await (const chunk of request) all += chunk;
-  return all;
-}
-
-async function document(request) {
-  const body = await text(request);
-  return body === "" ? {} : JSON.parse(body);
+  return { handle, state, seed, reset, restart, hold, tell, change, packages, sharing, connecting };
 }
 
 const escape = (words) => words.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
@@ -350,10 +422,40 @@ function appPage(grain, path) {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(grain.title)}</title>
 <style>body{font:1rem/1.5 system-ui,sans-serif;margin:1.5rem;color:#222;background:#fff}table{width:100%;border-collapse:collapse;table-layout:fixed}td{border:1px solid #ddd;height:4rem;padding:.25rem .5rem;vertical-align:top;color:#555}button{font:inherit;padding:.5rem 1rem}</style>
 <h1>${escape(grain.noun)}</h1><p id="where">${escape(path)}</p>
-<p><button id="next">Go to June</button> <button id="evil">Misbehave</button></p><table>${rows}</table>
+<p><button id="next">Go to June</button> <button id="evil">Misbehave</button></p><details><summary>Connections</summary><p>
+<button data-ask="calendar">Choose a calendar</button> <button data-ask="wiki">Choose a wiki</button> <button data-ask="page">Choose a page</button> <button data-ask="address">Choose a website</button>
+<button data-ask="new">Choose something new</button> <button data-ask="nothing">Choose nothing</button> <button id="share">Share this day</button> <button id="who">Who can see this?</button>
+<button id="template">Connect a program</button> <button id="title">What am I called?</button> <button id="flood">Ask a hundred times</button></p><output id="said"></output><div id="offer"></div></details><table>${rows}</table>
 <script>
 const say = (message) => window.parent.postMessage(message, "*");
 next.onclick = () => { history.pushState(null, "", "/june"); where.textContent = "/june"; say({ setPath: "/june" }); say({ setTitle: "June" }); };
 evil.onclick = () => { say({ setPath: "//evil.example/" }); say({ setPath: "javascript:alert(1)" }); say({ setTitle: { toString: 1 } }); say("x"); say(null); say({ setPath: "/june/31" }); };
+addEventListener("message", (event) => {
+  if (event.source !== window.parent) return;
+  said.textContent = JSON.stringify(event.data);
+  if (typeof event.data.uri === "string") {
+    const frame = document.createElement("iframe");
+    frame.src = event.data.uri;
+    frame.style = "width: 100%; height: 6rem; border: 0";
+    offer.replaceChildren(frame);
+  }
+});
+let asked = 0;
+for (const button of document.querySelectorAll("[data-ask]")) {
+  button.onclick = () => say({ powerboxRequest: { rpcId: (asked += 1), query: [btoa(button.dataset.ask)], saveLabel: { defaultText: button.textContent } } });
+}
+share.onclick = () => say({ startSharing: { pathname: "/june", hash: "#15" } });
+who.onclick = () => say({ showConnectionGraph: {} });
+title.onclick = () => say({ getGrainTitle: {}, rpcId: "title", subscribe: true });
+template.onclick = () => say({ renderTemplate: { rpcId: "template", template: "git clone http://git:$API_TOKEN@$API_HOST/ $GRAIN_TITLE_SLUG", petname: "Git", clipboardButton: "right", style: { color: "#7a4fa3" } } });
+flood.onclick = () => { for (let at = 0; at < 100; at += 1) say({ powerboxRequest: { rpcId: "flood " + at, query: [btoa("calendar")] } }); };
 </script>`;
+}
+
+/** A page on which a provider asks further what exactly is meant. */
+function choicePage(grain) {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(grain.title)}</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;margin:1.5rem;color:#222;background:#fff}button{font:inherit;padding:.75rem 1rem;display:block;width:100%;margin:.5rem 0;text-align:start}</style>
+<h1>Which page?</h1><button>Soups</button><button>Cakes</button><button>Everything</button>
+<script>for (const button of document.querySelectorAll("button")) button.onclick = () => fetch("/choose", { method: "POST" });</script>`;
 }

@@ -67,6 +67,32 @@ export async function rename(id: string, title: string): Promise<boolean> {
   });
 }
 
+/** Asks whether somebody else's thing shall go from one's list. */
+export function LeaveDialog(props: { grain: Grain | undefined; onClose: () => void }): JSX.Element {
+  return (
+    <Show when={props.grain} keyed>
+      {(grain) => (
+        <ConfirmDialog
+          open
+          question={s.thing.leaveTitle}
+          values={{ title: grain.title }}
+          text={s.thing.leaveText}
+          yes={s.thing.leave}
+          no={s.thing.stay}
+          onYes={() =>
+            tell(api.leave(grain.id), () => {
+              go(paths.home);
+              dropGrain(grain.id);
+              toast(say(s.thing.left, { title: plain(grain.title) }));
+            })
+          }
+          onClose={props.onClose}
+        />
+      )}
+    </Show>
+  );
+}
+
 /** Asks for a new name. */
 export function RenameDialog(props: { grain: Grain | undefined; onClose: () => void }): JSX.Element {
   return (
@@ -75,7 +101,7 @@ export function RenameDialog(props: { grain: Grain | undefined; onClose: () => v
         const [title, setTitle] = createSignal(grain.title);
         const [busy, setBusy] = createSignal(false);
         return (
-          <Dialog open title={s.thing.rename} onClose={props.onClose}>
+          <Dialog open title={grain.mine ? s.thing.rename : s.thing.renameOwn} onClose={props.onClose}>
             <form
               class="bare"
               onSubmit={(event) => {
@@ -91,6 +117,7 @@ export function RenameDialog(props: { grain: Grain | undefined; onClose: () => v
             >
               <TextField
                 label={s.thing.name}
+                hint={grain.mine ? undefined : say(s.thing.renameOwnText, { owner: plain(grain.owner, 60), title: plain(grain.ownersTitle ?? grain.title) })}
                 value={title()}
                 onValue={setTitle}
                 maxlength={TITLE_LIMIT}

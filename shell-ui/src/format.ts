@@ -38,6 +38,48 @@ export function formatWhen(time: number, now: number, language: string): string 
   }).format(time);
 }
 
+/** Since when something is, as one would say it after "since": "yesterday", "Friday", "3 March". */
+export function formatSince(time: number, now: number, language: string): string {
+  const days = daysBetween(time, now);
+  if (days <= 1) return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-Math.max(0, days), "day");
+  if (days < 7) return new Intl.DateTimeFormat(language, { weekday: "long" }).format(time);
+  const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear();
+  return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", ...(sameYear ? {} : { year: "numeric" }) }).format(time);
+}
+
+/** Until when something holds, as one would say it after "until": "tomorrow", "Friday", "3 March". */
+export function formatUntil(time: number, now: number, language: string): string {
+  const days = daysBetween(now, time);
+  if (days === 0) return new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(time);
+  if (days === 1) return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(1, "day");
+  if (days > 1 && days < 7) return new Intl.DateTimeFormat(language, { weekday: "long" }).format(time);
+  const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear();
+  return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", ...(sameYear ? {} : { year: "numeric" }) }).format(time);
+}
+
+/** When something will be, as one would say it: "in 20 minutes", "tomorrow", "3 March". */
+export function formatSoon(time: number, now: number, language: string): string {
+  const ahead = time - now;
+  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  if (ahead < HOUR) return relative.format(Math.max(0, Math.round(ahead / MINUTE)), "minute");
+  return daysBetween(now, time) === 0 ? relative.format(Math.round(ahead / HOUR), "hour") : formatUntil(time, now, language);
+}
+
+/** The end of a day that a date field names ("2026-03-01"), on the person's own calendar; `undefined` when it names none. */
+export function endOfDay(date: string): number | undefined {
+  const [, year, month, day] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(date) ?? [];
+  if (year === undefined) return undefined;
+  const end = new Date(Number(year), Number(month) - 1, Number(day), 23, 59, 59);
+  return Number.isNaN(end.getTime()) ? undefined : end.getTime();
+}
+
+/** The day of a time as a date field holds it. */
+export function dayOf(time: number): string {
+  const date = new Date(time);
+  const two = (number: number) => String(number).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
 /** The exact time, for those who ask for it. */
 export function formatExact(time: number, language: string): string {
   return new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" }).format(time);

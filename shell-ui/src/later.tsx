@@ -8,8 +8,25 @@ import { Trouble } from "./parts.tsx";
 
 const unloaded = new Set<() => Promise<unknown>>();
 
-/** A component from a module of its own. */
+/** A page from a module of its own. */
 export function later<P extends object>(load: () => Promise<Component<P>>): Component<P> {
+  return waiting(load, (problem) => (
+    <main class="page page-narrow" id="content" tabindex="-1" aria-busy={!problem()}>
+      <Show when={problem()}>{(what) => <Trouble problem={what()} retry={() => location.reload()} />}</Show>
+    </main>
+  ));
+}
+
+/** A dialog or another part of a page, from a module of its own. */
+export function laterPart<P extends object>(load: () => Promise<Component<P>>): Component<P> {
+  return waiting(load, (problem) => <Show when={problem()}>{(what) => <Trouble problem={what()} retry={() => location.reload()} />}</Show>, true);
+}
+
+function waiting<P extends object>(
+  load: () => Promise<Component<P>>,
+  meanwhile: (problem: () => Problem | undefined) => JSX.Element,
+  part = false,
+): Component<P> {
   let found: Component<P> | undefined;
   const fetch = async () => {
     found ??= await load();
@@ -26,22 +43,14 @@ export function later<P extends object>(load: () => Promise<Component<P>>): Comp
       fetch().then(
         (loaded) => {
           setPage(() => loaded);
-          focusPage();
+          if (!part) focusPage();
         },
         // No connection, or the server has newer pages: loading everything again helps against both.
         (thrown: unknown) => setProblem(new Problem("offline", String(thrown))),
       );
     });
     return (
-      <Show
-        when={page()}
-        keyed
-        fallback={
-          <main class="page page-narrow" id="content" tabindex="-1" aria-busy={!problem()}>
-            <Show when={problem()}>{(what) => <Trouble problem={what()} retry={() => location.reload()} />}</Show>
-          </main>
-        }
-      >
+      <Show when={page()} keyed fallback={meanwhile(problem)}>
         {(Page) => <Page {...props} />}
       </Show>
     );

@@ -3,7 +3,9 @@
 import { type JSX, Match, Show, Switch, createEffect, on } from "solid-js";
 
 import {
+  BellIcon,
   Button,
+  ClockIcon,
   CloudMark,
   EmptyState,
   Menu,
@@ -11,6 +13,7 @@ import {
   MenuLink,
   MenuNote,
   OfflineIcon,
+  PeopleIcon,
   SignOutIcon,
   Spinner,
   ToastRegion,
@@ -28,14 +31,23 @@ import { HomePage } from "./pages/home.tsx";
 import { SignInPage } from "./pages/sign-in.tsx";
 import { Connection, Late, NotFound } from "./parts.tsx";
 import { isOwnPath, paths } from "./routes.ts";
-import { known, signOut, start } from "./state.ts";
-import { Phrase, explain, s } from "./strings/index.tsx";
+import { grainById, hearing, known, signOut, start } from "./state.ts";
+import { Phrase, count, explain, s, say } from "./strings/index.tsx";
 
+const AccessPage = later(async () => (await import("./pages/access.tsx")).AccessPage);
 const AppPage = later(async () => (await import("./pages/app.tsx")).AppPage);
 const ChoosePage = later(async () => (await import("./pages/choose.tsx")).ChoosePage);
+const DevicesPage = later(async () => (await import("./pages/devices.tsx")).DevicesPage);
+const HistoryPage = later(async () => (await import("./pages/history.tsx")).HistoryPage);
 const InstallPage = later(async () => (await import("./pages/install.tsx")).InstallPage);
+const JoinPage = later(async () => (await import("./pages/join.tsx")).JoinPage);
 const LogPage = later(async () => (await import("./pages/log.tsx")).LogPage);
+const NotificationsPage = later(async () => (await import("./pages/notifications.tsx")).NotificationsPage);
+const PeoplePage = later(async () => (await import("./pages/people.tsx")).PeoplePage);
+const RestorePage = later(async () => (await import("./pages/restore.tsx")).RestorePage);
 const SetupPage = later(async () => (await import("./pages/setup.tsx")).SetupPage);
+const SharedPage = later(async () => (await import("./pages/shared.tsx")).SharedPage);
+const ThingSettingsPage = later(async () => (await import("./pages/thing-settings.tsx")).ThingSettingsPage);
 const TrashPage = later(async () => (await import("./pages/trash.tsx")).TrashPage);
 
 export function Shell(): JSX.Element {
@@ -76,6 +88,8 @@ function Pages(): JSX.Element {
     const { page } = route();
     if (!known.settings?.setUp) {
       if (page !== "setup") go(paths.setup, { replace: true });
+    } else if (page === "shared" || page === "join") {
+      // For everybody: whoever holds the link need not be anybody here.
     } else if (!known.me) {
       if (page !== "sign-in") go(paths.signIn, { replace: true, from: location.pathname + location.hash });
     } else if (page === "setup" || page === "sign-in") {
@@ -87,6 +101,17 @@ function Pages(): JSX.Element {
   // Once what the person wants to see is there, the rest may follow.
   createEffect(() => {
     if (known.grains) fetchAhead();
+  });
+
+  // An app asks by itself while something else is on the screen: a message leads there.
+  hearing((event) => {
+    if (event.type !== "asked") return;
+    const now = route();
+    if (now.page === "grain" && now.id === event.grain) return;
+    toast(say(s.thing.asksElsewhere, { title: plain(grainById(event.grain)?.title) || s.product }), {
+      label: s.thing.choose,
+      run: () => go(paths.grain(event.grain)),
+    });
   });
 
   // After a navigation the focus is where the new page begins.
@@ -114,6 +139,12 @@ function Pages(): JSX.Element {
       </Match>
       <Match when={known.settings?.setUp && !known.me && route().page === "sign-in"}>
         <SignInPage />
+      </Match>
+      <Match when={known.settings?.setUp && route().page === "shared"}>
+        <SharedPage />
+      </Match>
+      <Match when={known.settings?.setUp && route().page === "join"}>
+        <JoinPage />
       </Match>
       <Match when={known.me && keyed("grain")?.id} keyed>
         {(id) => <GrainPage id={id} />}
@@ -145,6 +176,30 @@ function Pages(): JSX.Element {
           <Match when={keyed("log")?.id} keyed>
             {(id) => <LogPage id={id} />}
           </Match>
+          <Match when={keyed("access")?.id} keyed>
+            {(id) => <AccessPage id={id} />}
+          </Match>
+          <Match when={keyed("devices")?.id} keyed>
+            {(id) => <DevicesPage id={id} />}
+          </Match>
+          <Match when={keyed("settings")?.id} keyed>
+            {(id) => <ThingSettingsPage id={id} />}
+          </Match>
+          <Match when={keyed("history")?.id} keyed>
+            {(id) => <HistoryPage id={id} />}
+          </Match>
+          <Match when={inside("server-history")}>
+            <HistoryPage />
+          </Match>
+          <Match when={inside("people")}>
+            <PeoplePage />
+          </Match>
+          <Match when={inside("notifications")}>
+            <NotificationsPage />
+          </Match>
+          <Match when={inside("restore")}>
+            <RestorePage />
+          </Match>
           <Match when={inside("trash")}>
             <TrashPage />
           </Match>
@@ -170,7 +225,14 @@ function Bar(): JSX.Element {
           <span>{plain(known.settings?.title, 40) || s.product}</span>
         </a>
         <nav class="bar-end" aria-label={s.account.menu}>
+          <Bell />
           <Menu label={s.account.menu} icon={<Initial />}>
+            <MenuLink href={paths.people} icon={<PeopleIcon />}>
+              {s.account.people}
+            </MenuLink>
+            <MenuLink href={paths.serverHistory} icon={<ClockIcon />}>
+              {s.account.history}
+            </MenuLink>
             <MenuLink href={paths.trash} icon={<TrashIcon />}>
               {s.account.trash}
             </MenuLink>
@@ -187,6 +249,21 @@ function Bar(): JSX.Element {
         </nav>
       </header>
     </>
+  );
+}
+
+/** What the apps have to say, and whether there is something new. */
+function Bell(): JSX.Element {
+  const name = () => (known.unread > 0 ? count(s.account.unread, known.unread) : s.account.notifications);
+  return (
+    <a class="k-icon-button bell" href={paths.notifications} aria-label={name()} title={name()}>
+      <BellIcon />
+      <Show when={known.unread > 0}>
+        <span class="bell-count" aria-hidden="true">
+          {known.unread > 99 ? "99+" : known.unread}
+        </span>
+      </Show>
+    </a>
   );
 }
 

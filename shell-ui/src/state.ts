@@ -1,13 +1,13 @@
 // What the shell knows for the moment. The server holds the truth; this is its latest answer, kept fresh by events.
 
-import { batch, createSignal } from "solid-js";
+import { batch, createSignal, onCleanup } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 
 import { clearToasts } from "../kit/index.ts";
 import { api } from "./api/client.ts";
 import { listen } from "./api/events.ts";
 import { type Problem, asProblem } from "./api/problem.ts";
-import type { App, Grain, Me, ServerEvent, Settings, UploadEvent, Warning } from "./api/types.ts";
+import type { App, Grain, Me, Offer, ServerEvent, Settings, UploadEvent, Warning } from "./api/types.ts";
 import { go } from "./navigation.ts";
 import { paths } from "./routes.ts";
 
@@ -22,6 +22,12 @@ interface Known {
   /** `undefined` until the first answer. */
   apps: App[] | undefined;
   grains: Grain[] | undefined;
+  /** What others offer and one has not answered. */
+  offers: Offer[];
+  /** How many notifications are unread. */
+  unread: number;
+  /** What apps asked for while the person was elsewhere: the request, by the thing that asks. */
+  asked: Record<string, string>;
   warnings: Warning[];
   homeProblem: Problem | undefined;
   /** The connection that brings events: `down` only once it has been up or tried. */
@@ -35,6 +41,9 @@ const [known, set] = createStore<Known>({
   me: undefined,
   apps: undefined,
   grains: undefined,
+  offers: [],
+  unread: 0,
+  asked: {},
   warnings: [],
   homeProblem: undefined,
   connection: "unknown",
@@ -80,8 +89,11 @@ export function farewell(): void {
   clearToasts();
   batch(() => {
     set("settings", (settings) => settings && { ...settings, signedIn: false });
-    set({ me: undefined, apps: undefined, grains: undefined, warnings: [], homeProblem: undefined, connection: "unknown" });
+    set({ me: undefined, apps: undefined, grains: undefined, offers: [], unread: 0, warnings: [], homeProblem: undefined, connection: "unknown" });
+    set("asked", reconcile({}));
   });
+  // What apps were given to show (frame/template.ts) goes with whoever it was for.
+  sessionStorage.clear();
 }
 
 /** Signs out, here and on the server. */
@@ -98,7 +110,8 @@ export async function refresh(): Promise<void> {
     batch(() => {
       set("apps", reconcile(home.apps, { key: "appId" }));
       set("grains", reconcile(home.grains, { key: "id" }));
-      set({ warnings: home.warnings ?? [], homeProblem: undefined });
+      set("offers", reconcile(home.offers ?? [], { key: "id" }));
+      set({ unread: home.notifications ?? 0, warnings: home.warnings ?? [], homeProblem: undefined });
     });
   } catch (thrown) {
     noteProblem(asProblem(thrown));
@@ -141,7 +154,20 @@ function attend() {
   });
 }
 
+const listeners = new Set<(event: ServerEvent) => void>();
+
+/** Hears every event for as long as the component that asks is there, after the state has taken it in. */
+export function hearing(listener: (event: ServerEvent) => void): void {
+  listeners.add(listener);
+  onCleanup(() => listeners.delete(listener));
+}
+
 function hear(event: ServerEvent) {
+  takeIn(event);
+  for (const listener of [...listeners]) listener(event);
+}
+
+function takeIn(event: ServerEvent) {
   switch (event.type) {
     case "grain":
       return putGrain(event.grain);
@@ -155,6 +181,12 @@ function hear(event: ServerEvent) {
       return setUploadEvent(event);
     case "signed-out":
       return farewell();
+    case "offers":
+      return void refresh();
+    case "notifications":
+      return set({ unread: event.unread });
+    case "asked":
+      return set("asked", event.grain, event.request);
     case "hello":
   }
 }
@@ -164,6 +196,21 @@ export function putGrain(grain: Grain): void {
   const at = known.grains?.findIndex((one) => one.id === grain.id) ?? -1;
   if (at >= 0) set("grains", at, reconcile(grain));
   else set("grains", (all) => all && [...all, grain]);
+}
+
+/** A request that an app made by itself has been taken up. */
+export function takeUp(id: string): string | undefined {
+  const request = known.asked[id];
+  if (request !== undefined) set("asked", id, undefined as never);
+  return request;
+}
+
+export function dropOffer(id: string): void {
+  set("offers", (all) => all.filter((one) => one.id !== id));
+}
+
+export function setUnread(unread: number): void {
+  set({ unread });
 }
 
 export function dropGrain(id: string): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { formatSize, formatWhen, iconAddress, periodOf, plain, plainText, webAddress } from "../src/format.ts";
+import { dayOf, endOfDay, formatSince, formatSoon, formatUntil, formatSize, formatWhen, iconAddress, periodOf, plain, plainText, webAddress } from "../src/format.ts";
 
 const spaces = (text: string | undefined) => text?.replace(/[\u00a0\u202f]/g, " ");
 
@@ -68,4 +68,28 @@ test("only the server's own icons are shown", () => {
   for (const icon of [null, "https://evil.example/x.png", "//evil/x", "/api/packages/../../x/icons/appGrid", "/api/session"]) {
     assert.equal(iconAddress(icon), undefined);
   }
+});
+
+test("an end and a beginning are said as one says them", () => {
+  const now = new Date(2026, 2, 4, 12).getTime();
+  const at = (day: number, hour = 12) => new Date(2026, 2, day, hour).getTime();
+  assert.equal(formatUntil(at(4, 18), now, "en-GB"), "18:00");
+  assert.equal(formatUntil(at(5), now, "en-GB"), "tomorrow");
+  assert.equal(formatUntil(at(6), now, "en-GB"), "Friday");
+  assert.equal(formatUntil(at(11), now, "en-GB"), "11 March");
+  assert.equal(formatUntil(new Date(2027, 2, 6).getTime(), now, "de"), "6. März 2027");
+  assert.equal(formatSince(at(4, 1), now, "de"), "heute");
+  assert.equal(formatSince(at(3), now, "en-GB"), "yesterday");
+  assert.equal(formatSince(at(1), now, "en-GB"), "Sunday");
+  assert.equal(formatSince(new Date(2025, 11, 24).getTime(), now, "en-GB"), "24 December 2025");
+  assert.equal(formatSoon(now + 20 * 60_000, now, "en-GB"), "in 20 minutes");
+  assert.equal(formatSoon(now + 3 * 3_600_000, now, "en-GB"), "in 3 hours");
+  assert.equal(formatSoon(at(5), now, "en-GB"), "tomorrow");
+});
+
+test("a day is a date field's and back, and lasts until its end", () => {
+  const end = endOfDay("2026-03-01") ?? 0;
+  assert.equal(new Date(end).getHours(), 23);
+  assert.equal(dayOf(end), "2026-03-01");
+  for (const text of ["", "1 March", "2026-3-1", "20260301"]) assert.equal(endOfDay(text), undefined, text);
 });

@@ -2,125 +2,10 @@
 // Pictures of every screen go to test/screens/ (or below PERCLOUD_TARGET), 360 and 1280 wide, light and dark.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 
-import { chromium } from "playwright-core";
-
-import { serve } from "../mock/serve.mjs";
-
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const SCREENS = process.env.PERCLOUD_TARGET ? join(process.env.PERCLOUD_TARGET, "shell-ui-screens") : here("./screens");
-const PROGRAM = process.env.PERCLOUD_CHROMIUM ?? "/usr/bin/chromium";
-const AXE = readFileSync(here("../node_modules/axe-core/axe.min.js"), "utf8");
-
-const PHONE = { width: 360, height: 740 };
-const DESK = { width: 1280, height: 800 };
-const LOOKS = [
-  ["360-light", PHONE, "light"],
-  ["360-dark", PHONE, "dark"],
-  ["1280-light", DESK, "light"],
-  ["1280-dark", DESK, "dark"],
-];
-
-let browser;
-let server;
-
-before(async () => {
-  assert.ok(existsSync(here("../dist/index.html")), "the shell is built (npm run build)");
-  rmSync(SCREENS, { recursive: true, force: true });
-  mkdirSync(SCREENS, { recursive: true });
-  server = await serve({ pace: 60 });
-  browser = await chromium.launch({
-    executablePath: PROGRAM,
-    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
-  });
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-
-/** A browser of its own, whose complaints fail the test. `expected` are statuses or words that the console may hold. */
-async function visit({ signedIn = true, look = LOOKS[0], expected = [], locale = "en-GB" } = {}) {
-  const [, viewport, colorScheme] = look;
-  // A phone has a finger, and scroll bars that take no room.
-  const phone = viewport === PHONE ? { isMobile: true, hasTouch: true } : {};
-  const context = await browser.newContext({ ...phone, viewport, colorScheme, locale, baseURL: server.url, reducedMotion: "reduce" });
-  const complaints = [];
-  await context.exposeBinding("complain", (_, what) => complaints.push(what));
-  await context.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (event) => {
-      if (!window.expectViolations) window.complain(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
-    });
-  });
-  context.setDefaultTimeout(10_000);
-  const page = await context.newPage();
-  page.on("pageerror", (error) => complaints.push(`error: ${error.stack ?? error}`));
-  page.on("console", (message) => {
-    if (!["error", "warning"].includes(message.type())) return;
-    const text = message.text();
-    // True of pages of the same origin; an app's page is on a host of its own.
-    if (text.includes("can escape its sandboxing")) return;
-    if (expected.some((status) => text.includes(typeof status === "number" ? `status of ${status}` : status))) return;
-    complaints.push(`console: ${text}`);
-  });
-  if (signedIn) {
-    await page.goto("/sign-in");
-    await page.getByLabel("User name").or(page.getByLabel("Benutzername")).fill(server.mock.state.me.handle);
-    await page.getByLabel(/^(Password|Passwort)$/).fill(server.mock.state.me.password);
-    await page.keyboard.press("Enter");
-    await page.getByRole("heading", { level: 1, name: /Ada/ }).waitFor();
-  }
-  return {
-    page,
-    context,
-    complaints,
-    async end() {
-      await context.close();
-      assert.deepEqual(complaints, []);
-    },
-  };
-}
-
-/** What a screen reader's user would stumble over, as axe sees it. */
-async function stumbles(page) {
-  // Injected past the content security policy, into a world of its own.
-  const session = await page.context().newCDPSession(page);
-  const { frameTree } = await session.send("Page.getFrameTree");
-  const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
-  await session.send("Runtime.evaluate", { expression: AXE, contextId: executionContextId });
-  const { result } = await session.send("Runtime.evaluate", {
-    expression: `axe.run(document, { iframes: false, resultTypes: ["violations"] }).then(({ violations }) => JSON.stringify(violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((node) => node.html.slice(0, 160) + " — " + node.failureSummary.split("\\n")[1])])))`,
-    contextId: executionContextId,
-    awaitPromise: true,
-    returnByValue: true,
-  });
-  await session.detach();
-  assert.ok(result.value, "axe ran");
-  return JSON.parse(result.value);
-}
-
-/** Buttons and links too small for a finger, and what is wider than the screen. */
-async function misses(page) {
-  const small = await page.evaluate(() =>
-    [...document.querySelectorAll("button, a, summary, input:not([type=file])")]
-      .filter((element) => element.checkVisibility() && !element.closest(".k-hidden, .facts, .k-check") && !element.matches(".skip, .row-link"))
-      .map((element) => [element.getBoundingClientRect(), element.outerHTML.slice(0, 100)])
-      .filter(([box]) => box.width > 0 && (box.height < 43.5 || box.width < 43.5))
-      .map(([box, html]) => `${Math.round(box.width)}×${Math.round(box.height)} ${html}`),
-  );
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  return overflow > 0 ? [...small, `${overflow} pixels too wide`] : small;
-}
-
-const file = (name, size = 200_000) => ({ name: `${name}.spk`, mimeType: "application/octet-stream", buffer: Buffer.concat([Buffer.from(`${name} `), Buffer.alloc(size)]) });
-const heading = (page, name) => page.getByRole("heading", { level: 1, name });
-const frameOf = (page) => page.locator("iframe.app-frame").contentFrame();
-const toast = (page, text) => page.locator(".k-toast", { hasText: text });
+import { LOOKS, SCREENS, file, frameOf, heading, household, misses, server, stumbles, toast, visit } from "./browser.mjs";
 
 test("from the printed link to the first calendar, and through its life", async () => {
   server.mock.reset();
@@ -250,13 +135,6 @@ test("install, create, open, rename, trash, undo, restore, delete", async () => 
   await end();
 });
 
-function household() {
-  server.mock.reset();
-  server.mock.seed();
-  server.mock.state.me = { name: "Ada Lovelace", handle: "ada", password: "correct horse battery" };
-  return server.mock.state;
-}
-
 test("the keyboard is enough", async () => {
   const state = household();
   const { page, end } = await visit();
@@ -294,18 +172,21 @@ test("the keyboard is enough", async () => {
   await key("Enter");
   await page.getByRole("heading", { level: 1, name: "Summer party" }).waitFor();
   assert.equal(await focused(), "Summer party");
-  // Settings: a dialog that gives the focus back.
+  // Letters find their way in a menu. Sharing: a dialog that gives the focus back.
   await tabTo("More for Summer party");
   await key("Enter");
   await page.keyboard.type("s");
   assert.equal(await focused(), "Show the log");
   await page.keyboard.type("s");
   assert.equal(await focused(), "Settings");
+  await key("Escape");
+  await tabTo("Share");
   await key("Enter");
-  await page.getByRole("dialog", { name: "Settings of Summer party" }).waitFor();
+  await page.getByRole("dialog", { name: "Share Summer party" }).waitFor();
   await key("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
-  assert.equal(await focused(), "More for Summer party");
+  assert.equal(await focused(), "Share");
+  await tabTo("More for Summer party");
   // Trash, and undo.
   await key("ArrowUp");
   await key("Enter");
@@ -506,9 +387,9 @@ for (const look of LOOKS) {
     await page.getByRole("button", { name: "More for Family calendar" }).click();
     await shot("grain-menu", { check: false });
     await page.getByRole("menuitem", { name: "Settings" }).click();
-    await page.getByRole("dialog").waitFor();
-    await shot("grain-settings");
-    await page.keyboard.press("Escape");
+    await heading(page, "Settings of Family calendar").waitFor();
+    await page.getByText("Send reminders").waitFor();
+    await shot("settings");
     state.failNextStart = true;
     release = server.mock.hold();
     await page.goto(`/grain/${grains[3].id}`);

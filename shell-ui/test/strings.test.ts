@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { de } from "../src/strings/de.ts";
+import { moreDe } from "../src/strings/more-de.ts";
+import { moreEn } from "../src/strings/more-en.ts";
 import { chooseLanguage, en, fill, pieces, plural } from "../src/strings/fill.ts";
 
 type Leaf = [path: string, text: string];
@@ -13,8 +15,8 @@ function leaves(value: unknown, path = ""): Leaf[] {
 
 test("every language says the same things with the same values", () => {
   const slots = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(String).sort();
-  const english = new Map(leaves(en));
-  const german = new Map(leaves(de));
+  const english = new Map(leaves({ en, more: moreEn }));
+  const german = new Map(leaves({ en: de, more: moreDe }));
   assert.deepEqual([...german.keys()].sort(), [...english.keys()].sort());
   for (const [path, text] of english) {
     assert.deepEqual(slots(german.get(path) ?? ""), slots(text), path);
@@ -23,9 +25,9 @@ test("every language says the same things with the same values", () => {
 });
 
 test("the shell speaks as its people do", () => {
-  for (const [path, text] of [...leaves(en), ...leaves(de)]) {
+  for (const [path, text] of [...leaves(en), ...leaves(de), ...leaves(moreEn), ...leaves(moreDe)]) {
     // The ending of a file's name is what people see in their folder.
-    assert.doesNotMatch(text.replaceAll(".spk", ""), /\b(grain|spk|package|sandbox|capability|iframe)\b/i, `${path}: ${text}`);
+    assert.doesNotMatch(text.replaceAll(".spk", ""), /\b(grain|spk|package|sandbox|capability|powerbox|webkey|iframe)\b/i, `${path}: ${text}`);
   }
 });
 

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
 
 import { apps } from "./apps.js";
+import { launch } from "./chromium.js";
 import { DEADLINE, Server, built, output } from "./server.js";
 import * as shell from "./shell.js";
 
@@ -22,12 +22,7 @@ let failed = false;
 
 before(async () => {
   mkdirSync(output, { recursive: true });
-  const isRoot = process.getuid?.() === 0;
-  browser = await chromium.launch({
-    executablePath: process.env.PERCLOUD_CHROMIUM || "/usr/bin/chromium",
-    // Chromium's own sandbox needs an ordinary user; the pages shown here are the samples'.
-    args: [...(isRoot ? ["--no-sandbox"] : []), "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
+  browser = await launch();
   await server.start();
   await freshPage();
 }, { timeout: DEADLINE });

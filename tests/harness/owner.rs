@@ -49,7 +49,8 @@ impl Owner {
         let invited = self.expect("POST", "/api/invitations", Some(json!({})));
         let url = text(&invited["url"]);
         let (_, secret) = url.split_once('#').expect("the secret is behind the #");
-        let account = json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
+        let account =
+            json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
         let answer = server.send(&change("POST", "/api/join").body("application/json", account.to_string()));
         assert_eq!(answer.status, 201, "{}", answer.text());
         Owner::from_answer(server, &answer)
@@ -282,7 +283,9 @@ impl Events {
     pub fn next(&mut self, kind: &str) -> Value {
         loop {
             while let Some((event, rest)) = self.unread.split_once("\n\n") {
-                let event = event.lines().find_map(|line| line.strip_prefix("data:").map(str::to_owned));
+                let event = event
+                    .lines()
+                    .find_map(|line| line.strip_prefix("data:").map(str::to_owned));
                 self.unread = rest.to_owned();
                 if let Some(event) = event {
                     let event: Value = serde_json::from_str(event.trim()).expect("events are JSON");

@@ -34,8 +34,15 @@ fn a_backup_of_a_running_grain_comes_back_with_its_data_and_without_its_powers()
     assert_ne!(copy, grain);
     let visit = owner.open(&copy);
     assert!(visit.get("/").text().contains("Remember"));
-    assert_eq!(visit.get("/whoami").json()["identityId"], who, "the app knows its owner again");
-    assert!(visit.get(&format!("/caps/restore?token={kept}")).json()["error"].is_string(), "no authority came along");
+    assert_eq!(
+        visit.get("/whoami").json()["identityId"],
+        who,
+        "the app knows its owner again"
+    );
+    assert!(
+        visit.get(&format!("/caps/restore?token={kept}")).json()["error"].is_string(),
+        "no authority came along"
+    );
     let sharing = owner.get(&format!("/api/grains/{copy}/sharing"));
     assert_eq!(sharing["ways"], json!([]));
 
@@ -45,10 +52,20 @@ fn a_backup_of_a_running_grain_comes_back_with_its_data_and_without_its_powers()
         (b"".as_slice(), "nothing"),
     ] {
         let refused = upload(bytes);
-        assert!((400..500).contains(&refused.status), "{what}: {} {}", refused.status, refused.text());
+        assert!(
+            (400..500).contains(&refused.status),
+            "{what}: {} {}",
+            refused.status,
+            refused.text()
+        );
     }
     let stranger = owner.invite(&server, "Bela");
-    assert_eq!(stranger.send(Request::new("GET", &format!("/api/grains/{grain}/backup"))).status, 404);
+    assert_eq!(
+        stranger
+            .send(Request::new("GET", &format!("/api/grains/{grain}/backup")))
+            .status,
+        404
+    );
     let foreign = stranger.send(
         change("POST", "/api/backups")
             .header("X-Upload-Id", "back")

@@ -79,7 +79,11 @@ fn a_book_is_asked_for_chosen_claimed_kept_and_found_again() {
 
     let other = owner.open(&provider);
     other.post_form("/", "name=Ada&message=Hello");
-    assert_eq!(caps(&visit, "use?held=0"), json!({"entries": 1}), "it is the live book, not a copy");
+    assert_eq!(
+        caps(&visit, "use?held=0"),
+        json!({"entries": 1}),
+        "it is the live book, not a copy"
+    );
 
     let saved = caps(&visit, "save?held=0");
     let kept = text(&saved["token"]);
@@ -115,8 +119,14 @@ fn a_claim_is_for_the_session_that_asked() {
     let stolen = caps(&other, &format!("claim?token={token}&need=read"));
     assert!(stolen["error"].is_string(), "{stolen}");
     let guessed = caps(&visit, &format!("claim?token={}&need=read", "A".repeat(43)));
-    assert_eq!(stolen["error"], guessed["error"], "not yours and not there are one answer");
-    assert_eq!(caps(&visit, &format!("claim?token={token}&need=read")), json!({"held": 0}));
+    assert_eq!(
+        stolen["error"], guessed["error"],
+        "not yours and not there are one answer"
+    );
+    assert_eq!(
+        caps(&visit, &format!("claim?token={token}&need=read")),
+        json!({"held": 0})
+    );
 }
 
 #[test]
@@ -155,7 +165,11 @@ fn a_whole_grain_is_handed_over_and_shown_to_a_visitor() {
     let (member, collection, visit) = two_books(&ada);
     let (id, choices) = ask(&ada, &collection, &visit, ANY_GRAIN);
     let choice = json!(format!("grain:{member}"));
-    let known = choices["choices"].as_array().unwrap().iter().find(|known| known["id"] == choice);
+    let known = choices["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|known| known["id"] == choice);
     assert_eq!(known.unwrap()["roles"].as_array().unwrap().len(), 2, "{choices}");
     let chosen = ada.expect(
         "POST",
@@ -163,7 +177,10 @@ fn a_whole_grain_is_handed_over_and_shown_to_a_visitor() {
         Some(json!({"choice": choice, "role": {"index": 1}})),
     );
     let token = text(&chosen["token"]);
-    assert_eq!(caps(&visit, &format!("claim?token={token}&need=read")), json!({"held": 0}));
+    assert_eq!(
+        caps(&visit, &format!("claim?token={token}&need=read")),
+        json!({"held": 0})
+    );
     let kept = text(&caps(&visit, "save?held=0")["token"]);
     // A grain cannot open sessions on what it holds: that is for people.
     assert!(caps(&visit, "use?held=0")["error"].is_string());
@@ -181,7 +198,11 @@ fn a_whole_grain_is_handed_over_and_shown_to_a_visitor() {
     let seen = bela.open(&member).get("/whoami").json();
     assert_eq!(seen["permissions"], json!([true, false]), "{seen}");
     ada.expect("DELETE", &format!("/api/grains/{collection}/shares/{way}"), None);
-    assert_eq!(bela.try_open(&member, "/").status, 404, "it hung on the collection");
+    assert_eq!(
+        bela.try_open(&member, "/").status,
+        404,
+        "it hung on the collection"
+    );
 }
 
 #[test]
@@ -206,7 +227,11 @@ fn identities_stay_themselves_and_a_tie_ends_with_the_person() {
     assert_eq!(caps(&mine, &format!("use?held={tied}")), json!({"entries": 0}));
     ada.expect("DELETE", &format!("/api/grains/{grain}/shares/{way}"), None);
     assert_eq!(caps(&mine, &format!("use?held={tied}"))["kind"], "Disconnected");
-    assert_eq!(caps(&mine, &format!("use?held={held}")), json!({"entries": 0}), "the object itself lives on");
+    assert_eq!(
+        caps(&mine, &format!("use?held={held}")),
+        json!({"entries": 0}),
+        "the object itself lives on"
+    );
 }
 
 #[test]
@@ -226,16 +251,46 @@ fn nonsense_from_a_page_is_refused_and_nothing_breaks() {
     ] {
         let body = json!({"page": page(&visit), "query": query});
         let answer = owner.change("POST", &path, Some(body));
-        assert!((400..500).contains(&answer.status), "{query}: {} {}", answer.status, answer.text());
+        assert!(
+            (400..500).contains(&answer.status),
+            "{query}: {} {}",
+            answer.status,
+            answer.text()
+        );
     }
     let foreign = json!({"page": "ui-00000000000000000000000000000000", "query": [ANY_API]});
-    assert_eq!(owner.change("POST", &path, Some(foreign)).status, 404, "a page that is none");
-    assert_eq!(owner.send(Request::new("GET", "/api/requests/2222222222222222222222")).status, 404);
+    assert_eq!(
+        owner.change("POST", &path, Some(foreign)).status,
+        404,
+        "a page that is none"
+    );
+    assert_eq!(
+        owner
+            .send(Request::new("GET", "/api/requests/2222222222222222222222"))
+            .status,
+        404
+    );
     let (id, _) = ask(&owner, &asker, &visit, ANY_GRAIN);
     let stranger = owner.invite(&server, "Bela");
-    assert_eq!(stranger.send(Request::new("GET", &format!("/api/requests/{id}"))).status, 404);
-    for choice in ["grain:x", "grain:2222222222222222222222", "from:x", "person:x", "nothing", "email:a@b"] {
-        let answer = owner.change("POST", &format!("/api/requests/{id}/choose"), Some(json!({"choice": choice})));
+    assert_eq!(
+        stranger
+            .send(Request::new("GET", &format!("/api/requests/{id}")))
+            .status,
+        404
+    );
+    for choice in [
+        "grain:x",
+        "grain:2222222222222222222222",
+        "from:x",
+        "person:x",
+        "nothing",
+        "email:a@b",
+    ] {
+        let answer = owner.change(
+            "POST",
+            &format!("/api/requests/{id}/choose"),
+            Some(json!({"choice": choice})),
+        );
         assert_eq!(answer.status, 404, "{choice}: {}", answer.text());
     }
     assert_eq!(visit.get("/").status, 200);
@@ -253,9 +308,16 @@ fn work_in_the_background_keeps_a_grain_awake_and_is_shown() {
     assert_eq!(caps(&visit, "asleep"), json!({}));
     percloud_tests::wait::until("the notification to be gone", || {
         let shown = owner.get("/api/notifications");
-        shown["notifications"].as_array().unwrap().is_empty().then_some(())
+        shown["notifications"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+            .then_some(())
     });
     assert_eq!(caps(&visit, "schedule"), json!({}));
     let jobs = owner.get(&format!("/api/grains/{grain}/jobs"));
-    assert_eq!((&jobs["jobs"][0]["name"], &jobs["jobs"][0]["period"]), (&json!("tidy the shelf"), &json!("hourly")));
+    assert_eq!(
+        (&jobs["jobs"][0]["name"], &jobs["jobs"][0]["period"]),
+        (&json!("tidy the shelf"), &json!("hourly"))
+    );
 }

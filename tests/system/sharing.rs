@@ -24,7 +24,9 @@ fn who_am_i(visit: &Visit) -> Value {
 
 /// Follows a link without an account.
 fn follow(server: &Server, token: &str) -> percloud_tests::http::Response {
-    server.send(&change("POST", "/api/links/open").body("application/json", json!({"token": token}).to_string()))
+    server.send(
+        &change("POST", "/api/links/open").body("application/json", json!({"token": token}).to_string()),
+    )
 }
 
 /// A WebSocket, opened and answering.
@@ -48,7 +50,10 @@ fn until_cut(mut exchange: Exchange, limit: Duration) -> Duration {
     while let Ok(Some(_)) = exchange.piece() {
         assert!(begun.elapsed() < limit, "it still flows after {limit:?}");
     }
-    assert!(begun.elapsed() < limit, "nothing came for {limit:?}, but nobody cut it either");
+    assert!(
+        begun.elapsed() < limit,
+        "nothing came for {limit:?}, but nobody cut it either"
+    );
     begun.elapsed()
 }
 
@@ -67,19 +72,31 @@ fn two_people_share_use_downgrade_and_take_back() {
     assert_eq!(sharing["roles"][0]["can"], "can write into the book");
 
     let (way, token) = ada.link(&grain, role(0));
-    let looked = server.send(&change("POST", "/api/links/look").body("application/json", json!({"token": token}).to_string()));
+    let looked = server.send(
+        &change("POST", "/api/links/look").body("application/json", json!({"token": token}).to_string()),
+    );
     assert_eq!(looked.json()["by"], "Ada Lovelace");
     let taken = bela.expect("POST", "/api/links/accept", Some(json!({"token": token})));
-    assert_eq!((&taken["mine"], &taken["owner"]), (&json!(false), &json!("Ada Lovelace")));
+    assert_eq!(
+        (&taken["mine"], &taken["owner"]),
+        (&json!(false), &json!("Ada Lovelace"))
+    );
     let visit = bela.open(&grain);
     let seen = who_am_i(&visit);
-    assert_eq!((&seen["displayName"], &seen["permissions"]), (&json!("Bela"), &json!([true, true])));
+    assert_eq!(
+        (&seen["displayName"], &seen["permissions"]),
+        (&json!("Bela"), &json!([true, true]))
+    );
     let owners = who_am_i(&ada.open(&grain));
     assert_ne!(seen["identityId"], owners["identityId"]);
 
     // A smaller role ends the page that held the larger one, at once; the next one holds less.
     let cut = socket(&visit);
-    ada.expect("PATCH", &format!("/api/grains/{grain}/shares/{way}"), Some(json!({"role": role(1)})));
+    ada.expect(
+        "PATCH",
+        &format!("/api/grains/{grain}/shares/{way}"),
+        Some(json!({"role": role(1)})),
+    );
     assert!(visit.get("/whoami").status >= 400, "the old page is gone");
     until_cut(cut, OPEN_STREAM);
     let visit = bela.open(&grain);
@@ -139,7 +156,11 @@ fn no_token_is_ever_on_disk_or_in_a_log() {
     let (server, ada) = Server::owned();
     let grain = ada.grain_of(&built::sample("guestbook"));
     let (_, token) = ada.link(&grain, role(0));
-    let device = ada.expect("POST", &format!("/api/grains/{grain}/devices"), Some(json!({"label": "phone"})));
+    let device = ada.expect(
+        "POST",
+        &format!("/api/grains/{grain}/devices"),
+        Some(json!({"label": "phone"})),
+    );
     let password = text(&device["password"]);
     assert_eq!(follow(&server, &token).status, 200);
     let mut looked_at = 0;
@@ -153,7 +174,9 @@ fn no_token_is_ever_on_disk_or_in_a_log() {
                 let bytes = std::fs::read(entry.path()).unwrap_or_default();
                 looked_at += 1;
                 for secret in [&token, &password] {
-                    let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                    let found = bytes
+                        .windows(secret.len())
+                        .any(|window| window == secret.as_bytes());
                     assert!(!found, "a token is in {}", entry.path().display());
                 }
             }
@@ -166,7 +189,11 @@ fn no_token_is_ever_on_disk_or_in_a_log() {
 fn a_device_password_works_for_one_grain_until_it_is_removed() {
     let (server, ada) = Server::owned();
     let grain = ada.grain_of(&built::sample("guestbook"));
-    let made = ada.expect("POST", &format!("/api/grains/{grain}/devices"), Some(json!({"label": "phone"})));
+    let made = ada.expect(
+        "POST",
+        &format!("/api/grains/{grain}/devices"),
+        Some(json!({"label": "phone"})),
+    );
     let (password, url) = (text(&made["password"]), text(&made["url"]));
     let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let ask = |authorization: &str| {
@@ -177,7 +204,10 @@ fn a_device_password_works_for_one_grain_until_it_is_removed() {
     };
     let basic = |user: &str, password: &str| {
         use base64::Engine;
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+        format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
+        )
     };
     let answer = ask(&basic("anybody", &password));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -206,7 +236,10 @@ fn revocation_bites_within_the_promised_time() {
         let cut = socket(&visit);
         let begun = Instant::now();
         ada.expect("DELETE", &format!("/api/grains/{grain}/shares/{way}"), None);
-        while visit.try_send(Request::new("GET", "/small")).is_ok_and(|answer| answer.status == 200) {
+        while visit
+            .try_send(Request::new("GET", "/small"))
+            .is_ok_and(|answer| answer.status == 200)
+        {
             assert!(begun.elapsed() < NEW_CALL, "a new call still works");
         }
         calls.push(begun.elapsed());
@@ -215,5 +248,8 @@ fn revocation_bites_within_the_promised_time() {
     }
     calls.sort();
     streams.sort();
-    println!("revocation: new calls refused within {:?}, streams cut within {:?} (worst of 20)", calls[19], streams[19]);
+    println!(
+        "revocation: new calls refused within {:?}, streams cut within {:?} (worst of 20)",
+        calls[19], streams[19]
+    );
 }

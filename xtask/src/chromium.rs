@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::command;
-use crate::debian::{Archive, Base};
+use crate::debian::{self, Archive, Base};
 use crate::failure::{Attempt, Failure};
 use crate::prerequisites;
 use crate::workspace::Workspace;
@@ -31,18 +30,7 @@ pub fn provide(workspace: &Workspace) -> Result<Chromium, Failure> {
         });
     }
     if prerequisites::is_root() {
-        println!("Installing {} from the distribution …", PACKAGES.join(" and "));
-        let apt = || {
-            let mut apt = Command::new("apt-get");
-            apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
-            apt
-        };
-        command::output(apt().arg("update"))?;
-        command::output(
-            apt()
-                .args(["install", "--yes", "--no-install-recommends"])
-                .args(PACKAGES),
-        )?;
+        debian::install(&PACKAGES)?;
         return installed()
             .map(|program| Chromium {
                 program,

@@ -45,6 +45,18 @@ pub enum Base {
     Nothing,
 }
 
+/// Installs packages on this machine, as root.
+pub fn install(packages: &[&str]) -> Result<(), Failure> {
+    println!("Installing {} from the distribution …", packages.join(", "));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
+        apt
+    };
+    command::output(apt().arg("update"))?;
+    command::output(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages)).map(drop)
+}
+
 impl Archive {
     /// Prepares the private state; asks the network for nothing yet.
     pub fn open(workspace: &Workspace) -> Result<Self, Failure> {

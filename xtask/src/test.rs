@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite, or those named, each ending with one line of counts.
 
 mod count;
+mod programs;
 mod suites;
 
 use std::time::Instant;
@@ -19,7 +20,7 @@ pub struct Suite {
 }
 
 /// All suites, in the order in which they run: what fails fastest comes first.
-pub const SUITES: [Suite; 9] = [
+pub const SUITES: [Suite; 10] = [
     Suite {
         name: "architecture",
         summary: "the crates and arrows of docs/architecture.md",
@@ -54,6 +55,11 @@ pub const SUITES: [Suite; 9] = [
         name: "system",
         summary: "a whole server, driven from outside",
         run: suites::system,
+    },
+    Suite {
+        name: "clients",
+        summary: "programs that people own: git, calendars, WebDAV, curl",
+        run: suites::clients,
     },
     Suite {
         name: "browser",

@@ -1,4 +1,4 @@
-// The calls of docs/shell-api.md, one function each.
+// The calls of docs/shell-api.md that every visit needs, one function each; the others are beside, and load later.
 
 import { Problem, problemFrom } from "./problem.ts";
 import type { App, Grain, Home, Me, Opened, Package, Settings } from "./types.ts";
@@ -6,7 +6,8 @@ import type { App, Grain, Home, Me, Opened, Package, Settings } from "./types.ts
 /** Sent with whatever changes something: only the shell's own scripts can (docs/shell-api.md, Rules). */
 export const MARK = { "X-Percloud": "1" };
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** Makes one call. Throws a `Problem` for everything but the answer. */
+export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const init: RequestInit = { method, headers: { Accept: "application/json" }, cache: "no-store" };
   if (method !== "GET") init.headers = { ...init.headers, ...MARK };
   if (body !== undefined) {
@@ -51,4 +52,5 @@ export const api = {
   restore: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/restore`),
   restart: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/restart`),
   remove: (grainId: string) => call<void>("DELETE", `/grains/${id(grainId)}`),
+  leave: (grainId: string) => call<void>("POST", `/grains/${id(grainId)}/leave`),
 };

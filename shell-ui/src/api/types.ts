@@ -14,8 +14,10 @@ export interface Warning {
 }
 
 export interface Me {
+  id: string;
   name: string;
   handle: string;
+  role: "owner" | "member";
 }
 
 export interface Author {
@@ -83,12 +85,218 @@ export interface Grain {
   problem: string | null;
   trashed: number | null;
   relaxedPolicy: boolean;
+  mine: boolean;
+  /** The owner's name. */
+  owner: string;
+  /** In the app's words, for what is shared with one. */
+  can: string | null;
+  mayShare: boolean;
+  expires: number | null;
+  /** Where one calls it otherwise than its owner does. */
+  ownersTitle: string | null;
+  unread: boolean;
 }
 
 export interface Home {
   apps: App[];
   grains: Grain[];
+  offers: Offer[];
+  /** How many are unread. */
+  notifications: number;
   warnings?: Warning[];
+}
+
+/** What is stored of a way into a thing: everything, one of the app's roles, or (empty) the app's own default. */
+export interface Role {
+  all?: true;
+  index?: number;
+}
+
+export interface Person {
+  id: string;
+  name: string;
+  handle: string;
+  me: boolean;
+}
+
+export interface Invitation {
+  id: string;
+  note: string | null;
+  created: number;
+  expires: number;
+}
+
+export interface RoleChoice {
+  index: number;
+  title: string;
+  can: string;
+  description: string;
+  isDefault: boolean;
+  mayGive: boolean;
+}
+
+export interface Sharing {
+  roles: RoleChoice[];
+  mayGiveAll: boolean;
+  mayShare: boolean;
+  /** Whether one has limited oneself. */
+  limited: boolean;
+  owner: { name: string; handle: string; me: boolean };
+  ways: Way[];
+}
+
+/** One way into a thing: a person, or a link. */
+export interface Way {
+  id: string;
+  /** A device is a program with a password of its own. */
+  kind: "person" | "link" | "device";
+  name: string | null;
+  handle: string | null;
+  me: boolean;
+  label: string | null;
+  role: Role;
+  can: string;
+  /** The way this one hangs below. */
+  via: string | null;
+  by: string;
+  byMe: boolean;
+  created: number;
+  expires: number | null;
+  lastUsed: number | null;
+  singleUse: boolean;
+  used: boolean;
+  mayReshare: boolean;
+  state: "active" | "pending" | "declined" | "expired" | "idle";
+  mayChange: boolean;
+}
+
+export interface NewShare {
+  to: { person: string } | { link: true };
+  role: Role;
+  label?: string;
+  expires?: number;
+  singleUse?: boolean;
+  mayReshare?: boolean;
+  note?: string;
+}
+
+/** What the holder of a link may know before following it. */
+export interface LinkView {
+  title: string;
+  appTitle: string;
+  icon: string | null;
+  by: string;
+  can: string;
+  expires: number | null;
+  /** Set when the person signed in here already has the thing. */
+  grain: string | null;
+}
+
+export interface Offer {
+  id: string;
+  kind: "share" | "transfer";
+  title: string;
+  appTitle: string;
+  icon: string | null;
+  by: string;
+  can: string;
+  note: string | null;
+  created: number;
+  expires: number | null;
+}
+
+export interface History {
+  entries: { time: number; who: string | null; what: string }[];
+  intact: boolean;
+}
+
+export interface Device {
+  id: string;
+  label: string;
+  role: Role;
+  can: string;
+  kind: "password" | "app";
+  who: string;
+  mine: boolean;
+  created: number;
+  lastUsed: number | null;
+  lastAgent: string | null;
+  expires: number | null;
+}
+
+export interface Job {
+  id: string;
+  name: string;
+  period: string | null;
+  next: number;
+  created: number;
+  problem: string | null;
+}
+
+/** What a thing holds of others. */
+export interface Held {
+  id: string;
+  label: string;
+  what: string;
+  from: string | null;
+  by: string | null;
+  created: number;
+}
+
+export interface Choice {
+  id: string;
+  kind: "grain" | "person" | "email" | "address" | "network";
+  title: string;
+  detail: string;
+  icon: string | null;
+  preferred: boolean;
+  roles?: { index: number; title: string; can: string }[];
+  /** What to type, where something must be typed. */
+  asksText?: string;
+}
+
+export interface Makeable {
+  packageId: string;
+  action: number;
+  title: string;
+  noun: string;
+  icon: string | null;
+}
+
+export interface PowerboxRequest {
+  grain: string;
+  label: string;
+  choices: Choice[];
+  makeable: Makeable[];
+}
+
+export interface Granted {
+  token: string;
+  descriptor: string;
+}
+
+export interface Notification {
+  id: string;
+  grain: string | null;
+  title: string;
+  text: string;
+  from: string | null;
+  icon: string | null;
+  path: string | null;
+  time: number;
+  read: boolean;
+  ongoing: boolean;
+  count: number;
+}
+
+export type NotificationAct = "read" | "dismiss" | "cancel" | "mute-grain" | "mute-thread";
+
+export interface Rendered {
+  device: string;
+  token: string;
+  host: string;
+  text: string;
+  link?: string;
 }
 
 export type UploadStage = "receiving" | "verifying" | "unpacking" | "done" | "failed";
@@ -108,7 +316,14 @@ export type ServerEvent =
   | { type: "app"; app: App }
   | { type: "app-removed"; appId: string }
   | UploadEvent
-  | { type: "signed-out" };
+  | { type: "signed-out" }
+  | { type: "sharing"; grain: string }
+  | { type: "offers" }
+  | { type: "notifications"; unread: number }
+  | { type: "page-closed"; page: string }
+  | ({ type: "answer"; request: string } & Granted)
+  | { type: "asked"; request: string; grain: string }
+  | { type: "show"; grain: string; path: string; newTab: boolean; from: string };
 
 export interface Opened {
   host: string;

@@ -5,7 +5,11 @@ import { type JSX, createUniqueId, onCleanup, onMount } from "solid-js";
 
 import { Problem } from "../api/problem.ts";
 import type { Opened } from "../api/types.ts";
-import { readMessage, sessionOrigin } from "./messages.ts";
+import { Allowance } from "./allowance.ts";
+import { type Ask, readMessage, sessionOrigin } from "./messages.ts";
+
+/** Answers the page that asked, and no other. */
+export type Reply = (message: Record<string, unknown>) => void;
 
 export interface GrainFrameProps {
   opened: Opened;
@@ -15,6 +19,8 @@ export interface GrainFrameProps {
   onProblem: (problem: Problem) => void;
   onTitle: (title: string) => void;
   onPath: (path: string) => void;
+  /** The page wants something answered or opened. */
+  onAsk: (ask: Ask, reply: Reply) => void;
 }
 
 export function GrainFrame(props: GrainFrameProps): JSX.Element {
@@ -22,13 +28,24 @@ export function GrainFrame(props: GrainFrameProps): JSX.Element {
   let frame!: HTMLIFrameElement;
   let origin: string | undefined;
   let entered = false;
+  // A page that talks without end is not listened to without end; and nobody is asked things without end.
+  const talk = new Allowance(200, 20, Date.now());
+  const questions = new Allowance(8, 0.2, Date.now());
 
+  const reply: Reply = (message) => {
+    if (origin !== undefined) frame.contentWindow?.postMessage(message, origin);
+  };
   const onMessage = (event: MessageEvent<unknown>) => {
     // Both: the window could have gone elsewhere, and another window could be on that origin.
     if (origin === undefined || event.source !== frame.contentWindow || event.origin !== origin) return;
+    if (!talk.take(Date.now())) return;
     const message = readMessage(event.data);
-    if (message?.kind === "path") props.onPath(message.path);
-    else if (message?.kind === "title") props.onTitle(message.title);
+    if (!message) return;
+    if (message.kind === "path") props.onPath(message.path);
+    else if (message.kind === "title") props.onTitle(message.title);
+    else if (message.kind === "refused") reply({ rpcId: message.rpcId, error: message.error });
+    else if (message.kind === "name" || questions.take(Date.now())) props.onAsk(message, reply);
+    else if ("rpcId" in message) reply({ rpcId: message.rpcId, error: "too many requests; try again later" });
   };
   addEventListener("message", onMessage);
   onCleanup(() => removeEventListener("message", onMessage));

@@ -13,35 +13,48 @@ import {
   MenuItem,
   MenuLink,
   MenuNote,
+  LockIcon,
   OfflineIcon,
   PencilIcon,
+  PeopleIcon,
+  PhoneIcon,
   ReloadIcon,
   RestoreIcon,
   SettingsIcon,
+  SignOutIcon,
   Spinner,
   TrashIcon,
   toast,
 } from "../../kit/index.ts";
-import { moveToTrash, restore, tell } from "../acts.tsx";
+import { LeaveDialog, moveToTrash, restore, tell } from "../acts.tsx";
 import { api } from "../api/client.ts";
-import { type Problem, asProblem } from "../api/problem.ts";
+import { Problem, asProblem } from "../api/problem.ts";
 import type { GrainState, Opened } from "../api/types.ts";
 import { plain } from "../format.ts";
+import { Allowance } from "../frame/allowance.ts";
 import { GrainFrame } from "../frame/GrainFrame.tsx";
+import { pageOf } from "../frame/messages.ts";
+import { laterPart } from "../later.tsx";
 import { go, settle, visit } from "../navigation.ts";
 import { Connection, Late, NotFound, Picture } from "../parts.tsx";
-import { insideFrom, paths } from "../routes.ts";
-import { attempt, grainById, known, putGrain, returns } from "../state.ts";
+import { createAsking } from "../powerbox/session.ts";
+import { insideFrom, paths, readInside } from "../routes.ts";
+import { attempt, dropGrain, grainById, hearing, known, putGrain, returns } from "../state.ts";
 import { Phrase, explain, s, say, size } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
-import { SettingsDialog } from "./settings.tsx";
 import { TitleField } from "./title-field.tsx";
+
+const AccessDialog = laterPart(async () => (await import("../sharing/AccessDialog.tsx")).AccessDialog);
+const Picker = laterPart(async () => (await import("../powerbox/Picker.tsx")).Picker);
+const ShareDialog = laterPart(async () => (await import("../sharing/ShareDialog.tsx")).ShareDialog);
 
 type Phase =
   | { is: "opening" }
   /** The frame is there; `loaded` once its first page has come. */
   | { is: "open"; opened: Opened; loaded: boolean }
-  | { is: "problem"; problem: Problem };
+  | { is: "problem"; problem: Problem }
+  /** The person may not be here any more; what it was called, and whose it was. */
+  | { is: "ended"; title: string; owner: string };
 
 export function GrainPage(props: { id: string }): JSX.Element {
   const id = props.id;
@@ -50,7 +63,10 @@ export function GrainPage(props: { id: string }): JSX.Element {
   const [phase, setPhase] = createSignal<Phase>({ is: "opening" });
   const [pageTitle, setPageTitle] = createSignal("");
   const [editing, setEditing] = createSignal(false);
-  const [configuring, setConfiguring] = createSignal(false);
+  const [leaving, setLeaving] = createSignal(false);
+  /** The share dialog, with where in the app its links lead. */
+  const [sharing, setSharing] = createSignal<string>();
+  const [listing, setListing] = createSignal(false);
   /** The page in the frame has lost its server for good. */
   const [lost, setLost] = createSignal(false);
   /** A failure from before the latest attempt is no news. */
@@ -58,6 +74,12 @@ export function GrainPage(props: { id: string }): JSX.Element {
   let inside = insideFrom(location.hash);
   let attempts = 0;
   onCleanup(() => (attempts += 1));
+  const asking = createAsking(id, {
+    share: setSharing,
+    access: () => setListing(true),
+    name: () => plain(grain()?.ownersTitle ?? grain()?.title),
+    busy: () => sharing() !== undefined || listing() || leaving() || editing(),
+  });
   usePageTitle(() => plain(pageTitle()) || grain()?.title);
 
   const open = async () => {
@@ -65,14 +87,63 @@ export function GrainPage(props: { id: string }): JSX.Element {
     setLost(false);
     setPardoned(true);
     setPageTitle("");
+    asking.forget();
     setPhase({ is: "opening" });
     try {
       const opened = await attempt(api.open(id, inside));
-      if (mine === attempts) setPhase({ is: "open", opened, loaded: false });
+      if (mine !== attempts) return;
+      setPhase({ is: "open", opened, loaded: false });
+      couldBefore = grain()?.can;
     } catch (thrown) {
       if (mine === attempts) setPhase({ is: "problem", problem: asProblem(thrown) });
     }
   };
+
+  // What the person may do here has changed: the server has closed the page, and opens another one, or none.
+  let couldBefore: string | null | undefined;
+  const reopenings = new Allowance(4, 0.1, Date.now());
+  const reopen = async () => {
+    const { title: name = "", owner = "" } = grain() ?? {};
+    const mine = (attempts += 1);
+    asking.forget();
+    if (!reopenings.take(Date.now())) return setPhase({ is: "problem", problem: new Problem("unavailable", s.thing.closedOften) });
+    setPhase({ is: "opening" });
+    try {
+      const now = await attempt(api.grain(id));
+      putGrain(now);
+      if (mine !== attempts) return;
+      const changed = couldBefore !== undefined && now.can !== couldBefore;
+      void open();
+      if (changed) toast(now.can === null ? s.thing.reopened : say(s.thing.nowCan, { can: plain(now.can, 80) }));
+    } catch (thrown) {
+      const problem = asProblem(thrown);
+      if (problem.code === "not-found") dropGrain(id);
+      if (mine !== attempts) return;
+      setPhase(problem.code === "not-found" && name !== "" ? { is: "ended", title: name, owner } : { is: "problem", problem });
+    }
+  };
+  hearing((event) => {
+    const now = phase();
+    if (event.type === "page-closed" && now.is === "open" && pageOf(now.opened.host) === event.page) void reopen();
+    else if (event.type === "show" && event.from === id && document.visibilityState === "visible") {
+      const to = paths.grain(event.grain, readInside(event.path) ?? "/");
+      if (!event.newTab) return go(to);
+      // Browsers open a tab only when somebody asks for it just now.
+      toast(say(s.thing.showsElsewhere, { title: plain(grainById(event.grain)?.title) || s.product }), { label: s.thing.open, run: () => void window.open(to, "_blank", "noopener") });
+    }
+  });
+  // What is not there any more may be gone before its page is closed.
+  let last: { title: string; owner: string } | undefined;
+  createEffect(() => {
+    const now = grain();
+    if (now) last = now.mine ? undefined : { title: now.title, owner: now.owner };
+    else if (known.grains !== undefined && last && phase().is !== "ended") {
+      attempts += 1;
+      asking.forget();
+      setPhase({ is: "ended", ...last });
+    }
+  });
+  createEffect(() => asking.renamed(plain(grain()?.ownersTitle ?? grain()?.title)));
   void open();
 
   createEffect(
@@ -143,7 +214,11 @@ export function GrainPage(props: { id: string }): JSX.Element {
     return now.is === "problem" ? now.problem : undefined;
   };
   const inTrash = () => (grain() ? grain()?.trashed !== null : trouble()?.code === "in-trash");
-  const missing = () => trouble()?.code === "not-found" || (known.grains !== undefined && !grain() && phase().is !== "opening");
+  const missing = () => trouble()?.code === "not-found" || (known.grains !== undefined && !grain() && phase().is !== "opening" && phase().is !== "ended");
+  const ended = () => {
+    const now = phase();
+    return now.is === "ended" ? now : undefined;
+  };
 
   return (
     <div class="grain">
@@ -157,25 +232,46 @@ export function GrainPage(props: { id: string }): JSX.Element {
               <Picture of={now()} size="small" />
               <TitleField id={id} title={now().title} editing={editing()} setEditing={setEditing} />
               <Show when={!inTrash()}>
+              <Show when={now().mayShare}>
+                <Button class="share-button" onClick={() => setSharing("/")}>
+                  <PeopleIcon />
+                  <span>{s.thing.share}</span>
+                </Button>
+              </Show>
               <Menu label={say(s.thing.menu, { title: title() })}>
                 <MenuItem icon={<PencilIcon />} onSelect={() => queueMicrotask(() => setEditing(true))}>
-                  {s.thing.rename}
+                  {now().mine ? s.thing.rename : s.thing.renameOwn}
                 </MenuItem>
+                <MenuLink icon={<PeopleIcon />} href={paths.access(id)}>
+                  {s.thing.access}
+                </MenuLink>
+                <MenuLink icon={<PhoneIcon />} href={paths.devices(id)}>
+                  {s.thing.devices}
+                </MenuLink>
                 <MenuItem icon={<ReloadIcon />} onSelect={() => void open()}>
                   {s.thing.reload}
                 </MenuItem>
-                <MenuItem icon={<RestoreIcon />} onSelect={() => void restart()}>
-                  {s.thing.restart}
-                </MenuItem>
-                <MenuLink icon={<ListIcon />} href={paths.log(id)}>
-                  {s.thing.log}
-                </MenuLink>
-                <MenuItem icon={<SettingsIcon />} onSelect={() => setConfiguring(true)}>
-                  {s.thing.settings}
-                </MenuItem>
-                <MenuItem icon={<TrashIcon />} danger onSelect={() => void trash()}>
-                  {s.thing.trash}
-                </MenuItem>
+                <Show
+                  when={now().mine}
+                  fallback={
+                    <MenuItem icon={<SignOutIcon />} danger onSelect={() => setLeaving(true)}>
+                      {s.thing.leave}
+                    </MenuItem>
+                  }
+                >
+                  <MenuItem icon={<RestoreIcon />} onSelect={() => void restart()}>
+                    {s.thing.restart}
+                  </MenuItem>
+                  <MenuLink icon={<ListIcon />} href={paths.log(id)}>
+                    {s.thing.log}
+                  </MenuLink>
+                  <MenuLink icon={<SettingsIcon />} href={paths.settings(id)}>
+                    {s.thing.settings}
+                  </MenuLink>
+                  <MenuItem icon={<TrashIcon />} danger onSelect={() => void trash()}>
+                    {s.thing.trash}
+                  </MenuItem>
+                </Show>
                 <MenuNote>
                   <p>
                     <Phrase of={s.thing.aboutApp} with={{ app: now().appTitle }} />
@@ -188,12 +284,23 @@ export function GrainPage(props: { id: string }): JSX.Element {
                 </MenuNote>
               </Menu>
               </Show>
-              <SettingsDialog
-                grain={now()}
-                open={configuring()}
-                onClose={() => setConfiguring(false)}
-                onSaved={() => void open()}
-              />
+              <LeaveDialog grain={leaving() ? now() : undefined} onClose={() => setLeaving(false)} />
+              <Show when={sharing() !== undefined}>
+                <ShareDialog grain={now()} suffix={sharing()} onClose={() => setSharing(undefined)} />
+              </Show>
+              <Show when={listing()}>
+                <AccessDialog
+                  grain={now()}
+                  onClose={() => setListing(false)}
+                  onLeave={() => {
+                    setListing(false);
+                    setLeaving(true);
+                  }}
+                />
+              </Show>
+              <Show when={asking.picking()} keyed>
+                {(picking) => <Picker grain={now()} page={pageOf(openedPhase()?.opened.host ?? "")} picking={picking} />}
+              </Show>
             </>
           )}
         </Show>
@@ -209,6 +316,18 @@ export function GrainPage(props: { id: string }): JSX.Element {
       </Show>
       <main class="grain-stage" id="content" tabindex="-1">
         <Switch>
+          <Match when={ended()}>
+            {(now) => (
+              <EmptyState level={1} picture={<LockIcon size={32} />} title={say(s.thing.endedTitle, { title: plain(now().title) })}>
+                <p class="k-soft" role="alert">
+                  {now().owner ? say(s.thing.endedText, { owner: plain(now().owner, 60) }) : s.thing.endedTextUnnamed}
+                </p>
+                <ButtonLink kind="primary" href={paths.home}>
+                  {s.goHome}
+                </ButtonLink>
+              </EmptyState>
+            )}
+          </Match>
           <Match when={missing()}>
             <NotFound />
           </Match>
@@ -276,6 +395,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
                   inside = path;
                   settle(paths.grain(id, path));
                 }}
+                onAsk={asking.hear}
               />
             )}
           </Match>

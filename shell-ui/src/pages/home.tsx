@@ -12,19 +12,26 @@ import {
   MenuLink,
   Notice,
   PencilIcon,
+  PeopleIcon,
   PlusIcon,
   SearchIcon,
+  SettingsIcon,
+  SignOutIcon,
   Skeleton,
   TrashIcon,
 } from "../../kit/index.ts";
-import { RenameDialog, createThing, moveToTrash } from "../acts.tsx";
+import { LeaveDialog, RenameDialog, createThing, moveToTrash } from "../acts.tsx";
 import type { App, Grain } from "../api/types.ts";
 import { type Period, periodOf, plain } from "../format.ts";
+import { laterPart } from "../later.tsx";
 import { Picture, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
 import { known, refresh, things, usedAt } from "../state.ts";
-import { Foreign, Phrase, count, exact, s, say, when } from "../strings/index.tsx";
+import { Foreign, Phrase, count, exact, s, say, until, when } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
+
+const Offers = laterPart(async () => (await import("../offers.tsx")).Offers);
+const ShareDialog = laterPart(async () => (await import("../sharing/ShareDialog.tsx")).ShareDialog);
 
 const PERIODS: Period[] = ["today", "week", "earlier"];
 /** From this many things on, searching is faster than looking. */
@@ -48,6 +55,9 @@ export function HomePage(): JSX.Element {
         )}
       </For>
       <Show when={known.homeProblem}>{(problem) => <Trouble problem={problem()} retry={() => void refresh()} />}</Show>
+      <Show when={known.grains !== undefined && known.offers.length > 0}>
+        <Offers />
+      </Show>
       <Switch>
         <Match when={known.apps === undefined || known.grains === undefined}>
           <Show when={!known.homeProblem}>
@@ -60,6 +70,9 @@ export function HomePage(): JSX.Element {
             <ButtonLink kind="primary" href={paths.choose}>
               {s.home.emptyAction}
             </ButtonLink>
+            <a class="quiet-link" href={paths.restore}>
+              {s.home.restore}
+            </a>
           </EmptyState>
         </Match>
         <Match when={true}>
@@ -169,6 +182,9 @@ function Apps(props: { apps: App[] }): JSX.Element {
           )}
         </For>
       </ul>
+      <a class="quiet-link" href={paths.restore}>
+        {s.home.restore}
+      </a>
     </section>
   );
 }
@@ -176,20 +192,23 @@ function Apps(props: { apps: App[] }): JSX.Element {
 function Things(): JSX.Element {
   const [query, setQuery] = createSignal("");
   const [renaming, setRenaming] = createSignal<Grain>();
+  const own = () => things().filter((grain) => grain.mine);
   const wanted = () => query().trim().toLocaleLowerCase();
   const found = createMemo(() => {
     const text = wanted();
     return text === ""
       ? things()
-      : things().filter((grain) => `${grain.title}\n${grain.appTitle}\n${grain.noun}`.toLocaleLowerCase().includes(text));
+      : things().filter((grain) => `${grain.title}\n${grain.appTitle}\n${grain.noun}\n${grain.mine ? "" : `${grain.owner}\n${grain.ownersTitle ?? ""}`}`.toLocaleLowerCase().includes(text));
   });
   const groups = createMemo(() => {
     const now = Date.now();
-    const all = found();
+    const all = found().filter((grain) => grain.mine);
     return PERIODS.map((period) => ({ period, grains: all.filter((grain) => periodOf(usedAt(grain), now) === period) })).filter(
       (group) => group.grains.length > 0,
     );
   });
+
+  const shared = () => found().filter((grain) => !grain.mine);
 
   return (
     <section class="things" aria-labelledby="things-title">
@@ -229,6 +248,12 @@ function Things(): JSX.Element {
         }
       >
         <Show when={found().length > 0} fallback={<p class="k-soft quiet-empty">{say(s.home.searchNothing, { query: plain(query(), 60) })}</p>}>
+          <Show when={own().length === 0 && !wanted()}>
+            <div class="quiet-empty">
+              <h3>{s.home.noThingsTitle}</h3>
+              <p class="k-soft">{s.home.noThingsText}</p>
+            </div>
+          </Show>
           <For each={groups()}>
             {(group) => (
               <div class="group">
@@ -239,6 +264,14 @@ function Things(): JSX.Element {
               </div>
             )}
           </For>
+          <Show when={shared().length > 0}>
+            <div class="group">
+              <h2 class="eyebrow">{s.home.shared}</h2>
+              <ul class="list">
+                <For each={shared()}>{(grain) => <ThingRow grain={grain} onRename={() => setRenaming(grain)} />}</For>
+              </ul>
+            </div>
+          </Show>
         </Show>
       </Show>
       <RenameDialog grain={renaming()} onClose={() => setRenaming(undefined)} />
@@ -248,6 +281,8 @@ function Things(): JSX.Element {
 
 /** One thing: where to, what it is, when it was used, and what can be done with it. */
 export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Element {
+  const [sharing, setSharing] = createSignal(false);
+  const [leaving, setLeaving] = createSignal(false);
   return (
     <li class="row">
       <Picture of={props.grain} />
@@ -255,40 +290,88 @@ export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Ele
         <a class="row-link" href={paths.grain(props.grain.id)}>
           <Foreign text={props.grain.title} />
         </a>
-        <p class="row-about">
-          <Show
-            when={stateWords(props.grain)}
-            fallback={
-              <>
-                <Foreign text={props.grain.appTitle} limit={60} /> · <LastUsed grain={props.grain} />
-              </>
-            }
-          >
-            {(words) => (
-              <>
-                <span class="state" data-state={props.grain.state}>
-                  <i aria-hidden="true" />
-                  {words()}
-                </span>
-                {" · "}
-                <Foreign text={props.grain.appTitle} limit={60} />
-              </>
-            )}
+        <p class="row-about" classList={{ "row-about-two": !props.grain.mine }}>
+          <Show when={props.grain.unread}>
+            <span class="unread" role="img" aria-label={s.home.unread} title={s.home.unread} />
+          </Show>
+          <Show when={props.grain.mine} fallback={<From grain={props.grain} />}>
+            <Show
+              when={stateWords(props.grain)}
+              fallback={
+                <>
+                  <Foreign text={props.grain.appTitle} limit={60} /> · <LastUsed grain={props.grain} />
+                </>
+              }
+            >
+              {(words) => (
+                <>
+                  <span class="state" data-state={props.grain.state}>
+                    <i aria-hidden="true" />
+                    {words()}
+                  </span>
+                  {" · "}
+                  <Foreign text={props.grain.appTitle} limit={60} />
+                </>
+              )}
+            </Show>
           </Show>
         </p>
       </div>
       <Menu label={say(s.home.moreFor, { title: plain(props.grain.title) })}>
         <MenuItem icon={<PencilIcon />} onSelect={props.onRename}>
-          {s.thing.rename}
+          {props.grain.mine ? s.thing.rename : s.thing.renameOwn}
         </MenuItem>
-        <MenuLink icon={<ListIcon />} href={paths.log(props.grain.id)}>
-          {s.thing.log}
+        <Show when={props.grain.mayShare}>
+          <MenuItem icon={<PlusIcon />} onSelect={() => setSharing(true)}>
+            {s.thing.share}
+          </MenuItem>
+        </Show>
+        <MenuLink icon={<PeopleIcon />} href={paths.access(props.grain.id)}>
+          {s.thing.access}
         </MenuLink>
-        <MenuItem icon={<TrashIcon />} danger onSelect={() => void moveToTrash(props.grain)}>
-          {s.thing.trash}
-        </MenuItem>
+        <Show
+          when={props.grain.mine}
+          fallback={
+            <MenuItem icon={<SignOutIcon />} danger onSelect={() => setLeaving(true)}>
+              {s.thing.leave}
+            </MenuItem>
+          }
+        >
+          <MenuLink icon={<ListIcon />} href={paths.log(props.grain.id)}>
+            {s.thing.log}
+          </MenuLink>
+          <MenuLink icon={<SettingsIcon />} href={paths.settings(props.grain.id)}>
+            {s.thing.settings}
+          </MenuLink>
+          <MenuItem icon={<TrashIcon />} danger onSelect={() => void moveToTrash(props.grain)}>
+            {s.thing.trash}
+          </MenuItem>
+        </Show>
       </Menu>
+      <Show when={sharing()}>
+        <ShareDialog grain={props.grain} onClose={() => setSharing(false)} />
+      </Show>
+      <LeaveDialog grain={leaving() ? props.grain : undefined} onClose={() => setLeaving(false)} />
     </li>
+  );
+}
+
+/** Whose it is, and what one can do with it. */
+function From(props: { grain: Grain }): JSX.Element {
+  const values = () => ({
+    owner: plain(props.grain.owner, 60),
+    can: plain(props.grain.can, 80),
+    when: props.grain.expires === null ? "" : until(props.grain.expires),
+    title: plain(props.grain.ownersTitle),
+  });
+  return (
+    <>
+      <Phrase of={props.grain.expires === null ? s.home.from : s.home.fromUntil} with={values()} />
+      <Show when={props.grain.ownersTitle}>
+        {" · "}
+        <Foreign text={props.grain.ownersTitle} />
+      </Show>
+    </>
   );
 }
 

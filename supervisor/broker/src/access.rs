@@ -1,6 +1,7 @@
 //! Who holds what on a grain: the rules of `percloud_core::sharing`, with what they have to know.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use percloud_core::id::{AccountId, GrainId, ShareId};
@@ -11,6 +12,8 @@ use percloud_core::sharing::role::View;
 use percloud_core::sharing::share::{Holder, Share};
 use percloud_core::time::Timestamp;
 use percloud_store::{Batch, ReadError, Store};
+
+use serde_json::json;
 
 use crate::account::SignedIn;
 use crate::broker::Broker;
@@ -136,6 +139,13 @@ impl Broker {
         if !batch.is_empty() {
             self.commit_noted(batch).await?;
         }
+        let grains: BTreeSet<GrainId> = {
+            let ledger = self.ledger.borrow();
+            let deleted = changes.delete.iter().filter_map(|id| ledger.share(id));
+            let touched = deleted.chain(&changes.put).map(|share| share.grain.clone());
+            touched.collect()
+        };
+        let before: Vec<(GrainId, AccountId)> = self.people_with_access(&grains);
         {
             let mut known = self.abouts.borrow_mut();
             changes.delete.iter().for_each(|id| drop(known.remove(id)));
@@ -143,7 +153,27 @@ impl Broker {
         }
         self.ledger.borrow_mut().apply(changes);
         self.enforce().await;
+        let after = self.people_with_access(&grains);
+        for (grain, person) in before.iter().filter(|known| !after.contains(known)) {
+            self.events
+                .tell(person, &json!({"type": "grain-deleted", "id": grain}));
+        }
         Ok(())
+    }
+
+    /// Who of those that listen has access to which of these grains.
+    fn people_with_access(&self, grains: &BTreeSet<GrainId>) -> Vec<(GrainId, AccountId)> {
+        let mut found = Vec::new();
+        for grain in grains {
+            for person in self.people_of(grain) {
+                if self.events.is_watching(&person)
+                    && self.access(grain, &Holder::Person(person.clone())).is_some()
+                {
+                    found.push((grain.clone(), person));
+                }
+            }
+        }
+        found
     }
 
     /// Commits a batch that is nearly full and begins the next.

@@ -184,7 +184,8 @@ impl Broker {
         batch.delete::<ShellSession>(cookie.hash().as_bytes());
         self.commit(batch).await?;
         self.sign_outs.send_replace(());
-        self.close_pages(|page| page.visit.visitor.shell == Some(cookie.hash())).await;
+        self.close_pages(|page| page.visit.visitor.shell == Some(cookie.hash()))
+            .await;
         self.events.tell(&who.account, &json!({"type": "signed-out"}));
         Ok(())
     }

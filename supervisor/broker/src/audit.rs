@@ -67,7 +67,13 @@ impl Act {
 
     /// What it reads like; `what` is the detail kept with it.
     fn sentence(word: &str, what: &str) -> String {
-        let about = |text: &str| if what.is_empty() { text.to_owned() } else { format!("{text}: {what}") };
+        let about = |text: &str| {
+            if what.is_empty() {
+                text.to_owned()
+            } else {
+                format!("{text}: {what}")
+            }
+        };
         match word {
             "server.set-up" => "set up this server".to_owned(),
             "account.invite" => about("invited somebody"),
@@ -137,7 +143,11 @@ impl Broker {
     ) {
         let mut end = self.audit.borrow_mut();
         let (sequence, previous) = end.coming.unwrap_or((end.next, end.hash));
-        let details = if what.is_empty() { Details::default() } else { Details::default().with("what", what) };
+        let details = if what.is_empty() {
+            Details::default()
+        } else {
+            Details::default().with("what", what)
+        };
         let entry = Entry {
             sequence,
             time: self.outside.now(),

@@ -26,7 +26,9 @@ use crate::audit::Act;
 use crate::broker::Broker;
 use crate::described;
 use crate::layout::{make_private, sync_folder};
-use crate::outside::{BackupReport, BackupStart, FreezeReport, FreezeStart, HostProcess, RestoreReport, RestoreStart};
+use crate::outside::{
+    BackupReport, BackupStart, FreezeReport, FreezeStart, HostProcess, RestoreReport, RestoreStart,
+};
 use crate::problem::Problem;
 use crate::record::{App, Grain, KnownAs, app_key, grain_key, person_of_grain};
 use crate::tree;
@@ -63,9 +65,16 @@ impl Report {
     /// The next document; `None` when the worker is gone or does not make sense.
     async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut line = Vec::new();
-        let read = (&mut self.0).take(REPORT_LIMIT).read_until(b'\n', &mut line).await;
+        let read = (&mut self.0)
+            .take(REPORT_LIMIT)
+            .read_until(b'\n', &mut line)
+            .await;
         let whole = matches!(read, Ok(length) if length > 0) && line.last() == Some(&b'\n');
-        if whole { serde_json::from_slice(&line).ok() } else { None }
+        if whole {
+            serde_json::from_slice(&line).ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -78,7 +87,10 @@ fn refused(code: String, message: String) -> Problem {
     if code == "disk-full" {
         Problem::DiskFull
     } else {
-        Problem::BadBackup { reason: code, message }
+        Problem::BadBackup {
+            reason: code,
+            message,
+        }
     }
 }
 
@@ -114,7 +126,10 @@ impl Broker {
     }
 
     fn scratch(&self) -> Result<Scratch, Problem> {
-        let folder = self.config.layout.upload(&UploadId::new(|bytes| (self.outside.random)(bytes)));
+        let folder = self
+            .config
+            .layout
+            .upload(&UploadId::new(|bytes| (self.outside.random)(bytes)));
         make_private(&folder).map_err(|error| Problem::internal("begin a backup", &error))?;
         Ok(Scratch(folder))
     }
@@ -259,7 +274,11 @@ impl Broker {
         }
         let id = GrainId::new(|bytes| (self.outside.random)(bytes));
         let now = self.outside.now();
-        let noun = package.manifest.actions.first().map(|action| described::noun(&package, action));
+        let noun = package
+            .manifest
+            .actions
+            .first()
+            .map(|action| described::noun(&package, action));
         let grain = Grain {
             owner: who.account.clone(),
             app_id: info.app_id,
@@ -301,18 +320,24 @@ impl Broker {
     fn remember_people(&self, batch: &mut Batch, who: &SignedIn, id: &GrainId, owner: &str, users: &[User]) {
         let whole = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if whole(owner) {
-            let known = KnownAs { id: owner.to_lowercase() };
+            let known = KnownAs {
+                id: owner.to_lowercase(),
+            };
             batch.put(&person_of_grain(id, &who.account), &known);
         }
         let accounts = self.accounts.borrow();
         for (account, _) in accounts.iter().filter(|(account, _)| **account != who.account) {
             let credential = credential(account);
-            let user = users.iter().find(|user| user.credential_ids.contains(&credential));
+            let user = users
+                .iter()
+                .find(|user| user.credential_ids.contains(&credential));
             // One batch holds so many; a family is smaller.
             if let Some(user) = user.filter(|user| whole(&user.identity_id) && user.identity_id != owner)
                 && !batch.is_nearly_full()
             {
-                let known = KnownAs { id: user.identity_id.to_lowercase() };
+                let known = KnownAs {
+                    id: user.identity_id.to_lowercase(),
+                };
                 batch.put(&person_of_grain(id, account), &known);
             }
         }
@@ -328,7 +353,8 @@ impl Broker {
         let archive = scratch.0.join("backup.zip");
         self.pack(id, &grain, &archive).await?;
         let name = |title: &str| Some(format!("Copy of {title}"));
-        self.restore_backup(who, &scratch.0, archive, name, |_, _| {}).await
+        self.restore_backup(who, &scratch.0, archive, name, |_, _| {})
+            .await
     }
 }
 

@@ -5,8 +5,8 @@
 
 use capnp::any_pointer;
 use capnp::struct_list;
-use percloud_core::powerbox::{DataList, Descriptor, ElementSize, Meter, Quality, Struct, Tag, Value};
 use percloud_core::powerbox::{DESCRIPTOR_LIMIT, TAG_LIMIT};
+use percloud_core::powerbox::{DataList, Descriptor, ElementSize, Meter, Quality, Struct, Tag, Value};
 use percloud_schemas::powerbox_capnp::powerbox_descriptor::{self, MatchQuality};
 
 /// Longest value of a tag, in words.
@@ -34,7 +34,9 @@ pub(crate) fn read(
         return Err(percloud_core::powerbox::Excess::Descriptors.into());
     }
     let mut meter = Meter::default();
-    list.iter().map(|descriptor| one(descriptor, &mut meter)).collect()
+    list.iter()
+        .map(|descriptor| one(descriptor, &mut meter))
+        .collect()
 }
 
 /// Reads one descriptor.
@@ -96,7 +98,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn word(&self, place: usize) -> Result<u64, Unreadable> {
         let bytes = self.bytes(place, 8)?;
-        Ok(u64::from_le_bytes(bytes.try_into().map_err(|_| Unreadable::Damaged)?))
+        Ok(u64::from_le_bytes(
+            bytes.try_into().map_err(|_| Unreadable::Damaged)?,
+        ))
     }
 
     /// `length` bytes from the word at `place` on.
@@ -115,7 +119,9 @@ impl Walk<'_> {
         }
         let offset = (pointer & 0xffff_ffff) as u32;
         let offset = isize::try_from(offset.cast_signed() >> 2).map_err(|_| Unreadable::Damaged)?;
-        let target = (place + 1).checked_add_signed(offset).ok_or(Unreadable::Damaged)?;
+        let target = (place + 1)
+            .checked_add_signed(offset)
+            .ok_or(Unreadable::Damaged)?;
         match pointer & 3 {
             0 => {
                 let (data, pointers) = sections(pointer);
@@ -157,11 +163,18 @@ impl Walk<'_> {
         let count = usize::try_from((tag & 0xffff_ffff) >> 2).map_err(|_| Unreadable::Damaged)?;
         let (data, pointers) = sections(tag);
         self.meter.nodes(count, depth)?;
-        let items = (0..count).map(|index| self.body(target + 1 + index * (data + pointers), data, pointers, depth));
+        let items =
+            (0..count).map(|index| self.body(target + 1 + index * (data + pointers), data, pointers, depth));
         Ok(Value::Structs(items.collect::<Result<_, _>>()?))
     }
 
-    fn body(&mut self, place: usize, data: usize, pointers: usize, depth: usize) -> Result<Struct, Unreadable> {
+    fn body(
+        &mut self,
+        place: usize,
+        data: usize,
+        pointers: usize,
+        depth: usize,
+    ) -> Result<Struct, Unreadable> {
         self.meter.bytes(data * 8)?;
         let bytes = self.bytes(place, data * 8)?.to_vec();
         let inner = (0..pointers).map(|index| self.pointer(place + data + index, depth + 1));
@@ -225,7 +238,13 @@ mod tests {
             .unwrap();
         let message = capnp::serialize_packed::read_message(&bytes[..], Default::default()).unwrap();
         let descriptor = read_one(message.get_root().unwrap()).unwrap();
-        assert_eq!(descriptor.tags, [Tag { id: UI_VIEW, value: None }]);
+        assert_eq!(
+            descriptor.tags,
+            [Tag {
+                id: UI_VIEW,
+                value: None
+            }]
+        );
     }
 
     #[test]
@@ -241,14 +260,25 @@ mod tests {
                 inner = tag.init_value().init_as();
             }
         }
-        assert!(matches!(read_one(message.get_root_as_reader().unwrap()), Err(Unreadable::Excess(_))));
+        assert!(matches!(
+            read_one(message.get_root_as_reader().unwrap()),
+            Err(Unreadable::Excess(_))
+        ));
 
         let mut message = capnp::message::Builder::new_default();
         {
             let descriptor: schema::Builder<'_> = message.init_root();
             let long = "x".repeat(100_000);
-            descriptor.init_tags(1).get(0).get_value().set_as(long.as_str()).unwrap();
+            descriptor
+                .init_tags(1)
+                .get(0)
+                .get_value()
+                .set_as(long.as_str())
+                .unwrap();
         }
-        assert!(matches!(read_one(message.get_root_as_reader().unwrap()), Err(Unreadable::Excess(_))));
+        assert!(matches!(
+            read_one(message.get_root_as_reader().unwrap()),
+            Err(Unreadable::Excess(_))
+        ));
     }
 }

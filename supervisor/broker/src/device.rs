@@ -108,7 +108,12 @@ impl Broker {
     }
 
     /// Makes a password for a program.
-    pub(crate) async fn add_device(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn add_device(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: NewDevice = parse(body)?;
         let label = request.label.trim();
         if label.is_empty() {
@@ -120,7 +125,11 @@ impl Broker {
             .add_program(who, id, label, role, request.expires, device, ApiHost::default())
             .await?;
         let about = self.about(&share.id);
-        let user = self.accounts.borrow().get(&who.account).map(|account| account.handle.clone());
+        let user = self
+            .accounts
+            .borrow()
+            .get(&who.account)
+            .map(|account| account.handle.clone());
         Ok(json!({
             "device": self.device_json(who, &share, &about),
             "password": secret.expose(),
@@ -153,10 +162,13 @@ impl Broker {
         let count = {
             let ledger = self.ledger.borrow();
             let mine = ledger.shares_of(id).filter(|share| share.from == mine);
-            mine.filter(|share| self.about(&share.id).device.is_some()).count()
+            mine.filter(|share| self.about(&share.id).device.is_some())
+                .count()
         };
         if count >= DEVICES {
-            return Err(Problem::BadRequest("there are too many passwords; remove some".to_owned()));
+            return Err(Problem::BadRequest(
+                "there are too many passwords; remove some".to_owned(),
+            ));
         }
         let secret = TokenText::new(&self.outside);
         device.host = secret.host();
@@ -170,7 +182,13 @@ impl Broker {
             may_reshare: false,
             expires,
             created: now,
-            label: Some(label.chars().filter(|letter| !letter.is_control()).take(LABEL_LIMIT).collect()),
+            label: Some(
+                label
+                    .chars()
+                    .filter(|letter| !letter.is_control())
+                    .take(LABEL_LIMIT)
+                    .collect(),
+            ),
             requirements: Vec::new(),
             accepted: Acceptance::Accepted,
         };
@@ -191,7 +209,12 @@ impl Broker {
     }
 
     /// Takes a program's token away.
-    pub(crate) async fn remove_device(self: &Rc<Self>, who: &SignedIn, id: &GrainId, device: &str) -> Result<(), Problem> {
+    pub(crate) async fn remove_device(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        device: &str,
+    ) -> Result<(), Problem> {
         let share_id: ShareId = device.parse().map_err(|_| Problem::NotFound)?;
         let access = self.own_access(who, id)?;
         {
@@ -202,7 +225,8 @@ impl Broker {
                 return Err(Problem::NotFound);
             }
             let host = known.host.clone();
-            self.remove_way(Some(&who.account), &share, Removal::Branch).await?;
+            self.remove_way(Some(&who.account), &share, Removal::Branch)
+                .await?;
             let mut batch = Batch::new();
             batch.delete::<ApiHost>(host.as_bytes());
             self.commit(batch).await?;
@@ -212,7 +236,12 @@ impl Broker {
     }
 
     /// Makes a token for a program that a page of the app explains how to connect, and fills the explanation.
-    pub(crate) async fn offer_template(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn offer_template(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: Template = parse(body)?;
         if request.template.len() > TEMPLATE {
             return Err(Problem::BadRequest("the template is too long".to_owned()));
@@ -221,7 +250,9 @@ impl Broker {
             None | Some(Value::Null) => ApiHost::default(),
             Some(value) => {
                 if value.to_string().len() > UNAUTHENTICATED {
-                    return Err(Problem::BadRequest("too much is to be served without a token".to_owned()));
+                    return Err(Problem::BadRequest(
+                        "too much is to be served without a token".to_owned(),
+                    ));
                 }
                 let read: Unauthenticated = serde_json::from_value(value)
                     .map_err(|error| Problem::BadRequest(format!("the request cannot be read: {error}")))?;
@@ -234,9 +265,15 @@ impl Broker {
         };
         let scheme = request.client_app;
         if scheme.as_ref().is_some_and(|scheme| {
-            scheme.is_empty() || scheme.len() > 40 || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            scheme.is_empty()
+                || scheme.len() > 40
+                || !scheme
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
         }) {
-            return Err(Problem::BadRequest("that is not the name of a program".to_owned()));
+            return Err(Problem::BadRequest(
+                "that is not the name of a program".to_owned(),
+            ));
         }
         let title = self.reachable(who, id)?.title;
         let device = Device {
@@ -245,9 +282,13 @@ impl Broker {
             unused_until: Some(self.outside.now().plus_seconds(TEMPLATE_LIFE)),
             ..Device::default()
         };
-        let label = request.label.unwrap_or_else(|| "connected external app".to_owned());
+        let label = request
+            .label
+            .unwrap_or_else(|| "connected external app".to_owned());
         let role = request.role.unwrap_or(RoleWish::ALL);
-        let (share, secret) = self.add_program(who, id, &label, role, None, device, host).await?;
+        let (share, secret) = self
+            .add_program(who, id, &label, role, None, device, host)
+            .await?;
         let (protocol, shell) = &self.config.base;
         let api_host = format!("{}.{shell}", secret.host());
         let text = request
@@ -255,9 +296,8 @@ impl Broker {
             .replace("$API_TOKEN", secret.expose())
             .replace("$API_HOST", &api_host)
             .replace("$GRAIN_TITLE_SLUG", &slug(&title));
-        let link = scheme.map(|scheme| {
-            format!("clientapp-{scheme}:{protocol}://{api_host}#{}", secret.expose())
-        });
+        let link =
+            scheme.map(|scheme| format!("clientapp-{scheme}:{protocol}://{api_host}#{}", secret.expose()));
         Ok(json!({
             "device": share.id,
             "token": secret.expose(),
@@ -286,7 +326,11 @@ impl Broker {
         }
         let visitor = Visitor {
             holder: holder.clone(),
-            person: if device.anonymous { None } else { self.person_behind(&share.from) },
+            person: if device.anonymous {
+                None
+            } else {
+                self.person_behind(&share.from)
+            },
             shell: None,
         };
         let remote = call.remote_address.parse().ok();
@@ -306,9 +350,9 @@ impl Broker {
     fn program_visit(&self, grain: &GrainId, visitor: Visitor, purpose: Purpose) -> Rc<Visit> {
         let known = {
             let visits = self.visits.borrow();
-            let mut same = visits
-                .values()
-                .filter(|visit| visit.grain == *grain && visit.visitor.holder == visitor.holder && visit.purpose == purpose);
+            let mut same = visits.values().filter(|visit| {
+                visit.grain == *grain && visit.visitor.holder == visitor.holder && visit.purpose == purpose
+            });
             same.next().cloned()
         };
         known.unwrap_or_else(|| self.begin_visit(grain, visitor, purpose))
@@ -317,25 +361,43 @@ impl Broker {
     /// Notes that a program came; from now on its token lives for good.
     async fn note_use(&self, share: &Share, mut about: About, agent: &str) -> Result<(), Problem> {
         let now = self.outside.now();
-        let recent = about.last_used.is_some_and(|last| now < last.plus_seconds(60 * 60));
-        let Some(device) = &mut about.device else { return Ok(()) };
+        let recent = about
+            .last_used
+            .is_some_and(|last| now < last.plus_seconds(60 * 60));
+        let Some(device) = &mut about.device else {
+            return Ok(());
+        };
         if recent && device.unused_until.is_none() {
             return Ok(());
         }
         device.unused_until = None;
-        device.last_agent = (!agent.is_empty()).then(|| agent.chars().filter(|letter| !letter.is_control()).take(120).collect());
+        device.last_agent = (!agent.is_empty()).then(|| {
+            agent
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(120)
+                .collect()
+        });
         about.last_used = Some(now);
         self.put_about(share.clone(), about).await
     }
 
     /// Lets a token that dies unused live on a while.
     pub(crate) async fn keep_api_token(self: &Rc<Self>, token: &str, milliseconds: u32) -> bool {
-        let Some((share, mut about)) = TokenText::parse(token).and_then(|token| self.link_behind(&token)) else {
+        let Some((share, mut about)) = TokenText::parse(token).and_then(|token| self.link_behind(&token))
+        else {
             return false;
         };
-        let Some(device) = &mut about.device else { return false };
-        let Some(until) = device.unused_until else { return true };
-        let longer = self.outside.now().plus_seconds(u64::from(milliseconds / 1000).min(TEMPLATE_LIFE));
+        let Some(device) = &mut about.device else {
+            return false;
+        };
+        let Some(until) = device.unused_until else {
+            return true;
+        };
+        let longer = self
+            .outside
+            .now()
+            .plus_seconds(u64::from(milliseconds / 1000).min(TEMPLATE_LIFE));
         if longer > until {
             device.unused_until = Some(longer);
             return self.put_about(share, about).await.is_ok();
@@ -365,7 +427,9 @@ impl Broker {
         };
         for id in late {
             let _turn = self.sharing_turn.lock().await;
-            let Some((share, about)) = self.way(&id) else { continue };
+            let Some((share, about)) = self.way(&id) else {
+                continue;
+            };
             let host = about.device.map(|device| device.host).unwrap_or_default();
             if self.remove_way(None, &share, Removal::Branch).await.is_ok() {
                 let mut batch = Batch::new();

@@ -214,7 +214,13 @@ impl Broker {
             if let Some(site) = &grain.public_id {
                 batch.delete::<Site>(site.as_bytes());
             }
-            self.note(&mut batch, Some(&who.account), Act::Deleted, Some(id), &grain.title);
+            self.note(
+                &mut batch,
+                Some(&who.account),
+                Act::Deleted,
+                Some(id),
+                &grain.title,
+            );
             let changes = self.ledger.borrow().plan_forget_grain(id);
             self.settle(batch, changes, |id| self.about(id)).await?;
             for (hash, _) in self.held_by(id)? {
@@ -222,7 +228,8 @@ impl Broker {
             }
             self.forget_jobs(id).await?;
             for person in people {
-                self.events.tell(&person, &json!({"type": "grain-deleted", "id": id}));
+                self.events
+                    .tell(&person, &json!({"type": "grain-deleted", "id": id}));
             }
         }
         self.slots.borrow_mut().remove(id);

@@ -73,7 +73,9 @@ impl Broker {
         name: &str,
         schedule: job_schedule::Reader<'_>,
     ) -> Result<(), Problem> {
-        let unreadable = |error: &dyn std::fmt::Display| Problem::BadRequest(format!("the schedule cannot be read: {error}"));
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Problem::BadRequest(format!("the schedule cannot be read: {error}"))
+        };
         let now = self.outside.now();
         let (period, next) = match schedule.which().map_err(|error| unreadable(&error))? {
             job_schedule::OneShot(once) => {
@@ -99,11 +101,17 @@ impl Broker {
             }
         };
         if self.jobs_of(grain)?.len() >= JOBS {
-            return Err(Problem::BadRequest(format!("a grain has at most {JOBS} scheduled jobs")));
+            return Err(Problem::BadRequest(format!(
+                "a grain has at most {JOBS} scheduled jobs"
+            )));
         }
         let job = Job {
             object,
-            name: name.chars().filter(|letter| !letter.is_control()).take(PROBLEM).collect(),
+            name: name
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(PROBLEM)
+                .collect(),
             period,
             next: Timestamp(next),
             created: now,
@@ -142,13 +150,26 @@ impl Broker {
         Ok(json!({"jobs": jobs}))
     }
 
+    /// Ends a job; one that runs at the moment runs to its end and not again.
+    pub(crate) async fn end_job(&self, grain: &GrainId, id: &JobId) -> Result<(), Problem> {
+        let record = key(grain, id);
+        self.read::<Job>(&record)?.ok_or(Problem::NotFound)?;
+        let mut batch = Batch::new();
+        batch.delete::<Job>(&record);
+        self.commit(batch).await
+    }
+
     /// Forgets the jobs of a grain that is gone.
     pub(crate) async fn forget_jobs(&self, grain: &GrainId) -> Result<(), Problem> {
         let mut batch = Batch::new();
         for (id, _) in self.jobs_of(grain)? {
             batch.delete::<Job>(&key(grain, &id));
         }
-        if batch.is_empty() { Ok(()) } else { self.commit(batch).await }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.commit(batch).await
+        }
     }
 
     /// Runs what is due, when it is due. Runs for as long as the server does.
@@ -160,7 +181,9 @@ impl Broker {
             let now = self.outside.now();
             let mut soonest = None;
             for (record, job) in all {
-                let Some((grain, id)) = read_key(&record) else { continue };
+                let Some((grain, id)) = read_key(&record) else {
+                    continue;
+                };
                 if job.next > now {
                     soonest = Some(soonest.map_or(job.next, |soonest: Timestamp| soonest.min(job.next)));
                 } else if self.running_jobs.borrow_mut().insert(id.clone()) {
@@ -242,15 +265,21 @@ impl Broker {
         if record.is_none_or(|record| record.trashed.is_some()) {
             return Err(said("this is in the trash".to_owned()));
         }
-        let running = self.wake(grain).await.map_err(|problem| Failure::Gone(problem.to_string()))?;
+        let running = self
+            .wake(grain)
+            .await
+            .map_err(|problem| Failure::Gone(problem.to_string()))?;
         let mut request = running.host.run_job_request();
         write_object(&job.object, request.get().init_object()).map_err(|error| said(error.extra))?;
         let answer = tokio::time::timeout(RUN, request.send().promise).await;
         match answer {
-            Err(_) => Err(said(format!("it took longer than {} minutes", RUN.as_secs() / 60))),
-            Ok(Err(error)) if error.kind == ErrorKind::Disconnected => Err(Failure::Gone(
-                error.extra.chars().take(PROBLEM).collect(),
-            )),
+            Err(_) => Err(said(format!(
+                "it took longer than {} minutes",
+                RUN.as_secs() / 60
+            ))),
+            Ok(Err(error)) if error.kind == ErrorKind::Disconnected => {
+                Err(Failure::Gone(error.extra.chars().take(PROBLEM).collect()))
+            }
             Ok(Err(error)) => Err(said(error.extra)),
             Ok(Ok(answer)) => Ok(answer.get().is_ok_and(|answer| answer.get_cancel_future_runs())),
         }

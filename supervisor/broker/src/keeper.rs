@@ -105,13 +105,19 @@ impl Keeper {
             seal::Grain(id) => Sealed::Grain(id?.to_str()?.parse().map_err(|_| told(Problem::NoReference))?),
             seal::Answer(session) => Sealed::Answer(percloud_core::secret::hex(session?)),
             seal::Platform(()) => Sealed::Job(self.grain.clone()),
-            seal::Link(()) => return Err(Error::unimplemented("links to objects cannot be made yet".to_owned())),
+            seal::Link(()) => {
+                return Err(Error::unimplemented(
+                    "links to objects cannot be made yet".to_owned(),
+                ));
+            }
         };
         if through.is_empty() {
             // The app itself saves: for itself, for the platform, or in answer to a session of its own.
             return match &sealed {
                 Sealed::Grain(grain) if *grain != self.grain => Err(told(Problem::NoReference)),
-                Sealed::Answer(session) if !broker.has_session(&self.grain, session) => Err(told(Problem::NoReference)),
+                Sealed::Answer(session) if !broker.has_session(&self.grain, session) => {
+                    Err(told(Problem::NoReference))
+                }
                 _ => Ok((sealed, Vec::new(), None)),
             };
         }
@@ -129,7 +135,12 @@ impl Keeper {
                     return Err(unknown());
                 }
                 conditions.extend(reference.conditions.iter().cloned());
-            } else if let Some(visit) = broker.visits.borrow().get(&id).filter(|visit| visit.grain == self.grain) {
+            } else if let Some(visit) = broker
+                .visits
+                .borrow()
+                .get(&id)
+                .filter(|visit| visit.grain == self.grain)
+            {
                 conditions.push(Requirement::PermissionsHeld {
                     grain: self.grain.clone(),
                     holder: visit.visitor.holder.clone(),
@@ -145,7 +156,11 @@ impl Keeper {
             Sealed::Answer(session) => broker.has_session(&holder, session),
             Sealed::Job(_) => false,
         };
-        if fits { Ok((sealed, conditions, token)) } else { Err(unknown()) }
+        if fits {
+            Ok((sealed, conditions, token))
+        } else {
+            Err(unknown())
+        }
     }
 }
 
@@ -198,13 +213,19 @@ impl Broker {
         };
         let id = self.list_reference(reference).map_err(told)?;
         into.set_id(&id);
-        let outcome = self.point_to(&token.what, provider.as_ref(), holder, &id, into).await;
+        let outcome = self
+            .point_to(&token.what, provider.as_ref(), holder, &id, into)
+            .await;
         let still = self.references.borrow().contains_key(&id);
         if outcome.is_err() || !still {
             self.references.borrow_mut().remove(&id);
         }
         outcome?;
-        if still { Ok(()) } else { Err(told(Problem::NoReference)) }
+        if still {
+            Ok(())
+        } else {
+            Err(told(Problem::NoReference))
+        }
     }
 
     async fn point_to(
@@ -311,12 +332,19 @@ impl host_keeper::Server for Keeper {
         mut results: host_keeper::RestoreResults,
     ) -> Result<(), Error> {
         let broker = self.broker()?;
-        let text = TokenText::from_bytes(params.get()?.get_token()?).ok_or_else(|| told(Problem::NoReference))?;
+        let text =
+            TokenText::from_bytes(params.get()?.get_token()?).ok_or_else(|| told(Problem::NoReference))?;
         let (hash, token) = broker
             .token(&text, &Sealed::Grain(self.grain.clone()))
             .map_err(told)?;
         broker
-            .revive(&self.grain, &token, Some(hash), Vec::new(), results.get().init_restored())
+            .revive(
+                &self.grain,
+                &token,
+                Some(hash),
+                Vec::new(),
+                results.get().init_restored(),
+            )
             .await
     }
 
@@ -351,8 +379,16 @@ impl host_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let broker = self.broker()?;
         let params = params.get()?;
-        let caption = params.get_display()?.get_caption()?.get_default_text()?.to_string()?;
-        let stop = if params.has_notification() { Some(params.get_notification()?) } else { None };
+        let caption = params
+            .get_display()?
+            .get_caption()?
+            .get_default_text()?
+            .to_string()?;
+        let stop = if params.has_notification() {
+            Some(params.get_notification()?)
+        } else {
+            None
+        };
         let handle = broker.stay_awake(&self.grain, &caption, stop).map_err(told)?;
         results.get().set_handle(handle);
         Ok(())
@@ -364,7 +400,9 @@ impl host_keeper::Server for Keeper {
         _: host_keeper::ActivityResults,
     ) -> Result<(), Error> {
         let broker = self.broker()?;
-        broker.activity(&self.grain, None, params.get()?.get_event()?).await
+        broker
+            .activity(&self.grain, None, params.get()?.get_event()?)
+            .await
     }
 
     async fn schedule(
@@ -375,7 +413,9 @@ impl host_keeper::Server for Keeper {
         let broker = self.broker()?;
         let params = params.get()?;
         let text = TokenText::from_bytes(params.get_token()?).ok_or_else(|| told(Problem::NoReference))?;
-        let (hash, token) = broker.token(&text, &Sealed::Job(self.grain.clone())).map_err(told)?;
+        let (hash, token) = broker
+            .token(&text, &Sealed::Job(self.grain.clone()))
+            .map_err(told)?;
         let Referent::Object { id, .. } = token.what else {
             return Err(told(Problem::NoReference));
         };

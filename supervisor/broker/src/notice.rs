@@ -76,7 +76,10 @@ fn topic_key(account: &AccountId, grain: &GrainId, thread: Option<&str>) -> Vec<
 }
 
 fn short(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(TEXT).collect()
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(TEXT)
+        .collect()
 }
 
 impl Broker {
@@ -88,21 +91,37 @@ impl Broker {
         let mut named = Vec::new();
         for user in users {
             let identity = user.get_identity()?;
-            let identity = capnp::capability::Client::new(capnp::capability::FromClientHook::into_client_hook(identity));
+            let identity =
+                capnp::capability::Client::new(capnp::capability::FromClientHook::into_client_hook(identity));
             if let Ok(account) = self.account_behind(identity).await {
-                named.push((account, user.get_mentioned(), user.get_subscribed(), user.get_can_view()));
+                named.push((
+                    account,
+                    user.get_mentioned(),
+                    user.get_subscribed(),
+                    user.get_can_view(),
+                ));
             }
         }
         let some = |text: &str| (!text.is_empty()).then(|| short(text));
         Ok(Event {
             kind: event.get_type(),
             caption: if event.has_notification() {
-                short(event.get_notification()?.get_caption()?.get_default_text()?.to_str()?)
+                short(
+                    event
+                        .get_notification()?
+                        .get_caption()?
+                        .get_default_text()?
+                        .to_str()?,
+                )
             } else {
                 String::new()
             },
             path: some(event.get_path()?.to_str()?),
-            thread: if event.has_thread() { some(event.get_thread()?.get_path()?.to_str()?) } else { None },
+            thread: if event.has_thread() {
+                some(event.get_thread()?.get_path()?.to_str()?)
+            } else {
+                None
+            },
             named,
         })
     }
@@ -127,14 +146,23 @@ impl Broker {
             view = self.learn_view(id, &running).await.unwrap_or(view);
         }
         let Some(kind) = view.events.get(usize::from(event.kind)) else {
-            return Err(Error::failed("the app does not define this type of event".to_owned()));
+            return Err(Error::failed(
+                "the app does not define this type of event".to_owned(),
+            ));
         };
-        let text = if event.caption.is_empty() { &kind.verb } else { &event.caption };
+        let text = if event.caption.is_empty() {
+            &kind.verb
+        } else {
+            &event.caption
+        };
         let mut batch = Batch::new();
         if let Some(actor) = actor {
             // Who takes part wants to know how it goes on, where the app says so.
             let thread = event.thread.as_deref().filter(|_| kind.follow_thread);
-            for topic in [kind.follow_grain.then_some(None), thread.map(Some)].into_iter().flatten() {
+            for topic in [kind.follow_grain.then_some(None), thread.map(Some)]
+                .into_iter()
+                .flatten()
+            {
                 batch.put(&topic_key(actor, id, topic), &Follow {});
             }
         }
@@ -155,7 +183,12 @@ impl Broker {
             }
             if !kind.suppress_unread {
                 self.make_room_for(&mut batch).await.map_err(told)?;
-                batch.put(&grain_of_person(&person, id), &Unread { since: self.outside.now() });
+                batch.put(
+                    &grain_of_person(&person, id),
+                    &Unread {
+                        since: self.outside.now(),
+                    },
+                );
             }
             let called = named.is_some_and(|(_, mentioned, subscribed, _)| *mentioned || *subscribed);
             // Its owner is subscribed to everything; others to what names them.
@@ -248,13 +281,17 @@ impl Broker {
 
     /// How many a person has not looked at.
     pub(crate) fn unread_notices(&self, person: &AccountId) -> usize {
-        self.notices(person).iter().filter(|(_, notice)| !notice.read).count()
+        self.notices(person)
+            .iter()
+            .filter(|(_, notice)| !notice.read)
+            .count()
     }
 
     fn tell_notices(&self, person: &AccountId) {
         if self.events.is_watching(person) {
             let unread = self.unread_notices(person);
-            self.events.tell(person, &json!({"type": "notifications", "unread": unread}));
+            self.events
+                .tell(person, &json!({"type": "notifications", "unread": unread}));
         }
     }
 
@@ -262,7 +299,9 @@ impl Broker {
     pub(crate) async fn notifications(self: &Rc<Self>, who: &SignedIn) -> Result<Value, Problem> {
         let mut shown = Vec::new();
         for (id, ongoing) in &*self.ongoing.borrow() {
-            let Some(grain) = self.read::<Grain>(grain_key(&ongoing.grain))? else { continue };
+            let Some(grain) = self.read::<Grain>(grain_key(&ongoing.grain))? else {
+                continue;
+            };
             if grain.owner == who.account {
                 shown.push(self.notice_json(who, id, &ongoing.grain, &grain, |notice| {
                     notice["text"] = json!(ongoing.text);
@@ -281,7 +320,9 @@ impl Broker {
             self.commit(old).await?;
         }
         for (id, notice) in notices.iter().take(KEPT) {
-            let Some(grain) = self.read::<Grain>(grain_key(&notice.grain))? else { continue };
+            let Some(grain) = self.read::<Grain>(grain_key(&notice.grain))? else {
+                continue;
+            };
             // What one may not see any more is not told either.
             if grain.owner != who.account && self.own_access(who, &notice.grain).is_err() {
                 continue;
@@ -289,7 +330,12 @@ impl Broker {
             shown.push(self.notice_json(who, id, &notice.grain, &grain, |shown| {
                 shown["text"] = json!(notice.text);
                 shown["from"] = json!(notice.from);
-                shown["path"] = json!(notice.path.as_ref().map(|path| format!("/{}", path.trim_start_matches('/'))));
+                shown["path"] = json!(
+                    notice
+                        .path
+                        .as_ref()
+                        .map(|path| format!("/{}", path.trim_start_matches('/')))
+                );
                 shown["time"] = json!(notice.time);
                 shown["read"] = json!(notice.read);
                 shown["count"] = json!(notice.count);
@@ -326,12 +372,19 @@ impl Broker {
     }
 
     /// Does what the person wants of a notification.
-    pub(crate) async fn answer_notice(self: &Rc<Self>, who: &SignedIn, id: &str, body: &str) -> Result<(), Problem> {
+    pub(crate) async fn answer_notice(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &str,
+        body: &str,
+    ) -> Result<(), Problem> {
         let request: Answer = parse(body)?;
         let id: NoticeId = id.parse().map_err(|_| Problem::NotFound)?;
         let ongoing = {
             let ongoing = self.ongoing.borrow();
-            ongoing.get(&id).map(|ongoing| (ongoing.grain.clone(), ongoing.stop.clone()))
+            ongoing
+                .get(&id)
+                .map(|ongoing| (ongoing.grain.clone(), ongoing.stop.clone()))
         };
         if let Some((grain, stop)) = ongoing {
             self.own_grain(who, &grain)?;
@@ -422,7 +475,9 @@ impl Broker {
 
     /// Forgets what a grain that has stopped was doing.
     pub(crate) fn forget_ongoing(&self, grain: &GrainId) {
-        self.ongoing.borrow_mut().retain(|_, ongoing| ongoing.grain != *grain);
+        self.ongoing
+            .borrow_mut()
+            .retain(|_, ongoing| ongoing.grain != *grain);
     }
 }
 
@@ -436,7 +491,11 @@ impl handle::Server for Awake {
     async fn ping(self: Rc<Self>, _: handle::PingParams, _: handle::PingResults) -> Result<(), Error> {
         let broker = self.broker.upgrade();
         let goes_on = broker.is_some_and(|broker| broker.ongoing.borrow().contains_key(&self.id));
-        if goes_on { Ok(()) } else { Err(Error::disconnected("this was stopped".to_owned())) }
+        if goes_on {
+            Ok(())
+        } else {
+            Err(Error::disconnected("this was stopped".to_owned()))
+        }
     }
 }
 

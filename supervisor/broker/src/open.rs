@@ -115,7 +115,8 @@ impl Broker {
     }
 
     fn is_owner(&self, visitor: &Visitor, id: &GrainId) -> bool {
-        self.access(id, &visitor.holder).is_some_and(|access| access.is_owner)
+        self.access(id, &visitor.holder)
+            .is_some_and(|access| access.is_owner)
     }
 
     /// Trades a hand-over secret for the cookie of its host and the path to show first.
@@ -178,7 +179,9 @@ impl Broker {
     fn make_room(self: &Rc<Self>, visitor: &Visitor) {
         let oldest = {
             let pages = self.pages.borrow();
-            let own = pages.values().filter(|page| page.visit.visitor.holder == visitor.holder);
+            let own = pages
+                .values()
+                .filter(|page| page.visit.visitor.holder == visitor.holder);
             let full = own.clone().count() >= PAGES;
             own.min_by_key(|page| page.expires)
                 .filter(|_| full)
@@ -186,9 +189,9 @@ impl Broker {
         };
         if let Some(session_id) = oldest {
             let broker = self.clone();
-            tokio::task::spawn_local(async move {
-                broker.close_pages(|page| page.visit.id == session_id).await
-            });
+            tokio::task::spawn_local(
+                async move { broker.close_pages(|page| page.visit.id == session_id).await },
+            );
         }
     }
 

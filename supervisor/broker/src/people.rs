@@ -71,7 +71,10 @@ impl Broker {
         let mut open: Vec<_> = self.open_invitations()?;
         open.retain(|(_, invitation)| now < invitation.expires);
         open.sort_by_key(|(_, invitation)| std::cmp::Reverse(invitation.created));
-        let open: Vec<Value> = open.iter().map(|(id, invitation)| shown(id, invitation)).collect();
+        let open: Vec<Value> = open
+            .iter()
+            .map(|(id, invitation)| shown(id, invitation))
+            .collect();
         Ok(json!({"invitations": open}))
     }
 
@@ -89,7 +92,11 @@ impl Broker {
         self.runs_the_server(who)?;
         let request: Invite = parse(if body.trim().is_empty() { "{}" } else { body })?;
         let note = request.note.unwrap_or_default();
-        let note: String = note.chars().filter(|letter| !letter.is_control()).take(NOTE_LIMIT).collect();
+        let note: String = note
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(NOTE_LIMIT)
+            .collect();
         let _turn = self.sharing_turn.lock().await;
         let now = self.outside.now();
         let mut batch = Batch::new();
@@ -98,7 +105,9 @@ impl Broker {
             .into_iter()
             .partition(|(_, invitation)| invitation.expires <= now);
         if open.len() >= INVITATIONS {
-            return Err(Problem::BadRequest("there are too many open invitations; take some back".to_owned()));
+            return Err(Problem::BadRequest(
+                "there are too many open invitations; take some back".to_owned(),
+            ));
         }
         for (id, _) in expired.iter().take(16) {
             batch.delete::<Invitation>(id.as_str().as_bytes());
@@ -113,7 +122,13 @@ impl Broker {
             expires: now.plus_seconds(INVITED),
         };
         batch.put(id.as_str().as_bytes(), &invitation);
-        self.note(&mut batch, Some(&who.account), Act::Invited, None, &invitation.note);
+        self.note(
+            &mut batch,
+            Some(&who.account),
+            Act::Invited,
+            None,
+            &invitation.note,
+        );
         self.commit_noted(batch).await?;
         let (scheme, shell) = &self.config.base;
         let url = format!("{scheme}://{shell}/join#{}", secret.expose());
@@ -127,7 +142,13 @@ impl Broker {
         let invitation: Invitation = self.read(id.as_str().as_bytes())?.ok_or(Problem::NotFound)?;
         let mut batch = Batch::new();
         batch.delete::<Invitation>(id.as_str().as_bytes());
-        self.note(&mut batch, Some(&who.account), Act::Uninvited, None, &invitation.note);
+        self.note(
+            &mut batch,
+            Some(&who.account),
+            Act::Uninvited,
+            None,
+            &invitation.note,
+        );
         self.commit_noted(batch).await
     }
 

@@ -88,23 +88,38 @@ impl Asked {
 
 impl Broker {
     /// Opens a request a page of a grain made.
-    pub(crate) async fn request(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn request(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: Request = parse(body)?;
-        let visit = self.page_of(&who.account, id, &request.page).ok_or(Problem::NotFound)?;
+        let visit = self
+            .page_of(&who.account, id, &request.page)
+            .ok_or(Problem::NotFound)?;
         if request.query.len() > QUERY || request.query.iter().any(|text| text.len() > QUERY_TEXT) {
-            return Err(Problem::BadRequest("the app asks for too much at once".to_owned()));
+            return Err(Problem::BadRequest(
+                "the app asks for too much at once".to_owned(),
+            ));
         }
         // What a page wrote is decoded where its app runs, not here.
         let running = self.wake(id).await?;
         let mut call = running.host.read_query_request();
-        let mut query = call.get().init_query(u32::try_from(request.query.len()).unwrap_or(0));
+        let mut query = call
+            .get()
+            .init_query(u32::try_from(request.query.len()).unwrap_or(0));
         for (index, text) in (0..).zip(&request.query) {
             query.set(index, text);
         }
         let unreadable = |error: &dyn std::fmt::Display| {
             Problem::BadRequest(format!("the app asks for something that cannot be read: {error}"))
         };
-        let answer = call.send().promise.await.map_err(|error| unreadable(&error.extra))?;
+        let answer = call
+            .send()
+            .promise
+            .await
+            .map_err(|error| unreadable(&error.extra))?;
         let list = answer.get().and_then(|answer| answer.get_descriptors());
         let list = list.map_err(|error| unreadable(&error))?;
         let label = request.label.unwrap_or_default();
@@ -128,7 +143,9 @@ impl Broker {
         let original = copied(list).map_err(|error| unreadable(&error))?;
         let now = self.outside.now();
         let mut requests = self.requests.borrow_mut();
-        requests.retain(|_, asked| now < asked.created.plus_seconds(PATIENCE) && self.is_visiting(&asked.visit.id));
+        requests.retain(|_, asked| {
+            now < asked.created.plus_seconds(PATIENCE) && self.is_visiting(&asked.visit.id)
+        });
         if requests.values().filter(|asked| asked.by == *by).count() >= OPEN {
             return Err(Problem::TooManyAttempts { retry_after: 60 });
         }
@@ -136,7 +153,11 @@ impl Broker {
             id: RequestId::new(|bytes| (self.outside.random)(bytes)),
             visit: visit.clone(),
             by: by.clone(),
-            label: label.chars().filter(|letter| !letter.is_control()).take(LABEL).collect(),
+            label: label
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(LABEL)
+                .collect(),
             query,
             original,
             created: now,
@@ -172,7 +193,13 @@ impl Broker {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
             let grain = &asked.visit.grain;
-            self.note(&mut batch, Some(&asked.by), Act::Handed, Some(grain), &asked.label);
+            self.note(
+                &mut batch,
+                Some(&asked.by),
+                Act::Handed,
+                Some(grain),
+                &asked.label,
+            );
             self.commit_noted(batch).await?;
         }
         let text = self.make_token(token).await?;
@@ -193,13 +220,19 @@ impl Broker {
         filled.map_err(|error| Problem::internal("copy a descriptor", &error))?;
         let written = call.send().promise.await;
         let written = written.map_err(|error| Problem::internal("write a descriptor", &error))?;
-        let written = written.get().and_then(|answer| Ok(answer.get_text()?.to_string()?));
+        let written = written
+            .get()
+            .and_then(|answer| Ok(answer.get_text()?.to_string()?));
         let written = written.map_err(|error| Problem::internal("write a descriptor", &error))?;
         Ok(json!({"token": text.expose(), "descriptor": written}))
     }
 
     /// Gives a request up.
-    pub(crate) async fn cancel_request(self: &Rc<Self>, who: &SignedIn, id: &RequestId) -> Result<(), Problem> {
+    pub(crate) async fn cancel_request(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &RequestId,
+    ) -> Result<(), Problem> {
         let asked = self.asked(&who.account, id)?;
         self.requests.borrow_mut().remove(&asked.id);
         asked.waiting.take();

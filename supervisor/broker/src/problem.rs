@@ -141,7 +141,9 @@ impl Problem {
         let mut error = json!({"code": self.code(), "message": sentence(&self.to_string())});
         match self {
             Self::TooManyAttempts { retry_after } => error["retryAfter"] = json!(retry_after),
-            Self::BadPackage { reason, .. } | Self::BadBackup { reason, .. } => error["reason"] = json!(reason),
+            Self::BadPackage { reason, .. } | Self::BadBackup { reason, .. } => {
+                error["reason"] = json!(reason)
+            }
             _ => {}
         }
         json!({"error": error})

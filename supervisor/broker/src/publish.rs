@@ -48,7 +48,10 @@ impl Broker {
             let mut bytes = [0; 32];
             (self.outside.random)(&mut bytes);
             let fair = bytes.iter().filter(|byte| **byte < 252);
-            text.extend(fair.take(ID - text.len()).map(|byte| char::from(SYMBOLS[usize::from(byte % 36)])));
+            text.extend(
+                fair.take(ID - text.len())
+                    .map(|byte| char::from(SYMBOLS[usize::from(byte % 36)])),
+            );
         }
         grain.public_id = Some(text.clone());
         let mut batch = Batch::new();
@@ -92,7 +95,11 @@ fn look(www: &Path, path: &str) -> Option<Found> {
     let path = path.trim_start_matches('/');
     let plain = path.len() <= PATH
         && !path.contains('\0')
-        && path.split('/').rev().skip(1).all(|part| !matches!(part, "" | "." | ".."))
+        && path
+            .split('/')
+            .rev()
+            .skip(1)
+            .all(|part| !matches!(part, "" | "." | ".."))
         && !matches!(path.rsplit('/').next(), Some("." | ".."));
     if !plain {
         return None;
@@ -103,14 +110,21 @@ fn look(www: &Path, path: &str) -> Option<Found> {
         Mode::empty(),
     )
     .ok()?;
-    let below = if path.is_empty() { "." } else { path.trim_end_matches('/') };
+    let below = if path.is_empty() {
+        "."
+    } else {
+        path.trim_end_matches('/')
+    };
     // Not to block on a pipe, nor to become the owner of a terminal: what it is shows only once it is open.
     let file: OwnedFd = rustix::fs::openat2(
         &root,
         below,
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
+        ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV,
     )
     .ok()?;
     let about = rustix::fs::fstat(&file).ok()?;
@@ -125,7 +139,11 @@ fn look(www: &Path, path: &str) -> Option<Found> {
 struct Blob(Rc<File>, u64);
 
 impl blob::Server for Blob {
-    async fn get_size(self: Rc<Self>, _: blob::GetSizeParams, mut results: blob::GetSizeResults) -> Result<(), Error> {
+    async fn get_size(
+        self: Rc<Self>,
+        _: blob::GetSizeParams,
+        mut results: blob::GetSizeResults,
+    ) -> Result<(), Error> {
         results.get().set_size(self.1);
         Ok(())
     }
@@ -168,7 +186,9 @@ impl blob::Server for Blob {
             }
             let _ = stream.done_request().send().promise.await;
         });
-        results.get().set_handle(capnp_rpc::new_client(Reading(task.abort_handle())));
+        results
+            .get()
+            .set_handle(capnp_rpc::new_client(Reading(task.abort_handle())));
         Ok(())
     }
 }
@@ -219,12 +239,27 @@ mod tests {
         assert!(matches!(look(&www, "deep"), Some(Found::Folder)));
         assert!(matches!(look(&www, ""), Some(Found::Folder)));
         for path in [
-            "up", "abroad", "near", "folder/page.html", "pipe", "../secret", "deep/../page.html", "./page.html",
-            "deep//page.html", "nowhere", "page.html/x", "a\0b", "..", "deep/..",
+            "up",
+            "abroad",
+            "near",
+            "folder/page.html",
+            "pipe",
+            "../secret",
+            "deep/../page.html",
+            "./page.html",
+            "deep//page.html",
+            "nowhere",
+            "page.html/x",
+            "a\0b",
+            "..",
+            "deep/..",
         ] {
             assert!(look(&www, path).is_none(), "{path:?}");
         }
         symlink(&www, folder.path().join("moved")).unwrap();
-        assert!(look(&folder.path().join("moved"), "page.html").is_none(), "the folder itself is a link");
+        assert!(
+            look(&folder.path().join("moved"), "page.html").is_none(),
+            "the folder itself is a link"
+        );
     }
 }

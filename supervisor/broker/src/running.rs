@@ -96,7 +96,10 @@ impl Slot {
     /// Takes out what runs here, if it is `running`.
     pub(crate) fn take_if(&self, running: &Weak<Running>) -> Option<Rc<Running>> {
         let mut now = self.running.borrow_mut();
-        if now.as_ref().is_some_and(|now| Rc::as_ptr(now) == running.as_ptr()) {
+        if now
+            .as_ref()
+            .is_some_and(|now| Rc::as_ptr(now) == running.as_ptr())
+        {
             now.take()
         } else {
             None
@@ -230,6 +233,11 @@ impl Broker {
             return Err(problem);
         }
         *slot.running.borrow_mut() = Some(running.clone());
+        // What it can provide and which roles it has may be asked while it sleeps again; nobody waits for that now.
+        let (broker, id, asked) = (self.clone(), id.clone(), running.clone());
+        tokio::task::spawn_local(async move {
+            let _ = broker.learn_view(&id, &asked).await;
+        });
         Ok(running)
     }
 
@@ -300,7 +308,11 @@ impl Broker {
 
     /// The owner of a grain, and everybody with an account who has it among their own.
     pub(crate) fn people_of(&self, id: &GrainId) -> Vec<AccountId> {
-        let owner = self.read::<Grain>(grain_key(id)).ok().flatten().map(|grain| grain.owner);
+        let owner = self
+            .read::<Grain>(grain_key(id))
+            .ok()
+            .flatten()
+            .map(|grain| grain.owner);
         let ledger = self.ledger.borrow();
         let mut people: Vec<AccountId> = ledger
             .shares_of(id)

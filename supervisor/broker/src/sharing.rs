@@ -46,10 +46,21 @@ impl RoleWish {
 
     pub(crate) fn assignment(self) -> Result<RoleAssignment, Problem> {
         match self {
-            Self { all: true, index: None } => Ok(Role::All.into()),
-            Self { all: false, index: Some(index) } => Ok(Role::Index(index).into()),
-            Self { all: false, index: None } => Ok(Role::Default.into()),
-            _ => Err(Problem::BadRequest("a role is either all or one of the app's".to_owned())),
+            Self {
+                all: true,
+                index: None,
+            } => Ok(Role::All.into()),
+            Self {
+                all: false,
+                index: Some(index),
+            } => Ok(Role::Index(index).into()),
+            Self {
+                all: false,
+                index: None,
+            } => Ok(Role::Default.into()),
+            _ => Err(Problem::BadRequest(
+                "a role is either all or one of the app's".to_owned(),
+            )),
         }
     }
 }
@@ -129,7 +140,12 @@ fn line(text: Option<&str>, limit: usize) -> Option<String> {
 
 impl Broker {
     /// Hands on what a person holds: to somebody with an account here, or to whoever has a new link.
-    pub(crate) async fn share(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn share(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: NewShare = parse(body)?;
         let now = self.outside.now();
         if request.expires.is_some_and(|expires| expires <= now) {
@@ -147,7 +163,11 @@ impl Broker {
                 let secret = TokenText::new(&self.outside);
                 (Recipient::Link, Acceptance::Accepted, Some(secret))
             }
-            To::Link(false) => return Err(Problem::BadRequest("a share goes to a person or a link".to_owned())),
+            To::Link(false) => {
+                return Err(Problem::BadRequest(
+                    "a share goes to a person or a link".to_owned(),
+                ));
+            }
         };
         let about = About {
             note: line(request.note.as_deref(), NOTE_LIMIT),
@@ -173,7 +193,9 @@ impl Broker {
         let way = self.way_view(who, id, &share_id)?;
         let (scheme, shell) = &self.config.base;
         Ok(match secret {
-            Some(secret) => json!({"way": way, "url": format!("{scheme}://{shell}/shared#{}", secret.expose())}),
+            Some(secret) => {
+                json!({"way": way, "url": format!("{scheme}://{shell}/shared#{}", secret.expose())})
+            }
             None => json!({"way": way}),
         })
     }
@@ -191,22 +213,38 @@ impl Broker {
             let access = self.own_access(who, &grain)?;
             let given = {
                 let ledger = self.ledger.borrow();
-                ledger.shares_of(&grain).filter(|other| other.from == share.from).count()
+                ledger
+                    .shares_of(&grain)
+                    .filter(|other| other.from == share.from)
+                    .count()
             };
             if !access.is_owner && given >= GIVEN {
-                return Err(Problem::BadRequest("you share this in too many ways; take some back".to_owned()));
+                return Err(Problem::BadRequest(
+                    "you share this in too many ways; take some back".to_owned(),
+                ));
             }
             let changes = self.ledger.borrow().plan_add(&self.facts(), share.clone())?;
             let mut batch = Batch::new();
             if let Some(hash) = &about.secret {
-                batch.put(&hash.0, &LinkSecret { share: share.id.clone() });
+                batch.put(
+                    &hash.0,
+                    &LinkSecret {
+                        share: share.id.clone(),
+                    },
+                );
             }
             let act = match (&share.to, &about.device) {
                 (Recipient::Link, None) => Act::MadeLink,
                 (Recipient::Link, Some(_)) => Act::AddedDevice,
                 (Recipient::Person(_), _) => Act::Shared,
             };
-            self.note(&mut batch, Some(&who.account), act, Some(&grain), &self.way_details(&share));
+            self.note(
+                &mut batch,
+                Some(&who.account),
+                act,
+                Some(&grain),
+                &self.way_details(&share),
+            );
             self.settle(batch, changes, |_| about.clone()).await?;
         }
         self.tell_sharing(&grain);
@@ -226,7 +264,10 @@ impl Broker {
     ) -> Result<Value, Problem> {
         let request: Change = parse(body)?;
         let role = request.role.map(RoleWish::assignment).transpose()?;
-        let label = request.label.as_deref().map(|label| line(Some(label), LABEL_LIMIT));
+        let label = request
+            .label
+            .as_deref()
+            .map(|label| line(Some(label), LABEL_LIMIT));
         let share_id = {
             let _turn = self.sharing_turn.lock().await;
             let (share, about) = self.changeable(who, id, share)?;
@@ -244,7 +285,13 @@ impl Broker {
             })?;
             let mut batch = Batch::new();
             if let Some(changed) = changes.put.first() {
-                self.note(&mut batch, Some(&who.account), Act::ChangedWay, Some(id), &self.way_details(changed));
+                self.note(
+                    &mut batch,
+                    Some(&who.account),
+                    Act::ChangedWay,
+                    Some(id),
+                    &self.way_details(changed),
+                );
             }
             self.settle(batch, changes, |_| about.clone()).await?;
             share.id
@@ -262,7 +309,11 @@ impl Broker {
         body: &str,
     ) -> Result<(), Problem> {
         let request: Removing = parse(if body.trim().is_empty() { "{}" } else { body })?;
-        let removal = if request.only_link { Removal::LinkOnly } else { Removal::Branch };
+        let removal = if request.only_link {
+            Removal::LinkOnly
+        } else {
+            Removal::Branch
+        };
         {
             let _turn = self.sharing_turn.lock().await;
             let (share, _) = self.changeable(who, id, share)?;
@@ -279,9 +330,18 @@ impl Broker {
         share: &Share,
         removal: Removal,
     ) -> Result<(), Problem> {
-        let changes = self.ledger.borrow().plan_remove(&self.facts(), &share.id, removal)?;
+        let changes = self
+            .ledger
+            .borrow()
+            .plan_remove(&self.facts(), &share.id, removal)?;
         let mut batch = Batch::new();
-        self.note(&mut batch, by, Act::Revoked, Some(&share.grain), &self.way_details(share));
+        self.note(
+            &mut batch,
+            by,
+            Act::Revoked,
+            Some(&share.grain),
+            &self.way_details(share),
+        );
         // A secret that leads to a share that is gone is found and leads nowhere; the root's own goes at once.
         if let Some(hash) = self.about(&share.id).secret {
             batch.delete::<LinkSecret>(&hash.0);
@@ -303,7 +363,9 @@ impl Broker {
             let _turn = self.sharing_turn.lock().await;
             if self.own_access(who, id)?.is_owner {
                 // A limit on what its owner holds would limit everybody.
-                return Err(Problem::BadRequest("its owner cannot be limited; hand it over first".to_owned()));
+                return Err(Problem::BadRequest(
+                    "its owner cannot be limited; hand it over first".to_owned(),
+                ));
             }
             let role = (!role.is_unlimited()).then_some(role);
             let changes = self.ledger.borrow().plan_ceiling(id, &who.account, role);
@@ -318,24 +380,30 @@ impl Broker {
     /// Gives up everything a person holds on a grain that is not theirs.
     pub(crate) async fn leave(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<(), Problem> {
         if self.reachable(who, id)?.owner == who.account {
-            return Err(Problem::BadRequest("hand it over or delete it; its owner cannot leave".to_owned()));
+            return Err(Problem::BadRequest(
+                "hand it over or delete it; its owner cannot leave".to_owned(),
+            ));
         }
         {
             let _turn = self.sharing_turn.lock().await;
             let mine: Vec<Share> = {
                 let ledger = self.ledger.borrow();
-                let mine = ledger.shares_with(&who.account).filter(|share| share.grain == *id);
+                let mine = ledger
+                    .shares_with(&who.account)
+                    .filter(|share| share.grain == *id);
                 mine.cloned().collect()
             };
             for share in mine {
-                self.remove_way(Some(&who.account), &share, Removal::Branch).await?;
+                self.remove_way(Some(&who.account), &share, Removal::Branch)
+                    .await?;
             }
             let mut batch = Batch::new();
             batch.delete::<OwnName>(&grain_of_person(&who.account, id));
             self.commit(batch).await?;
         }
         self.tell_sharing(id);
-        self.events.tell(&who.account, &json!({"type": "grain-deleted", "id": id}));
+        self.events
+            .tell(&who.account, &json!({"type": "grain-deleted", "id": id}));
         Ok(())
     }
 

@@ -127,7 +127,10 @@ impl World {
         let body =
             json!({"secret": secret, "name": "Anna", "handle": "anna", "password": PASSWORD}).to_string();
         let (me, cookie) = self.broker.set_up(&body, "127.0.0.1").await.unwrap();
-        assert_eq!((&me["name"], &me["handle"], &me["role"]), (&json!("Anna"), &json!("anna"), &json!("owner")));
+        assert_eq!(
+            (&me["name"], &me["handle"], &me["role"]),
+            (&json!("Anna"), &json!("anna"), &json!("owner"))
+        );
         self.broker.resume(cookie.expose()).unwrap()
     }
 
@@ -136,7 +139,8 @@ impl World {
         let invited = self.broker.invite(owner, "{}").await.unwrap();
         let url = invited["url"].as_str().unwrap();
         let (_, secret) = url.split_once("/join#").unwrap();
-        let body = json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
+        let body =
+            json!({"secret": secret, "name": name, "handle": name.to_lowercase(), "password": PASSWORD});
         let (_, cookie) = self.broker.join(&body.to_string(), "127.0.0.1").await.unwrap();
         self.broker.resume(cookie.expose()).unwrap()
     }
@@ -319,7 +323,10 @@ impl grain_host::Server for Host {
         _: grain_host::AdmitResults,
     ) -> Result<(), capnp::Error> {
         let params = params.get()?;
-        self.stage.admitted.borrow_mut().push(params.get_nonce()?.to_vec());
+        self.stage
+            .admitted
+            .borrow_mut()
+            .push(params.get_nonce()?.to_vec());
         let session = params.get_session()?;
         let user = session.get_user()?;
         self.stage.visitors.borrow_mut().push(Announced {
@@ -372,7 +379,12 @@ impl grain_host::Server for Host {
         params: grain_host::RunJobParams,
         mut results: grain_host::RunJobResults,
     ) -> Result<(), capnp::Error> {
-        let object = params.get()?.get_object()?.get_id().get_as::<capnp::text::Reader<'_>>()?.to_string()?;
+        let object = params
+            .get()?
+            .get_object()?
+            .get_id()
+            .get_as::<capnp::text::Reader<'_>>()?
+            .to_string()?;
         self.stage.ran.borrow_mut().push(object);
         let next = self.stage.runs.borrow_mut().pop();
         results.get().set_cancel_future_runs(next.unwrap_or(Ok(false))?);
@@ -399,10 +411,13 @@ impl grain_host::Server for Host {
         self.stage.ended.borrow_mut().push(id.clone());
         // A host lets go of what belonged to the session.
         let mut visitors = self.stage.visitors.borrow_mut();
-        visitors.iter_mut().filter(|visitor| visitor.session == id).for_each(|visitor| {
-            visitor.keeper = None;
-            visitor.identity = None;
-        });
+        visitors
+            .iter_mut()
+            .filter(|visitor| visitor.session == id)
+            .for_each(|visitor| {
+                visitor.keeper = None;
+                visitor.identity = None;
+            });
         drop(visitors);
         self.stage.ended_sessions.set(self.stage.ended_sessions.get() + 1);
         Ok(())

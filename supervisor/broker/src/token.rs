@@ -164,7 +164,11 @@ impl Broker {
         let stands = token.seal == *by
             && self.token_stands(&hash, self.outside.now())
             && self.proven(&token.requirements);
-        if stands { Ok((hash, token)) } else { Err(Problem::NoReference) }
+        if stands {
+            Ok((hash, token))
+        } else {
+            Err(Problem::NoReference)
+        }
     }
 
     /// Uses up a token that is good once: whoever comes second finds nothing, even while the first is still on its way
@@ -179,7 +183,10 @@ impl Broker {
     /// Lists a reference that comes alive.
     pub(crate) fn list_reference(&self, reference: Reference) -> Result<SessionId, Problem> {
         let mut references = self.references.borrow_mut();
-        let held = references.values().filter(|known| known.holder == reference.holder).count();
+        let held = references
+            .values()
+            .filter(|known| known.holder == reference.holder)
+            .count();
         if held >= REFERENCES {
             return Err(Problem::TooManyAttempts { retry_after: 60 });
         }
@@ -197,13 +204,18 @@ impl Broker {
     ) -> Vec<(GrainId, SessionId)> {
         let all: Vec<(SessionId, Reference)> = {
             let references = self.references.borrow();
-            references.iter().map(|(id, reference)| (*id, reference.clone())).collect()
+            references
+                .iter()
+                .map(|(id, reference)| (*id, reference.clone()))
+                .collect()
         };
         let mut ended = Vec::new();
         for (id, reference) in all {
             let stands = reference.token.is_none_or(|token| self.token_stands(&token, now));
             if stands && self.proven(&reference.conditions) {
-                let expires = reference.token.and_then(|token| self.read::<Token>(&token.0).ok()??.expires);
+                let expires = reference
+                    .token
+                    .and_then(|token| self.read::<Token>(&token.0).ok()??.expires);
                 *soonest = [*soonest, expires].into_iter().flatten().min();
                 continue;
             }
@@ -216,20 +228,32 @@ impl Broker {
 
     /// Forgets the references of a grain that has stopped.
     pub(crate) fn forget_references(&self, holder: &GrainId) {
-        self.references.borrow_mut().retain(|_, reference| reference.holder != *holder);
+        self.references
+            .borrow_mut()
+            .retain(|_, reference| reference.holder != *holder);
     }
 
     /// Forgets a token sealed for a grain. What came of it ends; unknown tokens are no error (sheet trap 38).
-    pub(crate) async fn drop_token(self: &Rc<Self>, grain: &GrainId, text: &TokenText) -> Result<(), Problem> {
+    pub(crate) async fn drop_token(
+        self: &Rc<Self>,
+        grain: &GrainId,
+        text: &TokenText,
+    ) -> Result<(), Problem> {
         let hash = text.hash();
-        let Some(token) = self.read::<Token>(&hash.0)? else { return Ok(()) };
+        let Some(token) = self.read::<Token>(&hash.0)? else {
+            return Ok(());
+        };
         if token.seal != Sealed::Grain(grain.clone()) {
             return Ok(());
         }
         self.forget_token(grain, &hash).await
     }
 
-    pub(crate) async fn forget_token(self: &Rc<Self>, grain: &GrainId, hash: &TokenHash) -> Result<(), Problem> {
+    pub(crate) async fn forget_token(
+        self: &Rc<Self>,
+        grain: &GrainId,
+        hash: &TokenHash,
+    ) -> Result<(), Problem> {
         let mut batch = Batch::new();
         batch.delete::<Token>(&hash.0);
         batch.delete::<Held>(&held_key(grain, hash));
@@ -267,7 +291,9 @@ impl Broker {
         let held = held.map_err(|error| Problem::internal("read the store", &error))?;
         let mut tokens = Vec::new();
         for (_, held) in held {
-            let Ok(hash) = TokenHash::try_from(held.id) else { continue };
+            let Ok(hash) = TokenHash::try_from(held.id) else {
+                continue;
+            };
             if let Some(token) = self.read::<Token>(&hash.0)? {
                 tokens.push((hash, token));
             }
@@ -301,9 +327,17 @@ impl Broker {
         Ok(json!({"held": held}))
     }
 
-    /// Takes something away from a grain that it holds of others.
-    pub(crate) async fn drop_authority(self: &Rc<Self>, who: &SignedIn, id: &GrainId, token: &str) -> Result<(), Problem> {
+    /// Takes something away from a grain that it holds of others, or ends one of its jobs.
+    pub(crate) async fn drop_authority(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &GrainId,
+        token: &str,
+    ) -> Result<(), Problem> {
         self.own_grain(who, id)?;
+        if let Ok(job) = token.parse() {
+            return self.end_job(id, &job).await;
+        }
         let hash = TokenHash::try_from(token.to_owned()).map_err(|_| Problem::NotFound)?;
         let known: Token = self.read(&hash.0)?.ok_or(Problem::NotFound)?;
         if known.seal != Sealed::Grain(id.clone()) {
@@ -312,7 +346,13 @@ impl Broker {
         {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
-            self.note(&mut batch, Some(&who.account), Act::TookBack, Some(id), &known.label);
+            self.note(
+                &mut batch,
+                Some(&who.account),
+                Act::TookBack,
+                Some(id),
+                &known.label,
+            );
             self.commit_noted(batch).await?;
         }
         self.forget_token(id, &hash).await

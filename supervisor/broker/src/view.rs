@@ -54,7 +54,11 @@ impl Broker {
             .iter()
             .map(|(code, message)| json!({"code": code, "message": message}))
             .collect();
-        let warnings = if self.runs_the_server(who).is_ok() { warnings } else { Vec::new() };
+        let warnings = if self.runs_the_server(who).is_ok() {
+            warnings
+        } else {
+            Vec::new()
+        };
         Ok(json!({
             "apps": apps,
             "grains": grains,
@@ -106,7 +110,8 @@ impl Broker {
             }
         }
         view["unread"] = json!(self.is_unread(&who.account, id));
-        if let (Value::Object(view), Value::Object(standing)) = (&mut view, self.standing_of(who, id, grain)) {
+        if let (Value::Object(view), Value::Object(standing)) = (&mut view, self.standing_of(who, id, grain))
+        {
             view.extend(standing);
         }
         view

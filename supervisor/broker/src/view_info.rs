@@ -86,7 +86,9 @@ impl Described {
     pub(crate) fn can(&self, assignment: &RoleAssignment) -> String {
         let named = |index: usize| {
             let role = self.roles.get(index)?;
-            let words = [&role.verb, &role.title].into_iter().find(|words| !words.is_empty());
+            let words = [&role.verb, &role.title]
+                .into_iter()
+                .find(|words| !words.is_empty());
             words.cloned()
         };
         let plain = "can open it".to_owned();
@@ -106,7 +108,9 @@ impl Described {
         if *permissions == self.rules.all() && !permissions.is_empty() {
             return self.can(&Role::All.into());
         }
-        let fitting = (0..).zip(&self.rules.roles).filter(|(_, role)| permissions.covers(&role.permissions));
+        let fitting = (0..)
+            .zip(&self.rules.roles)
+            .filter(|(_, role)| permissions.covers(&role.permissions));
         let best = fitting.max_by_key(|(index, role)| (role.permissions.len(), std::cmp::Reverse(*index)));
         match best {
             Some((index, _)) => self.can(&Role::Index(index).into()),
@@ -141,7 +145,9 @@ impl Broker {
                 Problem::GrainFailed("the app stopped while it was being opened".to_owned())
             })?;
             let described = answer.get().and_then(|answer| describe(answer.get_info()?));
-            let described = Rc::new(described.map_err(|error| Problem::internal("read what an app says of itself", &error))?);
+            let described = Rc::new(
+                described.map_err(|error| Problem::internal("read what an app says of itself", &error))?,
+            );
             let changed = *self.view_of(id) != *described;
             if changed {
                 self.views.borrow_mut().insert(id.clone(), described.clone());
@@ -164,7 +170,11 @@ impl Broker {
 fn read(file: &std::path::Path) -> Option<Described> {
     use std::io::Read;
     let mut text = Vec::new();
-    std::fs::File::open(file).ok()?.take(FILE).read_to_end(&mut text).ok()?;
+    std::fs::File::open(file)
+        .ok()?
+        .take(FILE)
+        .read_to_end(&mut text)
+        .ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -223,5 +233,9 @@ fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
 
 fn text(words: localized_text::Reader<'_>) -> capnp::Result<String> {
     let words = words.get_default_text()?.to_str()?;
-    Ok(words.chars().filter(|letter| !letter.is_control()).take(TEXT).collect())
+    Ok(words
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(TEXT)
+        .collect())
 }

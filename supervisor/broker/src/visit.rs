@@ -201,7 +201,9 @@ impl Broker {
                 user.set_identity(self.identity(account));
             }
             None => {
-                user.reborrow().init_display_name().set_default_text("Anonymous User");
+                user.reborrow()
+                    .init_display_name()
+                    .set_default_text("Anonymous User");
                 user.set_preferred_handle("anonymous");
             }
         }
@@ -213,7 +215,12 @@ impl Broker {
         match &visit.purpose {
             Purpose::Page => admission.set_page(()),
             Purpose::Provide(request) => {
-                let asked = self.requests.borrow().get(request).cloned().ok_or(Problem::NotFound)?;
+                let asked = self
+                    .requests
+                    .borrow()
+                    .get(request)
+                    .cloned()
+                    .ok_or(Problem::NotFound)?;
                 let written = asked.original().and_then(|list| admission.set_request(list));
                 written.map_err(|error| Problem::internal("pass a request on", &error))?;
             }
@@ -248,7 +255,11 @@ impl Broker {
                 (None, _) => false,
                 (Some(_), None) => true,
                 // The owner was told "everything", whatever it means by now.
-                (Some(access), Some(_)) if access.is_owner && access.permissions == self.view_of(&visit.grain).rules.all() => true,
+                (Some(access), Some(_))
+                    if access.is_owner && access.permissions == self.view_of(&visit.grain).rules.all() =>
+                {
+                    true
+                }
                 (Some(access), Some(granted)) => access.permissions == *granted,
             };
             drop(granted);
@@ -258,13 +269,17 @@ impl Broker {
             }
             let until = access.and_then(|access| access.until);
             visit.until.set(until);
-            soonest = [soonest, until.filter(|until| *until > now)].into_iter().flatten().min();
+            soonest = [soonest, until.filter(|until| *until > now)]
+                .into_iter()
+                .flatten()
+                .min();
         }
         let references = self.broken_references(now, &mut soonest);
         self.next_look.set(soonest);
         self.time_changed.send_replace(());
         let ended = self.forget_visits(&over);
-        self.end_sessions(ended.into_iter().chain(references).collect()).await;
+        self.end_sessions(ended.into_iter().chain(references).collect())
+            .await;
     }
 
     /// Takes visits off the list, with the pages they were, and tells the shells that showed them.

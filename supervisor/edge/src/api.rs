@@ -34,6 +34,7 @@ use crate::api::visit::Visit;
 use crate::body::Body;
 use crate::edge::Edge;
 use crate::grain;
+use crate::intake;
 use crate::respond::{Answer, Refusal};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("x-sandstorm-token-keepalive");
@@ -67,13 +68,36 @@ async fn call(
     host: ApiHost,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
+    let answered = match admit(edge, peer, host, &mut request).await {
+        Ok(Admitted::Visit(visit)) => return grain::answer_program(edge, &visit, request).await,
+        Ok(Admitted::Answer(answer)) => Ok(answer),
+        Err(refusal) => Err(refusal),
+    };
+    intake::discard(request).await;
+    answered
+}
+
+/// What comes of a request before it reaches a grain.
+enum Admitted {
+    /// It goes on.
+    Visit(Visit),
+    /// It is answered here.
+    Answer(Answer),
+}
+
+async fn admit(
+    edge: &Rc<Edge>,
+    peer: IpAddr,
+    host: ApiHost,
+    request: &mut Request<Incoming>,
+) -> Result<Admitted, Refusal> {
     let well_known = stranger::well_known(edge, &host, request.method(), request.uri().path());
     if let Some(answer) = well_known.await? {
-        return Ok(answer);
+        return Ok(Admitted::Answer(answer));
     }
-    let token = match token::take(&host, &mut request)? {
+    let token = match token::take(&host, request)? {
         Brought::Token(token, Form::Basic) => {
-            ambient::refuse(&edge.base.api_origin(&host), &request)?;
+            ambient::refuse(&edge.base.api_origin(&host), request)?;
             token
         }
         Brought::Token(token, _) => token,
@@ -83,7 +107,8 @@ async fn call(
             return Err(Refusal::NoSuchToken);
         }
         Brought::Nothing => {
-            return stranger::answer(edge, &host, request.method(), request.uri().path()).await;
+            let answered = stranger::answer(edge, &host, request.method(), request.uri().path()).await;
+            return answered.map(Admitted::Answer);
         }
     };
     let visit = Visit::new(host, token, peer, request.headers());
@@ -100,9 +125,9 @@ async fn call(
             "The header X-Sandstorm-Token-Keepalive is not a number of milliseconds.",
         ))?;
         visit.keep_alive(&edge.front, milliseconds).await?;
-        return Ok(Response::new(Body::Empty));
+        return Ok(Admitted::Answer(Response::new(Body::Empty)));
     }
-    grain::answer_program(edge, &visit, request).await
+    Ok(Admitted::Visit(visit))
 }
 
 fn preflight() -> Answer {

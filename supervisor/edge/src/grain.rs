@@ -32,6 +32,7 @@ use crate::api::visit::Visit;
 use crate::cookie::Ours;
 use crate::edge::Edge;
 use crate::grain::sessions::Way;
+use crate::intake;
 use crate::respond::{Answer, Refusal};
 
 /// Paths below this are ours on every session host; apps never see them.
@@ -85,7 +86,13 @@ pub(crate) async fn answer_program(
     let socket = websocket::is_asked_for(request.headers());
     let careful = socket || !matches!(*request.method(), Method::GET | Method::HEAD);
     let way = Way::Program(visit);
-    let session = sessions::get(edge, way, request.headers(), careful).await?;
+    let session = match sessions::get(edge, way, request.headers(), careful).await {
+        Ok(session) => session,
+        Err(refusal) => {
+            intake::discard(request).await;
+            return Err(refusal);
+        }
+    };
     let answered = if socket {
         websocket::answer(edge, session.clone(), request).await
     } else {

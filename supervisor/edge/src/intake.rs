@@ -3,11 +3,31 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::EXPECT;
 use std::future::poll_fn;
 use std::pin::Pin;
 
 use crate::respond::Refusal;
+
+/// Largest body read only to be thrown away, in bytes.
+const DISCARDED: usize = 64 << 10;
+/// How long that may take altogether.
+const DISCARDING: Duration = Duration::from_secs(5);
+
+/// Reads what is left of a request that is refused, if that is little, before the refusal is sent.
+///
+/// Where a body is still on its way, the connection is closed with the answer; a client that is in the middle of writing
+/// then finds it broken and never reads why. Who waits to be asked for the body (`Expect`) reads first, and is not asked.
+pub(crate) async fn discard(request: Request<Incoming>) {
+    if request.headers().contains_key(EXPECT) {
+        return;
+    }
+    let mut body = Intake::new(request.into_body(), DISCARDING);
+    // Whatever comes of it: the refusal is what counts.
+    let _ = tokio::time::timeout(DISCARDING, body.whole(DISCARDED)).await;
+}
 
 /// A client's body, frame by frame.
 pub(crate) struct Intake {

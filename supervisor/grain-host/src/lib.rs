@@ -36,7 +36,7 @@ mod door;
 mod host;
 mod link;
 mod log;
-mod membrane;
+pub mod membrane;
 mod neighbours;
 mod platform;
 mod references;

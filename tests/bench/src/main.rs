@@ -5,6 +5,7 @@
 //! machines have moods; what is kept is the median. A peer that is not installed leaves its columns empty and says so.
 //!
 //! - group `sandbox`: from the decision to start a program to its first byte, ours against `fork` + `exec`, bubblewrap and runc;
+//! - group `capabilities`: a call through a membrane against the bare call, and how soon taking back bites;
 //! - group `http`: opening a native grain, requests to it against an nginx proxy hop, bulk transfers, memory at rest.
 #![forbid(unsafe_code)]
 #![allow(
@@ -12,6 +13,7 @@
     reason = "a bench starts processes and reads its surroundings"
 )]
 
+mod capabilities;
 mod failure;
 mod figures;
 mod http;
@@ -26,7 +28,11 @@ use failure::Failure;
 use summary::{Entry, Summary};
 
 /// Names of the entries of each group, in the order of the table; they stay the same for good.
-const GROUPS: [(&str, &[&str]); 2] = [("sandbox", &sandbox::NAMES), ("http", &http::NAMES)];
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("sandbox", &sandbox::NAMES),
+    ("http", &http::NAMES),
+    ("capabilities", &capabilities::NAMES),
+];
 
 /// What is to be measured, and how patiently.
 #[derive(Debug, Clone)]
@@ -71,6 +77,7 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
             sandbox::run as fn(&Plan, &mut Vec<Entry>) -> Result<(), Failure>,
         ),
         ("http", http::run),
+        ("capabilities", capabilities::run),
     ] {
         let (_, names) = GROUPS
             .iter()

@@ -27,7 +27,7 @@ const pkgdef :Spk.PackageDefinition = (
       categories = [developerTools],
       author = (upstreamAuthor = "Lars Hjemli, Jason A. Donenfeld and others"),
       shortDescription = (defaultText = "Browse Git repositories"),
-      description = (defaultText = "A fast web view of Git repositories: logs, trees, diffs and snapshots.")
+      description = (defaultText = "A fast web view of Git repositories: logs, trees, diffs and snapshots; git itself fetches and pushes with a device password.")
     )
   ),
   sourceMap = (
@@ -37,8 +37,25 @@ const pkgdef :Spk.PackageDefinition = (
   ),
   alwaysInclude = ["."],
   bridgeConfig = (
-    # The app knows no lesser roles: whoever is let in may change everything.
-    viewInfo = ()
+    viewInfo = (
+      permissions = [(
+        name = "write",
+        title = (defaultText = "push"),
+        description = (defaultText = "allows pushing commits")
+      )],
+      roles = [(
+        title = (defaultText = "committer"),
+        verbPhrase = (defaultText = "can push"),
+        permissions = [true],
+        default = true
+      ), (
+        title = (defaultText = "reader"),
+        verbPhrase = (defaultText = "can read and fetch"),
+        permissions = [false]
+      )]
+    ),
+    # git is served below the same addresses as pages.
+    apiPath = "/"
   )
 );
 

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::count::Count;
+use super::programs;
 use crate::build;
 use crate::chromium;
 use crate::command::{cargo, find, output, stream};
@@ -85,6 +86,15 @@ pub fn system(workspace: &Workspace) -> Result<Count, Failure> {
     cargo_test(&["--package", "percloud-tests", "--lib", "--test", "system"])
 }
 
+/// Programs that people own, against a whole server.
+pub fn clients(workspace: &Workspace) -> Result<Count, Failure> {
+    prerequisites::check(&[Need::Build, Need::Node, Need::Sandbox])?;
+    let environment = programs::provide(workspace)?;
+    build::everything(workspace)?;
+    pack_samples(workspace)?;
+    cargo_test_with(&environment, &["--package", "percloud-tests", "--test", "clients"])
+}
+
 /// The sample apps in Chromium.
 pub fn browser(workspace: &Workspace) -> Result<Count, Failure> {
     prerequisites::check(&[Need::Build, Need::Node, Need::Sandbox])?;
@@ -164,11 +174,17 @@ fn pack_samples(workspace: &Workspace) -> Result<(), Failure> {
 
 /// Runs `cargo test` and adds up its closing lines. A crate that does not compile counts as a failure.
 fn cargo_test(arguments: &[&str]) -> Result<Count, Failure> {
+    cargo_test_with(&[], arguments)
+}
+
+/// The same, with variables that tell the tests about this machine.
+fn cargo_test_with(environment: &[(&str, String)], arguments: &[&str]) -> Result<Count, Failure> {
     let mut count = Count::default();
     let mut command = cargo();
     command
         .args(["test", "--locked", "--no-fail-fast"])
-        .args(arguments);
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     let passed = stream(&mut command, |line| {
         println!("{line}");
         count.read_libtest(line);

@@ -9,8 +9,8 @@ use percloud_schemas::front_capnp::{client, front, grain_access};
 use super::user::UserSession;
 use super::{answer, finished};
 use crate::broker::Broker;
-use crate::visit::Opened;
 use crate::problem::Problem;
+use crate::visit::Opened;
 
 /// Held by every edge thread. Grants nothing by itself.
 pub(super) struct Front {
@@ -22,10 +22,7 @@ fn address(client: capnp::Result<client::Reader<'_>>) -> Result<String, Error> {
 }
 
 /// Writes how to reach a grain, or why it cannot be reached.
-fn access(
-    mut access: grain_access::Builder<'_>,
-    outcome: Result<Opened, Problem>,
-) -> Result<(), Error> {
+fn access(mut access: grain_access::Builder<'_>, outcome: Result<Opened, Problem>) -> Result<(), Error> {
     match outcome {
         Ok(opened) => {
             let door = opened
@@ -198,7 +195,10 @@ impl front::Server for Front {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let token = params.get_token()?.to_string()?;
-        let known = self.broker.keep_api_token(&token, params.get_milliseconds()).await;
+        let known = self
+            .broker
+            .keep_api_token(&token, params.get_milliseconds())
+            .await;
         results.get().set_known(known);
         Ok(())
     }
@@ -209,7 +209,10 @@ impl front::Server for Front {
         mut results: front::PublishedSiteResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let (site, path) = (params.get_public_id()?.to_string()?, params.get_path()?.to_string()?);
+        let (site, path) = (
+            params.get_public_id()?.to_string()?,
+            params.get_path()?.to_string()?,
+        );
         self.broker.publish(&site, &path, results.get());
         Ok(())
     }
@@ -221,7 +224,10 @@ impl front::Server for Front {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let address = address(params.get_client())?;
-        let outcome = self.broker.look_at_link(params.get_json()?.to_str()?, &address).await;
+        let outcome = self
+            .broker
+            .look_at_link(params.get_json()?.to_str()?, &address)
+            .await;
         answer(results.get().init_reply(), 200, outcome);
         Ok(())
     }

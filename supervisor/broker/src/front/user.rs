@@ -69,7 +69,11 @@ impl user_session::Server for UserSession {
             broker.answer_offer(who, &offer, accept).await
         })
         .await;
-        answer(results.get().init_reply(), if accept { 200 } else { 204 }, outcome);
+        answer(
+            results.get().init_reply(),
+            if accept { 200 } else { 204 },
+            outcome,
+        );
         Ok(())
     }
 
@@ -79,7 +83,11 @@ impl user_session::Server for UserSession {
         mut results: user_session::UploadResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let begun = self.begin(Kind::Package, params.get_size(), params.get_upload_id()?.to_str()?);
+        let begun = self.begin(
+            Kind::Package,
+            params.get_size(),
+            params.get_upload_id()?.to_str()?,
+        );
         let mut results = results.get();
         let begun = begun.map(|upload| results.set_upload(upload));
         answer(results.init_reply(), 200, done(begun));
@@ -156,7 +164,10 @@ impl user_session::Server for UserSession {
         mut results: user_session::PowerboxResults,
     ) -> Result<(), Error> {
         let id = params.get()?.get_request_id()?.to_str()?.parse();
-        let checked = self.broker.check(&self.who).and(id.map_err(|_| Problem::NotFound));
+        let checked = self
+            .broker
+            .check(&self.who)
+            .and(id.map_err(|_| Problem::NotFound));
         match checked.and_then(|id| self.broker.asked(&self.who.account, &id).map(|_| id)) {
             Ok(id) => {
                 let powerbox = Powerbox {

@@ -132,12 +132,14 @@ fn sealed(owner: any_pointer::Reader<'_>) -> Result<(Sealed, String), Error> {
             let label = grain.get_save_label()?.get_default_text()?.to_string()?;
             Ok((Sealed::Grain(id.map_err(|_| told(Problem::NoReference))?), label))
         }
-        api_token_owner::ClientPowerboxRequest(request) => {
-            Ok((Sealed::Answer(request.get_session_id()?.to_string()?), String::new()))
-        }
-        api_token_owner::ClientPowerboxOffer(offer) => {
-            Ok((Sealed::Answer(offer.get_session_id()?.to_string()?), String::new()))
-        }
+        api_token_owner::ClientPowerboxRequest(request) => Ok((
+            Sealed::Answer(request.get_session_id()?.to_string()?),
+            String::new(),
+        )),
+        api_token_owner::ClientPowerboxOffer(offer) => Ok((
+            Sealed::Answer(offer.get_session_id()?.to_string()?),
+            String::new(),
+        )),
         _ => Err(Error::failed("this can be saved for a grain only".to_owned())),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use capnp::Error;
 use percloud_core::sharing::permission::PermissionSet;
@@ -15,6 +16,9 @@ use crate::problem::Problem;
 use crate::record::{Referent, Sealed, Token};
 use crate::token::{Reference, TokenText};
 use crate::visit::{Door, Purpose, Visit};
+
+/// How long a page that has provided what it was asked for may stay.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// One session, as the broker stands behind it.
 struct Keeper {
@@ -44,8 +48,12 @@ impl Keeper {
     }
 
     /// What must stay true for what this person hands over: that they hold the permissions the app asks for.
-    fn condition(&self, broker: &Broker, permissions: PermissionSet) -> Result<Requirement, Error> {
+    async fn condition(&self, broker: &Rc<Broker>, permissions: PermissionSet) -> Result<Requirement, Error> {
         let visit = &self.door.visit;
+        // What a permission is, the app says; that somebody holds it can be told only then.
+        if let Some(running) = broker.slot(&visit.grain).running() {
+            broker.learn_view(&visit.grain, &running).await.map_err(told)?;
+        }
         let condition = Requirement::PermissionsHeld {
             grain: visit.grain.clone(),
             holder: visit.visitor.holder.clone(),
@@ -54,7 +62,9 @@ impl Keeper {
         if broker.proven(std::slice::from_ref(&condition)) {
             Ok(condition)
         } else {
-            Err(Error::failed("the person does not hold the permissions this needs".to_owned()))
+            Err(Error::failed(
+                "the person does not hold the permissions this needs".to_owned(),
+            ))
         }
     }
 }
@@ -80,7 +90,8 @@ impl Keeper {
     async fn hand_over(&self, broker: &Rc<Broker>, provided: Token) -> Result<(), Error> {
         let visit = &self.door.visit;
         let person = visit.visitor.person.as_ref();
-        let person = person.ok_or_else(|| Error::failed("the visitor has no account here to put it in".to_owned()))?;
+        let person =
+            person.ok_or_else(|| Error::failed("the visitor has no account here to put it in".to_owned()))?;
         let Referent::View { grain, .. } = &provided.what else {
             return Err(Error::unimplemented(
                 "only whole grains can be offered to a person; offer others to a request".to_owned(),
@@ -108,14 +119,22 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let params = params.get()?;
-        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
+        let condition = self
+            .condition(&broker, permissions(params.get_permissions()?)?)
+            .await?;
         let unknown = || told(Problem::NoReference);
         let text = TokenText::parse(params.get_token()?.to_str()?).ok_or_else(unknown)?;
         let seal = Sealed::Answer(percloud_core::secret::hex(&visit.id));
         let (hash, token) = broker.token(&text, &seal).map_err(told)?;
         broker.spend(&hash).await.map_err(told)?;
         broker
-            .revive(&visit.grain, &token, None, vec![condition], results.get().init_restored())
+            .revive(
+                &visit.grain,
+                &token,
+                None,
+                vec![condition],
+                results.get().init_restored(),
+            )
             .await
     }
 
@@ -126,8 +145,12 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let params = params.get()?;
-        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
-        let provided = self.take_provided(&broker, params.get_token()?, condition).await?;
+        let condition = self
+            .condition(&broker, permissions(params.get_permissions()?)?)
+            .await?;
+        let provided = self
+            .take_provided(&broker, params.get_token()?, condition)
+            .await?;
         let asked = match &visit.purpose {
             Purpose::Provide(request) => broker.requests.borrow().get(request).cloned(),
             _ => None,
@@ -136,7 +159,10 @@ impl session_keeper::Server for Keeper {
             return self.hand_over(&broker, provided).await;
         };
         let descriptor = params.get_descriptor()?;
-        let answer = broker.answer_request(&asked, provided, descriptor).await.map_err(told)?;
+        let answer = broker
+            .answer_request(&asked, provided, descriptor)
+            .await
+            .map_err(told)?;
         if answer.get("token").is_some() {
             let event = serde_json::json!({
                 "type": "answer",
@@ -146,9 +172,10 @@ impl session_keeper::Server for Keeper {
             });
             broker.events.tell(&asked.by, &event);
         }
+        // The page that provided has done its part. It may still say so to its person; the shell takes it away.
         let (broker, id) = (broker.clone(), visit.id);
-        // The page that provided is done; the host answers this call first.
         tokio::task::spawn_local(async move {
+            tokio::time::sleep(FAREWELL).await;
             broker.close_pages(|page| page.visit.id == id).await;
         });
         Ok(())
@@ -161,8 +188,12 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, _) = self.alive()?;
         let params = params.get()?;
-        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
-        let provided = self.take_provided(&broker, params.get_token()?, condition).await?;
+        let condition = self
+            .condition(&broker, permissions(params.get_permissions()?)?)
+            .await?;
+        let provided = self
+            .take_provided(&broker, params.get_token()?, condition)
+            .await?;
         self.hand_over(&broker, provided).await
     }
 
@@ -173,7 +204,9 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let params = params.get()?;
-        let condition = self.condition(&broker, permissions(params.get_permissions()?)?)?;
+        let condition = self
+            .condition(&broker, permissions(params.get_permissions()?)?)
+            .await?;
         let nobody = || Error::failed("there is nobody to ask: the visitor has no account here".to_owned());
         let person = visit.visitor.person.as_ref().ok_or_else(nobody)?;
         let (sender, answer) = tokio::sync::oneshot::channel();
@@ -191,7 +224,13 @@ impl session_keeper::Server for Keeper {
         let (hash, token) = broker.token(&answer.token, &seal).map_err(told)?;
         broker.spend(&hash).await.map_err(told)?;
         broker
-            .revive(&visit.grain, &token, None, vec![condition], results.get().init_restored())
+            .revive(
+                &visit.grain,
+                &token,
+                None,
+                vec![condition],
+                results.get().init_restored(),
+            )
             .await
     }
 
@@ -233,7 +272,9 @@ impl session_keeper::Server for Keeper {
         mut results: session_keeper::TieResults,
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
-        let condition = self.condition(&broker, permissions(params.get()?.get_permissions()?)?)?;
+        let condition = self
+            .condition(&broker, permissions(params.get()?.get_permissions()?)?)
+            .await?;
         let reference = Reference {
             holder: visit.grain.clone(),
             provider: None,
@@ -267,7 +308,9 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let actor = visit.visitor.person.as_ref();
-        broker.activity(&visit.grain, actor, params.get()?.get_event()?).await
+        broker
+            .activity(&visit.grain, actor, params.get()?.get_event()?)
+            .await
     }
 
     async fn public_id(

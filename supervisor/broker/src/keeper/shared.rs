@@ -26,10 +26,14 @@ pub(super) fn getter(broker: &Rc<Broker>, visit: &Rc<Visit>) -> assignable::gett
 impl Getter {
     /// What the person may do now; none once the visit is over.
     fn now(&self) -> Vec<bool> {
-        let Some(broker) = self.broker.upgrade() else { return Vec::new() };
+        let Some(broker) = self.broker.upgrade() else {
+            return Vec::new();
+        };
         let count = broker.view_of(&self.visit.grain).rules.permissions;
         match broker.access(&self.visit.grain, &self.visit.visitor.holder) {
-            Some(access) if broker.is_visiting(&self.visit.id) => access.permissions.to_bools(count).collect(),
+            Some(access) if broker.is_visiting(&self.visit.id) => {
+                access.permissions.to_bools(count).collect()
+            }
             _ => vec![false; count],
         }
     }
@@ -85,7 +89,9 @@ impl assignable::getter::Server<Permissions> for Getter {
                 }
             }
         });
-        results.get().set_handle(capnp_rpc::new_client(Following(task.abort_handle())));
+        results
+            .get()
+            .set_handle(capnp_rpc::new_client(Following(task.abort_handle())));
         Ok(())
     }
 }

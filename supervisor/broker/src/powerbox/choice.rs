@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use capnp::traits::HasTypeId;
 use percloud_core::id::{AccountId, GrainId, RequestId};
 use percloud_core::powerbox::{Descriptor, Quality, Tag, matches};
 use percloud_core::sharing::permission::PermissionSet;
@@ -11,7 +12,6 @@ use percloud_core::sharing::share::Holder;
 use percloud_schemas::grain_capnp::ui_view;
 use percloud_schemas::identity_capnp::identity;
 use percloud_schemas::powerbox_capnp::powerbox_descriptor;
-use capnp::traits::HasTypeId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -85,7 +85,11 @@ impl Broker {
         }
         choices.sort_by_key(|choice| choice["preferred"] != true);
         choices.truncate(SHOWN);
-        let makeable = if whole.is_some() { self.makeable(who).await? } else { Vec::new() };
+        let makeable = if whole.is_some() {
+            self.makeable(who).await?
+        } else {
+            Vec::new()
+        };
         Ok(json!({
             "grain": asked.visit.grain,
             "label": asked.label,
@@ -100,7 +104,10 @@ impl Broker {
         all.retain(|(_, grain)| grain.trashed.is_none());
         let shared: std::collections::BTreeSet<GrainId> = {
             let ledger = self.ledger.borrow();
-            ledger.shares_with(&who.account).map(|share| share.grain.clone()).collect()
+            ledger
+                .shares_with(&who.account)
+                .map(|share| share.grain.clone())
+                .collect()
         };
         for id in shared {
             if self.own_access(who, &id).is_ok()
@@ -135,7 +142,10 @@ impl Broker {
             "preferred": quality == Quality::Preferred,
         });
         if with_roles {
-            let shareable = self.own_access(who, id).map(|access| access.shareable).unwrap_or_default();
+            let shareable = self
+                .own_access(who, id)
+                .map(|access| access.shareable)
+                .unwrap_or_default();
             let roles = (0_u16..).zip(view.roles.iter().zip(&view.rules.roles));
             let roles: Vec<Value> = roles
                 .filter(|(_, (text, role))| !text.obsolete && shareable.covers(&role.permissions))
@@ -163,7 +173,12 @@ impl Broker {
     }
 
     /// Takes what the person chose.
-    pub(crate) async fn choose(self: &Rc<Self>, who: &SignedIn, id: &RequestId, body: &str) -> Result<Value, Problem> {
+    pub(crate) async fn choose(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        id: &RequestId,
+        body: &str,
+    ) -> Result<Value, Problem> {
         let request: Choose = parse(body)?;
         let asked = self.asked(&who.account, id)?;
         let role = request.role.unwrap_or(RoleWish::ALL);
@@ -223,7 +238,10 @@ impl Broker {
             }],
         );
         let mut message = Message::new_default();
-        let mut tag = message.init_root::<powerbox_descriptor::Builder<'_>>().init_tags(1).get(0);
+        let mut tag = message
+            .init_root::<powerbox_descriptor::Builder<'_>>()
+            .init_tags(1)
+            .get(0);
         tag.set_id(UI_VIEW);
         let mut value: ui_view::powerbox_tag::Builder<'_> = tag.init_value().init_as();
         value.set_title(&record.title);
@@ -234,9 +252,16 @@ impl Broker {
         if matches(&asked.query, &[bare(IDENTITY)]).is_none() || self.name_of(person).is_none() {
             return Err(Problem::NotFound);
         }
-        let token = self.fresh(Referent::Identity { account: person.clone() }, Vec::new());
+        let token = self.fresh(
+            Referent::Identity {
+                account: person.clone(),
+            },
+            Vec::new(),
+        );
         let mut message = Message::new_default();
-        let tags = message.init_root::<powerbox_descriptor::Builder<'_>>().init_tags(1);
+        let tags = message
+            .init_root::<powerbox_descriptor::Builder<'_>>()
+            .init_tags(1);
         tags.get(0).set_id(IDENTITY);
         self.answer_with(asked, token, &message).await
     }
@@ -254,14 +279,24 @@ impl Broker {
         }
     }
 
-    async fn answer_with(self: &Rc<Self>, asked: &Asked, token: Token, message: &Message) -> Result<Value, Problem> {
+    async fn answer_with(
+        self: &Rc<Self>,
+        asked: &Asked,
+        token: Token,
+        message: &Message,
+    ) -> Result<Value, Problem> {
         let provided = message.get_root_as_reader();
         let provided = provided.map_err(|error| Problem::internal("write a descriptor", &error))?;
         self.answer_request(asked, token, provided).await
     }
 
     /// Lets another grain ask further, on a page of its own.
-    fn ask_provider(self: &Rc<Self>, who: &SignedIn, asked: &Asked, grain: &GrainId) -> Result<Value, Problem> {
+    fn ask_provider(
+        self: &Rc<Self>,
+        who: &SignedIn,
+        asked: &Asked,
+        grain: &GrainId,
+    ) -> Result<Value, Problem> {
         self.own_access(who, grain)?;
         if matches(&asked.query, &self.view_of(grain).match_requests).is_none() {
             return Err(Problem::NotFound);

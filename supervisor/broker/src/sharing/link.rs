@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::account::{SignedIn, parse};
 use crate::audit::Act;
 use crate::broker::Broker;
-use crate::visit::Visitor;
 use crate::problem::Problem;
 use crate::record::{About, Grain, LinkSecret, Package, grain_key};
 use crate::token::TokenText;
+use crate::visit::Visitor;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,8 +107,20 @@ impl Broker {
             batch.delete::<LinkSecret>(&hash.0);
         }
         changes.put.push(link.clone());
-        self.note(&mut batch, Some(&who.account), Act::FollowedLink, Some(&link.grain), &self.way_details(&link));
-        let abouts = |id: &ShareId| if *id == link.id { about.clone() } else { About::default() };
+        self.note(
+            &mut batch,
+            Some(&who.account),
+            Act::FollowedLink,
+            Some(&link.grain),
+            &self.way_details(&link),
+        );
+        let abouts = |id: &ShareId| {
+            if *id == link.id {
+                about.clone()
+            } else {
+                About::default()
+            }
+        };
         self.settle(batch, changes, abouts).await
     }
 
@@ -132,7 +144,13 @@ impl Broker {
         let mut batch = Batch::new();
         batch.delete::<LinkSecret>(&old.0);
         batch.put(&secret.hash().0, &LinkSecret { share: id.clone() });
-        self.note(&mut batch, None, Act::FollowedLink, Some(&share.grain), &self.way_details(&share));
+        self.note(
+            &mut batch,
+            None,
+            Act::FollowedLink,
+            Some(&share.grain),
+            &self.way_details(&share),
+        );
         let changes = percloud_core::sharing::ledger::Changes {
             put: vec![share],
             ..Default::default()
@@ -144,8 +162,13 @@ impl Broker {
     /// Notes that somebody came by a way, once an hour.
     pub(crate) async fn mark_used(self: &Rc<Self>, id: &ShareId) -> Result<(), Problem> {
         let now = self.outside.now();
-        let Some((share, mut about)) = self.way(id) else { return Ok(()) };
-        if about.last_used.is_some_and(|last| now < last.plus_seconds(60 * 60)) {
+        let Some((share, mut about)) = self.way(id) else {
+            return Ok(());
+        };
+        if about
+            .last_used
+            .is_some_and(|last| now < last.plus_seconds(60 * 60))
+        {
             return Ok(());
         }
         about.last_used = Some(now);
@@ -173,7 +196,12 @@ impl Broker {
             let spent = about.device.is_some();
             let access = self.access(&share.grain, &Holder::Link(share.id.clone()))?;
             let grain: Grain = self.read(grain_key(&share.grain)).ok()??;
-            (!spent).then_some(Followed { share, about, grain, access })
+            (!spent).then_some(Followed {
+                share,
+                about,
+                grain,
+                access,
+            })
         });
         match followed {
             Some(followed) => {
@@ -197,9 +225,13 @@ impl Broker {
     }
 
     fn link_view(&self, followed: &Followed) -> Value {
-        let Followed { share, grain, access, .. } = followed;
+        let Followed {
+            share, grain, access, ..
+        } = followed;
         let package: Option<Package> = self.read(grain.package_id.as_bytes()).ok().flatten();
-        let by = self.person_behind(&share.from).and_then(|person| self.name_of(&person));
+        let by = self
+            .person_behind(&share.from)
+            .and_then(|person| self.name_of(&person));
         json!({
             "title": grain.title,
             "appTitle": package.as_ref().map_or("", |package| &package.title),

@@ -14,7 +14,9 @@ use crate::account::{SignedIn, parse};
 use crate::audit::Act;
 use crate::broker::Broker;
 use crate::problem::Problem;
-use crate::record::{About, App, Grain, OwnName, Package, Referent, Token, Transfer, app_key, grain_key, grain_of_person};
+use crate::record::{
+    About, App, Grain, OwnName, Package, Referent, Token, Transfer, app_key, grain_key, grain_of_person,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +64,13 @@ impl Broker {
             }
             batch.put(offer.as_str().as_bytes(), &transfer);
             let to = self.name_of(&request.person).unwrap_or_default();
-            self.note(&mut batch, Some(&who.account), Act::OfferedOwnership, Some(id), &to);
+            self.note(
+                &mut batch,
+                Some(&who.account),
+                Act::OfferedOwnership,
+                Some(id),
+                &to,
+            );
             self.commit_noted(batch).await?;
         }
         self.events.tell(&request.person, &json!({"type": "offers"}));
@@ -70,7 +78,11 @@ impl Broker {
     }
 
     /// Gives a person the grain that an app in front of them offers, with the conditions it comes with (sheet 6.5).
-    pub(crate) async fn receive_view(self: &Rc<Self>, person: &AccountId, provided: Token) -> Result<(), Problem> {
+    pub(crate) async fn receive_view(
+        self: &Rc<Self>,
+        person: &AccountId,
+        provided: Token,
+    ) -> Result<(), Problem> {
         let Referent::View { grain, holder, role } = provided.what else {
             return Err(Problem::NotFound);
         };
@@ -105,7 +117,13 @@ impl Broker {
             }
             let changes = self.ledger.borrow().plan_add(&self.facts(), share.clone())?;
             let mut batch = Batch::new();
-            self.note(&mut batch, Some(person), Act::Accepted, Some(&grain), &self.way_details(&share));
+            self.note(
+                &mut batch,
+                Some(person),
+                Act::Accepted,
+                Some(&grain),
+                &self.way_details(&share),
+            );
             self.settle(batch, changes, |_| About::default()).await?;
         }
         self.tell_sharing(&grain);
@@ -123,27 +141,44 @@ impl Broker {
         let now = self.outside.now();
         {
             let ledger = self.ledger.borrow();
-            let pending = ledger.shares_with(&who.account).filter(|share| share.accepted == Acceptance::Pending);
+            let pending = ledger
+                .shares_with(&who.account)
+                .filter(|share| share.accepted == Acceptance::Pending);
             for share in pending.filter(|share| !share.is_expired(now)) {
-                let Some(grain) = self.read::<Grain>(grain_key(&share.grain))? else { continue };
+                let Some(grain) = self.read::<Grain>(grain_key(&share.grain))? else {
+                    continue;
+                };
                 // Who gave it may have lost it since.
                 if grain.trashed.is_some() || self.access(&share.grain, &share.from).is_none() {
                     continue;
                 }
-                let by = self.person_behind(&share.from).and_then(|person| self.name_of(&person));
-                offers.push(self.offer_json(share.id.as_str(), "share", &grain, by, share.created, |offer| {
-                    offer["can"] = json!(self.view_of(&share.grain).can(&share.role));
-                    offer["note"] = json!(self.about(&share.id).note);
-                    offer["expires"] = json!(share.expires);
-                }));
+                let by = self
+                    .person_behind(&share.from)
+                    .and_then(|person| self.name_of(&person));
+                offers.push(self.offer_json(
+                    share.id.as_str(),
+                    "share",
+                    &grain,
+                    by,
+                    share.created,
+                    |offer| {
+                        offer["can"] = json!(self.view_of(&share.grain).can(&share.role));
+                        offer["note"] = json!(self.about(&share.id).note);
+                        offer["expires"] = json!(share.expires);
+                    },
+                ));
             }
         }
         for (key, transfer) in self.transfers()? {
-            let Ok(id) = std::str::from_utf8(&key) else { continue };
+            let Ok(id) = std::str::from_utf8(&key) else {
+                continue;
+            };
             if transfer.to != who.account {
                 continue;
             }
-            let Some(grain) = self.read::<Grain>(grain_key(&transfer.grain))? else { continue };
+            let Some(grain) = self.read::<Grain>(grain_key(&transfer.grain))? else {
+                continue;
+            };
             if grain.owner != transfer.from || grain.trashed.is_some() {
                 continue;
             }
@@ -194,11 +229,24 @@ impl Broker {
         });
         let grain = match share {
             Some(share) => {
-                let answer = if accept { Acceptance::Accepted } else { Acceptance::Declined };
-                let changes = self.ledger.borrow().plan_change(&share.id, |share| share.accepted = answer)?;
+                let answer = if accept {
+                    Acceptance::Accepted
+                } else {
+                    Acceptance::Declined
+                };
+                let changes = self
+                    .ledger
+                    .borrow()
+                    .plan_change(&share.id, |share| share.accepted = answer)?;
                 let mut batch = Batch::new();
                 let act = if accept { Act::Accepted } else { Act::Declined };
-                self.note(&mut batch, Some(&who.account), act, Some(&share.grain), &self.way_details(&share));
+                self.note(
+                    &mut batch,
+                    Some(&who.account),
+                    act,
+                    Some(&share.grain),
+                    &self.way_details(&share),
+                );
                 self.settle(batch, changes, |id| self.about(id)).await?;
                 share.grain
             }
@@ -207,7 +255,11 @@ impl Broker {
         drop(turn);
         self.tell_sharing(&grain);
         self.events.tell(&who.account, &json!({"type": "offers"}));
-        if accept { self.grain_now(who, &grain) } else { Ok(json!({})) }
+        if accept {
+            self.grain_now(who, &grain)
+        } else {
+            Ok(json!({}))
+        }
     }
 
     /// The caller holds the turn.
@@ -227,7 +279,13 @@ impl Broker {
         let mut batch = Batch::new();
         batch.delete::<Transfer>(offer.as_str().as_bytes());
         if !accept {
-            self.note(&mut batch, Some(&who.account), Act::Declined, Some(&id), "ownership");
+            self.note(
+                &mut batch,
+                Some(&who.account),
+                Act::Declined,
+                Some(&id),
+                "ownership",
+            );
             self.commit_noted(batch).await?;
             return Ok(id);
         }
@@ -250,11 +308,18 @@ impl Broker {
         if self.read::<App>(&app)?.is_none() {
             let installed = self.outside.now();
             let package_id = grain.package_id.clone();
-            batch.put(&app, &App { package_id, installed });
+            batch.put(
+                &app,
+                &App {
+                    package_id,
+                    installed,
+                },
+            );
         }
         self.note(&mut batch, Some(&who.account), Act::TookOwnership, Some(&id), "");
         self.settle(batch, changes, |id| self.about(id)).await?;
-        self.events.tell(&transfer.from, &json!({"type": "grain-deleted", "id": id}));
+        self.events
+            .tell(&transfer.from, &json!({"type": "grain-deleted", "id": id}));
         Ok(id)
     }
 }

@@ -46,6 +46,7 @@ impl Broker {
             "roles": roles,
             "mayGiveAll": access.may_share && access.shareable == view.rules.all(),
             "mayShare": access.may_share,
+            "limited": self.ledger.borrow().ceiling(id, &who.account).is_some(),
             "owner": owner,
             "ways": self.ways(who, id, &access, &view),
         }))
@@ -67,9 +68,9 @@ impl Broker {
         let ledger = self.ledger.borrow();
         let me = Holder::Person(who.account.clone());
         let ways = ledger.ways(&self.facts(), id);
-        let visible = ways
-            .iter()
-            .filter(|way| access.is_owner || access.may_share || way.share.holder() == me || way.share.from == me);
+        let visible = ways.iter().filter(|way| {
+            access.is_owner || access.may_share || way.share.holder() == me || way.share.from == me
+        });
         visible
             .map(|way| {
                 let about = self.about(&way.share.id);
@@ -144,7 +145,9 @@ impl Broker {
                           "expires": null, "ownersTitle": null});
         }
         let access = self.own_access(who, id).ok();
-        let can = access.as_ref().map(|access| self.view_of(id).can_with(&access.permissions));
+        let can = access
+            .as_ref()
+            .map(|access| self.view_of(id).can_with(&access.permissions));
         let petname = self.petname(&who.account, id);
         json!({
             "mine": false,
@@ -159,7 +162,8 @@ impl Broker {
     /// Tells everybody who may see it that the ways into a grain have changed.
     pub(crate) fn tell_sharing(&self, id: &GrainId) {
         for person in self.people_of(id) {
-            self.events.tell(&person, &json!({"type": "sharing", "grain": id}));
+            self.events
+                .tell(&person, &json!({"type": "sharing", "grain": id}));
         }
         self.tell_grain(id);
     }

@@ -56,15 +56,24 @@ async fn until(world: &World, enough: impl Fn(&World) -> bool) {
 fn a_periodic_job_runs_once_per_period_however_long_nobody_was_there() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "hourly", |mut job| job.set_periodic(SchedulingPeriod::Hourly)).await.unwrap();
+        schedule(&keeper, "hourly", |mut job| {
+            job.set_periodic(SchedulingPeriod::Hourly)
+        })
+        .await
+        .unwrap();
         let jobs = world.broker.jobs(&anna, &id).await.unwrap();
-        assert_eq!((&jobs["jobs"][0]["name"], &jobs["jobs"][0]["period"]), (&"tidy up".into(), &"hourly".into()));
+        assert_eq!(
+            (&jobs["jobs"][0]["name"], &jobs["jobs"][0]["period"]),
+            (&"tidy up".into(), &"hourly".into())
+        );
         world.pass(HOUR / 2);
         until(&world, |world| world.stage.ran.borrow().len() == 1).await;
         // Ten periods pass while the server stands still: one run, not ten.
         world.pass(10 * HOUR);
         until(&world, |world| world.stage.ran.borrow().len() == 2).await;
-        let next = world.broker.jobs(&anna, &id).await.unwrap()["jobs"][0]["next"].as_u64().unwrap();
+        let next = world.broker.jobs(&anna, &id).await.unwrap()["jobs"][0]["next"]
+            .as_u64()
+            .unwrap();
         let now = world.stage.now.get();
         assert!(next > now && next <= now + HOUR * 1000, "its rhythm goes on");
         assert_eq!(*world.stage.ran.borrow(), ["hourly", "hourly"]);
@@ -77,12 +86,27 @@ fn a_job_for_once_is_gone_when_it_has_run() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
         let when = i64::try_from((world.stage.now.get() + 1000) * 1_000_000).unwrap();
-        let once = |when| move |job: percloud_schemas::host_capnp::job_schedule::Builder<'_>| job.init_one_shot().set_when(when);
-        assert!(schedule(&keeper, "late", once(when - 2_000_000_000)).await.is_err(), "the past");
+        let once = |when| {
+            move |job: percloud_schemas::host_capnp::job_schedule::Builder<'_>| {
+                job.init_one_shot().set_when(when)
+            }
+        };
+        assert!(
+            schedule(&keeper, "late", once(when - 2_000_000_000))
+                .await
+                .is_err(),
+            "the past"
+        );
         schedule(&keeper, "once", once(when)).await.unwrap();
         world.pass(302);
         until(&world, |world| world.stage.ran.borrow().len() == 1).await;
-        assert_eq!(world.broker.jobs(&anna, &id).await.unwrap()["jobs"].as_array().unwrap().len(), 0);
+        assert_eq!(
+            world.broker.jobs(&anna, &id).await.unwrap()["jobs"]
+                .as_array()
+                .unwrap()
+                .len(),
+            0
+        );
         world.broker.stop().await;
     });
 }
@@ -91,7 +115,11 @@ fn a_job_for_once_is_gone_when_it_has_run() {
 fn failures_are_shown_and_only_lost_connections_are_tried_again() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "job", |mut job| job.set_periodic(SchedulingPeriod::Daily)).await.unwrap();
+        schedule(&keeper, "job", |mut job| {
+            job.set_periodic(SchedulingPeriod::Daily)
+        })
+        .await
+        .unwrap();
         *world.stage.runs.borrow_mut() = vec![
             Ok(true),
             Err(capnp::Error::failed("no space in the attic".to_owned())),
@@ -102,11 +130,20 @@ fn failures_are_shown_and_only_lost_connections_are_tried_again() {
         world.pass(61);
         until(&world, |world| world.stage.ran.borrow().len() == 2).await;
         let job = world.broker.jobs(&anna, &id).await.unwrap()["jobs"][0].clone();
-        assert!(job["problem"].as_str().unwrap().contains("no space in the attic"), "{job}");
+        assert!(
+            job["problem"].as_str().unwrap().contains("no space in the attic"),
+            "{job}"
+        );
         // A day later it says that it is done for good.
         world.pass(24 * HOUR);
         until(&world, |world| world.stage.ran.borrow().len() == 3).await;
-        assert_eq!(world.broker.jobs(&anna, &id).await.unwrap()["jobs"].as_array().unwrap().len(), 0);
+        assert_eq!(
+            world.broker.jobs(&anna, &id).await.unwrap()["jobs"]
+                .as_array()
+                .unwrap()
+                .len(),
+            0
+        );
         world.broker.stop().await;
     });
 }
@@ -116,9 +153,18 @@ fn a_grain_has_so_many_jobs_and_a_deleted_one_none() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
         for _ in 0..50 {
-            schedule(&keeper, "job", |mut job| job.set_periodic(SchedulingPeriod::Weekly)).await.unwrap();
+            schedule(&keeper, "job", |mut job| {
+                job.set_periodic(SchedulingPeriod::Weekly)
+            })
+            .await
+            .unwrap();
         }
-        assert!(schedule(&keeper, "job", |mut job| job.set_periodic(SchedulingPeriod::Weekly)).await.is_err());
+        assert!(
+            schedule(&keeper, "job", |mut job| job
+                .set_periodic(SchedulingPeriod::Weekly))
+            .await
+            .is_err()
+        );
         world.broker.trash_grain(&anna, &id).await.unwrap();
         world.broker.delete_grain(&anna, &id).await.unwrap();
         world.pass(8 * 24 * HOUR);

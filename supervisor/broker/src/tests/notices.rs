@@ -15,7 +15,10 @@ async fn report(
     let mut message = capnp::message::Builder::new_default();
     fill(message.init_root());
     let event = message.get_root_as_reader()?;
-    world.broker.activity(id, actor.map(|actor| &actor.account), event).await
+    world
+        .broker
+        .activity(id, actor.map(|actor| &actor.account), event)
+        .await
 }
 
 async fn told(world: &World, who: &SignedIn) -> Vec<Value> {
@@ -28,8 +31,14 @@ fn news_reach_the_owner_and_those_who_take_part_but_not_who_made_them_or_may_not
     run(async {
         let world = World::new();
         let anna = world.owner().await;
-        let (bela, cleo) = (world.member(&anna, "Bela").await, world.member(&anna, "Cleo").await);
-        *world.stage.roles.borrow_mut() = vec![("can edit", &[true, true], false), ("can look", &[true, false], true)];
+        let (bela, cleo) = (
+            world.member(&anna, "Bela").await,
+            world.member(&anna, "Cleo").await,
+        );
+        *world.stage.roles.borrow_mut() = vec![
+            ("can edit", &[true, true], false),
+            ("can look", &[true, false], true),
+        ];
         *world.stage.events.borrow_mut() = vec![("wrote a comment", None, true), ("drafted", Some(1), true)];
         world.app(&anna).await;
         let id = world.grain(&anna).await;
@@ -37,7 +46,11 @@ fn news_reach_the_owner_and_those_who_take_part_but_not_who_made_them_or_may_not
         for (who, role) in [(&bela, 0), (&cleo, 1)] {
             let body = json!({"to": {"person": who.account}, "role": {"index": role}}).to_string();
             let made = world.broker.share(&anna, &id, &body).await.unwrap();
-            world.broker.answer_offer(who, made["way"]["id"].as_str().unwrap(), true).await.unwrap();
+            world
+                .broker
+                .answer_offer(who, made["way"]["id"].as_str().unwrap(), true)
+                .await
+                .unwrap();
         }
         let comment = |mut event: activity_event::Builder<'_>| {
             event.set_path("page/1");
@@ -49,8 +62,18 @@ fn news_reach_the_owner_and_those_who_take_part_but_not_who_made_them_or_may_not
         assert_eq!(of_anna.len(), 1, "two of a kind are one that counts two");
         let notice = &of_anna[0];
         assert_eq!(
-            (&notice["from"], &notice["text"], &notice["path"], &notice["count"]),
-            (&json!("Bela"), &json!("wrote a comment"), &json!("/page/1"), &json!(2))
+            (
+                &notice["from"],
+                &notice["text"],
+                &notice["path"],
+                &notice["count"]
+            ),
+            (
+                &json!("Bela"),
+                &json!("wrote a comment"),
+                &json!("/page/1"),
+                &json!(2)
+            )
         );
         assert!(told(&world, &bela).await.is_empty(), "she did it herself");
         assert!(told(&world, &cleo).await.is_empty(), "she takes no part");
@@ -68,15 +91,28 @@ fn news_reach_the_owner_and_those_who_take_part_but_not_who_made_them_or_may_not
         .unwrap();
         assert_eq!(told(&world, &cleo).await.len(), 1);
         assert_eq!(told(&world, &bela).await.len(), 2);
-        assert!(report(&world, &id, None, |mut event| event.set_type(9)).await.is_err());
+        assert!(
+            report(&world, &id, None, |mut event| event.set_type(9))
+                .await
+                .is_err()
+        );
 
         let first = told(&world, &anna).await[0]["id"].as_str().unwrap().to_owned();
-        world.broker.answer_notice(&anna, &first, r#"{"act": "mute-grain"}"#).await.unwrap();
+        world
+            .broker
+            .answer_notice(&anna, &first, r#"{"act": "mute-grain"}"#)
+            .await
+            .unwrap();
         let before = told(&world, &anna).await.len();
         report(&world, &id, Some(&bela), comment).await.unwrap();
         assert_eq!(told(&world, &anna).await.len(), before, "muted");
         assert_eq!(
-            world.broker.answer_notice(&cleo, &first, r#"{"act": "read"}"#).await.unwrap_err().code(),
+            world
+                .broker
+                .answer_notice(&cleo, &first, r#"{"act": "read"}"#)
+                .await
+                .unwrap_err()
+                .code(),
             "not-found"
         );
         world.broker.stop().await;
@@ -93,15 +129,26 @@ fn work_in_the_background_is_shown_and_can_be_stopped() {
         world.broker.wake(&id).await.unwrap();
         let keeper = world.stage.keepers.borrow()[0].clone();
         let mut request = keeper.stay_awake_request();
-        request.get().init_display().init_caption().set_default_text("fetching mail");
+        request
+            .get()
+            .init_display()
+            .init_caption()
+            .set_default_text("fetching mail");
         let answer = request.send().promise.await.unwrap();
         let handle = answer.get().unwrap().get_handle().unwrap();
         drop(answer);
         let shown = told(&world, &anna).await;
-        assert_eq!((&shown[0]["text"], &shown[0]["ongoing"]), (&json!("fetching mail"), &json!(true)));
+        assert_eq!(
+            (&shown[0]["text"], &shown[0]["ongoing"]),
+            (&json!("fetching mail"), &json!(true))
+        );
         handle.ping_request().send().promise.await.unwrap();
         let notice = shown[0]["id"].as_str().unwrap();
-        world.broker.answer_notice(&anna, notice, r#"{"act": "cancel"}"#).await.unwrap();
+        world
+            .broker
+            .answer_notice(&anna, notice, r#"{"act": "cancel"}"#)
+            .await
+            .unwrap();
         assert!(handle.ping_request().send().promise.await.is_err());
         assert!(told(&world, &anna).await.is_empty());
         world.broker.stop().await;

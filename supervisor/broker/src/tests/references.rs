@@ -18,7 +18,10 @@ async fn restore(keeper: &host_keeper::Client, token: &[u8]) -> Result<String, c
     request.get().set_token(token);
     let answer = request.send().promise.await?;
     match answer.get()?.get_restored()?.which()? {
-        restored::Own(object) => Ok(object?.get_id().get_as::<capnp::text::Reader<'_>>()?.to_string()?),
+        restored::Own(object) => Ok(object?
+            .get_id()
+            .get_as::<capnp::text::Reader<'_>>()?
+            .to_string()?),
         restored::Cap(_) => Ok("cap".to_owned()),
         restored::Door(_) => Ok("door".to_owned()),
     }
@@ -41,10 +44,19 @@ fn a_token_is_restored_by_its_own_grain_and_nobody_else() {
         let foreign = restore(&keepers[1], &token).await.unwrap_err();
         let unknown = restore(&keepers[1], &[b'A'; 43]).await.unwrap_err();
         let garbage = restore(&keepers[1], b"\xff").await.unwrap_err();
-        assert_eq!(foreign.extra, unknown.extra, "absent and not yours are one answer");
+        assert_eq!(
+            foreign.extra, unknown.extra,
+            "absent and not yours are one answer"
+        );
         assert_eq!(garbage.extra, unknown.extra);
-        assert!(save(&keepers[0], other.as_str(), "x").await.is_err(), "sealed for somebody else");
-        assert!(save(&keepers[0], id.as_str(), &"x".repeat(5000)).await.is_err(), "too long to keep");
+        assert!(
+            save(&keepers[0], other.as_str(), "x").await.is_err(),
+            "sealed for somebody else"
+        );
+        assert!(
+            save(&keepers[0], id.as_str(), &"x".repeat(5000)).await.is_err(),
+            "too long to keep"
+        );
 
         let drop_it = async |keeper: &host_keeper::Client| {
             let mut request = keeper.drop_request();
@@ -52,7 +64,10 @@ fn a_token_is_restored_by_its_own_grain_and_nobody_else() {
             request.send().promise.await.unwrap();
         };
         drop_it(&keepers[1]).await;
-        assert!(restore(&keepers[0], &token).await.is_ok(), "only its own grain drops it");
+        assert!(
+            restore(&keepers[0], &token).await.is_ok(),
+            "only its own grain drops it"
+        );
         drop_it(&keepers[0]).await;
         assert!(restore(&keepers[0], &token).await.is_err());
         drop_it(&keepers[0]).await;
@@ -68,18 +83,49 @@ fn identities_are_ours_alone_and_stay_the_same() {
         world.app(&anna).await;
         let id = world.grain(&anna).await;
         let opened = world.broker.open(&anna, &id, "").unwrap();
-        let host = opened["host"].as_str().unwrap().split("//").nth(1).unwrap().split('.').next().unwrap().to_owned();
+        let host = opened["host"]
+            .as_str()
+            .unwrap()
+            .split("//")
+            .nth(1)
+            .unwrap()
+            .split('.')
+            .next()
+            .unwrap()
+            .to_owned();
         let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
         let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-        world.broker.page_session(&host, cookie.expose()).await.unwrap().unwrap();
-        let identity = world.stage.visitors.borrow().last().unwrap().identity.clone().unwrap();
+        world
+            .broker
+            .page_session(&host, cookie.expose())
+            .await
+            .unwrap()
+            .unwrap();
+        let identity = world
+            .stage
+            .visitors
+            .borrow()
+            .last()
+            .unwrap()
+            .identity
+            .clone()
+            .unwrap();
         let profile = identity.get_profile_request().send().promise.await.unwrap();
-        let name = profile.get().unwrap().get_profile().unwrap().get_display_name().unwrap();
+        let name = profile
+            .get()
+            .unwrap()
+            .get_profile()
+            .unwrap()
+            .get_display_name()
+            .unwrap();
         assert_eq!(name.get_default_text().unwrap(), "Anna");
 
         let keeper = world.stage.keepers.borrow()[0].clone();
         let mut request = keeper.identity_id_request();
-        request.get().init_identity().set_as_capability(identity.client.hook.clone());
+        request
+            .get()
+            .init_identity()
+            .set_as_capability(identity.client.hook.clone());
         let answer = request.send().promise.await.unwrap();
         let expected = world.broker.identity_id(&anna.account, &id);
         assert_eq!(answer.get().unwrap().get_id().unwrap(), expected);
@@ -88,7 +134,10 @@ fn identities_are_ours_alone_and_stay_the_same() {
         impl percloud_schemas::identity_capnp::identity::Server for Imitation {}
         let imitation: percloud_schemas::identity_capnp::identity::Client = capnp_rpc::new_client(Imitation);
         let mut request = keeper.identity_id_request();
-        request.get().init_identity().set_as_capability(imitation.client.hook);
+        request
+            .get()
+            .init_identity()
+            .set_as_capability(imitation.client.hook);
         assert!(request.send().promise.await.is_err());
         world.broker.stop().await;
     });
@@ -99,35 +148,71 @@ fn ties_end_when_the_person_loses_what_they_need() {
     run(async {
         let world = World::new();
         let anna = world.owner().await;
-        *world.stage.roles.borrow_mut() = vec![("can edit", &[true, true], false), ("can look", &[true], true)];
+        *world.stage.roles.borrow_mut() =
+            vec![("can edit", &[true, true], false), ("can look", &[true], true)];
         world.app(&anna).await;
         let id = world.grain(&anna).await;
         world.broker.sharing(&anna, &id).await.unwrap();
         let body = json!({"to": {"link": true}, "role": {"index": 0}}).to_string();
         let made = world.broker.share(&anna, &id, &body).await.unwrap();
         let (_, token) = made["url"].as_str().unwrap().split_once('#').unwrap();
-        let opened = world.broker.open_link(&json!({"token": token}).to_string(), "a").await.unwrap();
-        let host = opened["host"].as_str().unwrap().split("//").nth(1).unwrap().split('.').next().unwrap().to_owned();
+        let opened = world
+            .broker
+            .open_link(&json!({"token": token}).to_string(), "a")
+            .await
+            .unwrap();
+        let host = opened["host"]
+            .as_str()
+            .unwrap()
+            .split("//")
+            .nth(1)
+            .unwrap()
+            .split('.')
+            .next()
+            .unwrap()
+            .to_owned();
         let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
         let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-        world.broker.page_session(&host, cookie.expose()).await.unwrap().unwrap();
-        let keeper = world.stage.visitors.borrow().last().unwrap().keeper.clone().unwrap();
+        world
+            .broker
+            .page_session(&host, cookie.expose())
+            .await
+            .unwrap()
+            .unwrap();
+        let keeper = world
+            .stage
+            .visitors
+            .borrow()
+            .last()
+            .unwrap()
+            .keeper
+            .clone()
+            .unwrap();
 
         let tie = async |permissions: &[bool]| {
             let mut request = keeper.tie_request();
             let mut list = request.get().init_permissions(permissions.len() as u32);
-            (0..).zip(permissions).for_each(|(index, held)| list.set(index, *held));
+            (0..)
+                .zip(permissions)
+                .for_each(|(index, held)| list.set(index, *held));
             let answer = request.send().promise.await?;
             Ok::<_, capnp::Error>(answer.get()?.get_id()?.to_vec())
         };
         let strong = tie(&[true, true]).await.unwrap();
         let weak = tie(&[true]).await.unwrap();
-        assert!(tie(&[true, true, true]).await.is_err(), "nobody holds what the app does not have");
+        assert!(
+            tie(&[true, true, true]).await.is_err(),
+            "nobody holds what the app does not have"
+        );
         assert!(tie(&vec![false; 5000]).await.is_err());
 
         let way = made["way"]["id"].as_str().unwrap();
         let smaller = json!({"role": {"index": 1}}).to_string();
-        world.broker.change_share(&anna, &id, way, &smaller).await.unwrap();
+        world
+            .broker
+            .change_share(&anna, &id, way, &smaller)
+            .await
+            .unwrap();
         assert!(world.stage.ended.borrow().contains(&strong));
         assert!(!world.stage.ended.borrow().contains(&weak));
         world.broker.revoke_share(&anna, &id, way, "").await.unwrap();

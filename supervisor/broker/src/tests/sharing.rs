@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::{PASSWORD, World, run};
 use crate::account::SignedIn;
 
-const ROLES: [(&str, &[bool], bool); 2] = [("can edit", &[true, true], false), ("can look", &[true, false], true)];
+const ROLES: [(&str, &[bool], bool); 2] = [
+    ("can edit", &[true, true], false),
+    ("can look", &[true, false], true),
+];
 
 /// A grain whose app has been running and knows roles.
 async fn with_roles(world: &World, owner: &SignedIn) -> GrainId {
@@ -19,18 +22,30 @@ async fn with_roles(world: &World, owner: &SignedIn) -> GrainId {
 
 async fn link(world: &World, who: &SignedIn, id: &GrainId, more: Value) -> (String, String) {
     let mut body = json!({"to": {"link": true}, "role": {"index": 0}});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     let made = world.broker.share(who, id, &body.to_string()).await.unwrap();
     let url = made["url"].as_str().unwrap();
     let (place, token) = url.split_once('#').unwrap();
-    assert_eq!(place, "http://percloud.localhost:6080/shared", "the token is behind the #");
+    assert_eq!(
+        place, "http://percloud.localhost:6080/shared",
+        "the token is behind the #"
+    );
     (made["way"]["id"].as_str().unwrap().to_owned(), token.to_owned())
 }
 
 /// Enters the page that `opened` handed over; what the app was told of who came.
 async fn enter(world: &World, opened: &Value) -> Option<(String, Vec<u8>)> {
     let host = opened["host"].as_str().unwrap();
-    let host = host.split("//").nth(1).unwrap().split('.').next().unwrap().to_owned();
+    let host = host
+        .split("//")
+        .nth(1)
+        .unwrap()
+        .split('.')
+        .next()
+        .unwrap()
+        .to_owned();
     let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
     let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
     let session = world.broker.page_session(&host, cookie.expose()).await?;
@@ -63,7 +78,10 @@ fn a_link_lets_a_stranger_in_with_its_role_and_no_more() {
         let opened = world.broker.open_link(&body, "198.51.100.1").await.unwrap();
         assert!(opened.get("token").is_none(), "a link for many keeps its secret");
         enter(&world, &opened).await.unwrap();
-        assert_eq!(last_visitor(&world), ("Anonymous User".into(), false, vec![true, false]));
+        assert_eq!(
+            last_visitor(&world),
+            ("Anonymous User".into(), false, vec![true, false])
+        );
         world.broker.stop().await;
     });
 }
@@ -77,12 +95,24 @@ fn guessed_truncated_and_foreign_tokens_are_one_answer_and_slowed_down() {
         let (_, token) = link(&world, &anna, &id, json!({})).await;
         let mut other = token.clone();
         other.replace_range(..1, if token.starts_with('A') { "B" } else { "A" });
-        for wrong in ["", &token[1..], &format!("{token}A"), &other, &"\u{e4}".repeat(43)] {
+        for wrong in [
+            "",
+            &token[1..],
+            &format!("{token}A"),
+            &other,
+            &"\u{e4}".repeat(43),
+        ] {
             let body = json!({"token": wrong}).to_string();
-            assert_eq!(refused(world.broker.look_at_link(&body, "198.51.100.2").await), "not-found");
+            assert_eq!(
+                refused(world.broker.look_at_link(&body, "198.51.100.2").await),
+                "not-found"
+            );
         }
         let body = json!({"token": token}).to_string();
-        assert_eq!(refused(world.broker.look_at_link(&body, "198.51.100.2").await), "too-many-attempts");
+        assert_eq!(
+            refused(world.broker.look_at_link(&body, "198.51.100.2").await),
+            "too-many-attempts"
+        );
         world.broker.look_at_link(&body, "198.51.100.3").await.unwrap();
         world.broker.stop().await;
     });
@@ -101,7 +131,10 @@ fn taking_a_link_back_ends_open_pages_and_stays_so_after_a_restart() {
         let session = world.stage.visitors.borrow().last().unwrap().session.clone();
 
         world.broker.revoke_share(&anna, &id, &way, "").await.unwrap();
-        assert!(world.stage.ended.borrow().contains(&session), "the grain host was told before we said done");
+        assert!(
+            world.stage.ended.borrow().contains(&session),
+            "the grain host was told before we said done"
+        );
         assert!(world.broker.page_session(&host, &cookie).await.is_none());
         assert_eq!(refused(world.broker.open_link(&body, "b").await), "not-found");
 
@@ -147,7 +180,10 @@ fn a_link_for_one_use_belongs_to_the_first_who_comes() {
         let (_, token) = link(&world, &anna, &id, json!({"singleUse": true})).await;
         let body = json!({"token": token}).to_string();
         let opened = world.broker.open_link(&body, "a").await.unwrap();
-        let own = opened["token"].as_str().expect("traded for a secret of their own").to_owned();
+        let own = opened["token"]
+            .as_str()
+            .expect("traded for a secret of their own")
+            .to_owned();
         assert_eq!(refused(world.broker.open_link(&body, "b").await), "not-found");
         assert_eq!(refused(world.broker.accept_link(&bela, &body).await), "not-found");
 
@@ -156,7 +192,10 @@ fn a_link_for_one_use_belongs_to_the_first_who_comes() {
         world.broker.open_link(&own, "a").await.unwrap();
         world.broker.accept_link(&bela, &own).await.unwrap();
         assert_eq!(refused(world.broker.open_link(&own, "a").await), "not-found");
-        assert_eq!(world.broker.home(&bela).await.unwrap()["grains"][0]["owner"], "Anna");
+        assert_eq!(
+            world.broker.home(&bela).await.unwrap()["grains"][0]["owner"],
+            "Anna"
+        );
         world.broker.stop().await;
     });
 }
@@ -168,7 +207,8 @@ fn a_person_is_asked_first_and_then_has_it_among_their_own() {
         let anna = world.owner().await;
         let bela = world.member(&anna, "Bela").await;
         let id = with_roles(&world, &anna).await;
-        let body = json!({"to": {"person": bela.account}, "role": {"index": 0}, "note": "for us"}).to_string();
+        let body =
+            json!({"to": {"person": bela.account}, "role": {"index": 0}, "note": "for us"}).to_string();
         let made = world.broker.share(&anna, &id, &body).await.unwrap();
         assert_eq!(made["way"]["state"], "pending");
         assert_eq!(refused(world.broker.open(&bela, &id, "")), "not-found");
@@ -176,9 +216,19 @@ fn a_person_is_asked_first_and_then_has_it_among_their_own() {
         let home = world.broker.home(&bela).await.unwrap();
         assert_eq!(home["grains"], json!([]));
         let offer = &home["offers"][0];
-        assert_eq!((&offer["by"], &offer["can"], &offer["note"]), (&json!("Anna"), &json!("can edit"), &json!("for us")));
-        let taken = world.broker.answer_offer(&bela, offer["id"].as_str().unwrap(), true).await.unwrap();
-        assert_eq!((&taken["mine"], &taken["can"]), (&json!(false), &json!("can do everything")));
+        assert_eq!(
+            (&offer["by"], &offer["can"], &offer["note"]),
+            (&json!("Anna"), &json!("can edit"), &json!("for us"))
+        );
+        let taken = world
+            .broker
+            .answer_offer(&bela, offer["id"].as_str().unwrap(), true)
+            .await
+            .unwrap();
+        assert_eq!(
+            (&taken["mine"], &taken["can"]),
+            (&json!(false), &json!("can do everything"))
+        );
 
         let opened = world.broker.open(&bela, &id, "").unwrap();
         enter(&world, &opened).await.unwrap();
@@ -187,8 +237,15 @@ fn a_person_is_asked_first_and_then_has_it_among_their_own() {
         // What only its owner may do does not exist for others.
         assert_eq!(refused(world.broker.trash_grain(&bela, &id).await), "not-found");
         assert_eq!(refused(world.broker.grain_history(&bela, &id).await), "not-found");
-        let renamed = world.broker.change_grain(&bela, &id, r#"{"title": "Ours"}"#).await.unwrap();
-        assert_eq!((&renamed["title"], &renamed["ownersTitle"]), (&json!("Ours"), &json!("Guestbook")));
+        let renamed = world
+            .broker
+            .change_grain(&bela, &id, r#"{"title": "Ours"}"#)
+            .await
+            .unwrap();
+        assert_eq!(
+            (&renamed["title"], &renamed["ownersTitle"]),
+            (&json!("Ours"), &json!("Guestbook"))
+        );
         assert_eq!(world.broker.grain_now(&anna, &id).unwrap()["title"], "Guestbook");
         world.broker.stop().await;
     });
@@ -199,31 +256,61 @@ fn a_smaller_role_is_felt_at_once_and_everywhere_below() {
     run(async {
         let world = World::new();
         let anna = world.owner().await;
-        let (bela, cleo) = (world.member(&anna, "Bela").await, world.member(&anna, "Cleo").await);
+        let (bela, cleo) = (
+            world.member(&anna, "Bela").await,
+            world.member(&anna, "Cleo").await,
+        );
         let id = with_roles(&world, &anna).await;
         let body = json!({"to": {"person": bela.account}, "role": {"index": 0}}).to_string();
-        let way = world.broker.share(&anna, &id, &body).await.unwrap()["way"]["id"].as_str().unwrap().to_owned();
+        let way = world.broker.share(&anna, &id, &body).await.unwrap()["way"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         world.broker.answer_offer(&bela, &way, true).await.unwrap();
         let (_, token) = link(&world, &bela, &id, json!({})).await;
-        world.broker.accept_link(&cleo, &json!({"token": token}).to_string()).await.unwrap();
+        world
+            .broker
+            .accept_link(&cleo, &json!({"token": token}).to_string())
+            .await
+            .unwrap();
         let opened = world.broker.open(&cleo, &id, "").unwrap();
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world).2, [true, true]);
         let session = world.stage.visitors.borrow().last().unwrap().session.clone();
 
         let smaller = json!({"role": {"index": 1}}).to_string();
-        let changed = world.broker.change_share(&anna, &id, &way, &smaller).await.unwrap();
+        let changed = world
+            .broker
+            .change_share(&anna, &id, &way, &smaller)
+            .await
+            .unwrap();
         assert_eq!(changed["can"], "can look");
-        assert!(world.stage.ended.borrow().contains(&session), "Cleo's page held more than she now may");
+        assert!(
+            world.stage.ended.borrow().contains(&session),
+            "Cleo's page held more than she now may"
+        );
         let opened = world.broker.open(&cleo, &id, "").unwrap();
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world).2, [true, false]);
 
         // Bela may take back what hangs below her, not what is Anna's.
         let ways = world.broker.sharing(&bela, &id).await.unwrap()["ways"].clone();
-        let of = |name: &str| ways.as_array().unwrap().iter().find(|way| way["name"] == name).unwrap().clone();
-        assert_eq!((&of("Cleo")["mayChange"], &of("Bela")["mayChange"]), (&json!(true), &json!(false)));
-        assert_eq!(refused(world.broker.revoke_share(&bela, &id, &way, "").await), "not-found");
+        let of = |name: &str| {
+            ways.as_array()
+                .unwrap()
+                .iter()
+                .find(|way| way["name"] == name)
+                .unwrap()
+                .clone()
+        };
+        assert_eq!(
+            (&of("Cleo")["mayChange"], &of("Bela")["mayChange"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(
+            refused(world.broker.revoke_share(&bela, &id, &way, "").await),
+            "not-found"
+        );
         world.broker.revoke_share(&anna, &id, &way, "").await.unwrap();
         assert_eq!(refused(world.broker.open(&cleo, &id, "")), "not-found");
         world.broker.stop().await;
@@ -238,9 +325,16 @@ fn what_may_not_be_passed_on_is_not() {
         let bela = world.member(&anna, "Bela").await;
         let id = with_roles(&world, &anna).await;
         let (_, token) = link(&world, &anna, &id, json!({"mayReshare": false})).await;
-        world.broker.accept_link(&bela, &json!({"token": token}).to_string()).await.unwrap();
+        world
+            .broker
+            .accept_link(&bela, &json!({"token": token}).to_string())
+            .await
+            .unwrap();
         let body = json!({"to": {"link": true}}).to_string();
-        assert_eq!(refused(world.broker.share(&bela, &id, &body).await), "may-not-share");
+        assert_eq!(
+            refused(world.broker.share(&bela, &id, &body).await),
+            "may-not-share"
+        );
         // Who may not share sees no ways but their own.
         let ways = world.broker.sharing(&bela, &id).await.unwrap()["ways"].clone();
         assert_eq!(ways.as_array().unwrap().len(), 1, "{ways}");
@@ -258,7 +352,11 @@ fn removing_only_the_link_keeps_those_who_came_by_it() {
         let (way, token) = link(&world, &anna, &id, json!({"role": {"index": 1}})).await;
         let body = json!({"token": token}).to_string();
         world.broker.accept_link(&bela, &body).await.unwrap();
-        world.broker.revoke_share(&anna, &id, &way, r#"{"onlyLink": true}"#).await.unwrap();
+        world
+            .broker
+            .revoke_share(&anna, &id, &way, r#"{"onlyLink": true}"#)
+            .await
+            .unwrap();
         assert_eq!(refused(world.broker.open_link(&body, "a").await), "not-found");
         let opened = world.broker.open(&bela, &id, "").unwrap();
         enter(&world, &opened).await.unwrap();
@@ -275,7 +373,11 @@ fn access_ends_when_its_time_is_over_without_anybody_asking() {
         let id = with_roles(&world, &anna).await;
         let until = world.stage.now.get() + 1500;
         let (_, token) = link(&world, &anna, &id, json!({"expires": until})).await;
-        let opened = world.broker.open_link(&json!({"token": token}).to_string(), "a").await.unwrap();
+        let opened = world
+            .broker
+            .open_link(&json!({"token": token}).to_string(), "a")
+            .await
+            .unwrap();
         enter(&world, &opened).await.unwrap();
         let session = world.stage.visitors.borrow().last().unwrap().session.clone();
         let clock = tokio::task::spawn_local({
@@ -311,7 +413,10 @@ fn ownership_changes_hands_only_when_the_other_accepts() {
         let offer = world.broker.home(&bela).await.unwrap()["offers"][0].clone();
         assert_eq!(offer["kind"], "transfer");
         let offer = offer["id"].as_str().unwrap();
-        assert_eq!(refused(world.broker.answer_offer(&anna, offer, true).await), "not-found");
+        assert_eq!(
+            refused(world.broker.answer_offer(&anna, offer, true).await),
+            "not-found"
+        );
         let mine = world.broker.answer_offer(&bela, offer, true).await.unwrap();
         assert_eq!(mine["mine"], true);
         assert_eq!(refused(world.broker.trash_grain(&anna, &id).await), "not-found");
@@ -319,8 +424,15 @@ fn ownership_changes_hands_only_when_the_other_accepts() {
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world), ("Anna".into(), false, vec![true, false]));
         // What was shared stays shared.
-        world.broker.look_at_link(&json!({"token": token}).to_string(), "a").await.unwrap();
-        assert_eq!(refused(world.broker.answer_offer(&bela, offer, true).await), "not-found");
+        world
+            .broker
+            .look_at_link(&json!({"token": token}).to_string(), "a")
+            .await
+            .unwrap();
+        assert_eq!(
+            refused(world.broker.answer_offer(&bela, offer, true).await),
+            "not-found"
+        );
         world.broker.stop().await;
     });
 }
@@ -333,7 +445,11 @@ fn trash_takes_access_and_restoring_gives_it_back() {
         let bela = world.member(&anna, "Bela").await;
         let id = with_roles(&world, &anna).await;
         let (_, token) = link(&world, &anna, &id, json!({})).await;
-        world.broker.accept_link(&bela, &json!({"token": token}).to_string()).await.unwrap();
+        world
+            .broker
+            .accept_link(&bela, &json!({"token": token}).to_string())
+            .await
+            .unwrap();
         world.broker.trash_grain(&anna, &id).await.unwrap();
         assert_eq!(refused(world.broker.open(&bela, &id, "")), "not-found");
         assert_eq!(world.broker.home(&bela).await.unwrap()["grains"], json!([]));
@@ -341,7 +457,15 @@ fn trash_takes_access_and_restoring_gives_it_back() {
         world.broker.open(&bela, &id, "").unwrap();
         world.broker.trash_grain(&anna, &id).await.unwrap();
         world.broker.delete_grain(&anna, &id).await.unwrap();
-        assert_eq!(refused(world.broker.look_at_link(&json!({"token": token}).to_string(), "a").await), "not-found");
+        assert_eq!(
+            refused(
+                world
+                    .broker
+                    .look_at_link(&json!({"token": token}).to_string(), "a")
+                    .await
+            ),
+            "not-found"
+        );
         assert_eq!(refused(world.broker.grain_now(&bela, &id)), "not-found");
         world.broker.stop().await;
     });
@@ -359,10 +483,19 @@ fn an_invitation_makes_one_account() {
         let join = |secret: &str, handle: &str| {
             json!({"secret": secret, "name": "Cleo", "handle": handle, "password": PASSWORD}).to_string()
         };
-        assert_eq!(refused(world.broker.join(&join(&"A".repeat(43), "cleo"), "a").await), "wrong-secret");
-        assert_eq!(refused(world.broker.join(&join(secret, "bela"), "a").await), "bad-request");
+        assert_eq!(
+            refused(world.broker.join(&join(&"A".repeat(43), "cleo"), "a").await),
+            "wrong-secret"
+        );
+        assert_eq!(
+            refused(world.broker.join(&join(secret, "bela"), "a").await),
+            "bad-request"
+        );
         world.broker.join(&join(secret, "cleo"), "a").await.unwrap();
-        assert_eq!(refused(world.broker.join(&join(secret, "cleo2"), "a").await), "wrong-secret");
+        assert_eq!(
+            refused(world.broker.join(&join(secret, "cleo2"), "a").await),
+            "wrong-secret"
+        );
         let people = world.broker.people(&bela).unwrap();
         assert_eq!(people["people"].as_array().unwrap().len(), 3);
         assert_eq!(people["people"][0]["me"], true);
@@ -370,7 +503,10 @@ fn an_invitation_makes_one_account() {
         let invited = world.broker.invite(&anna, "{}").await.unwrap();
         let (_, secret) = invited["url"].as_str().unwrap().split_once('#').unwrap();
         world.pass(15 * 24 * 60 * 60);
-        assert_eq!(refused(world.broker.join(&join(secret, "late"), "a").await), "wrong-secret");
+        assert_eq!(
+            refused(world.broker.join(&join(secret, "late"), "a").await),
+            "wrong-secret"
+        );
         world.broker.stop().await;
     });
 }
@@ -383,8 +519,16 @@ fn one_can_limit_oneself_and_leave() {
         let bela = world.member(&anna, "Bela").await;
         let id = with_roles(&world, &anna).await;
         let (_, token) = link(&world, &anna, &id, json!({})).await;
-        world.broker.accept_link(&bela, &json!({"token": token}).to_string()).await.unwrap();
-        world.broker.limit_myself(&bela, &id, r#"{"role": {"index": 1}}"#).await.unwrap();
+        world
+            .broker
+            .accept_link(&bela, &json!({"token": token}).to_string())
+            .await
+            .unwrap();
+        world
+            .broker
+            .limit_myself(&bela, &id, r#"{"role": {"index": 1}}"#)
+            .await
+            .unwrap();
         let opened = world.broker.open(&bela, &id, "").unwrap();
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world).2, [true, false]);
@@ -407,7 +551,10 @@ fn an_app_that_redefines_its_roles_changes_what_was_shared() {
         enter(&world, &opened).await.unwrap();
         assert_eq!(last_visitor(&world).2, [true, false]);
 
-        *world.stage.roles.borrow_mut() = vec![("can edit", &[false, true, true], false), ("can look", &[false, false, true], true)];
+        *world.stage.roles.borrow_mut() = vec![
+            ("can edit", &[false, true, true], false),
+            ("can look", &[false, false, true], true),
+        ];
         world.broker.stop_grain(&id).await;
         let opened = world.broker.open_link(&body, "a").await.unwrap();
         enter(&world, &opened).await.unwrap();

@@ -97,6 +97,30 @@ fn neither_token_nor_cookies_reach_the_app() {
 }
 
 #[test]
+fn who_is_refused_while_writing_can_finish_and_read_why() {
+    let world = World::single(|limits| limits.wrong_tokens = 1000);
+    let wrong = format!("Authorization: Bearer {}\r\n", "x".repeat(43));
+    for headers in [String::new(), wrong, "Authorization: Bearer short\r\n".to_owned()] {
+        let head = request("PROPFIND", "/", &world.api(), &format!("Content-Length: 4\r\n{headers}"));
+        let mut slow = world.connect();
+        slow.send(head.as_bytes());
+        // Refused in one piece meanwhile: the slow one has had its time as well.
+        assert_eq!(world.ask(&format!("{head}<a/>")).status, 401);
+        slow.send(b"<a/>");
+        assert_eq!(slow.answer().status, 401, "{headers}");
+        slow.send(format!("{head}<b/>").as_bytes());
+        assert_eq!(slow.answer().status, 401, "the connection goes on");
+    }
+    // Who asks first whether to send at all is told at once.
+    let waiting = "Content-Length: 4\r\nExpect: 100-continue\r\n";
+    let answer = world.ask(&request("PUT", "/", &world.api(), waiting));
+    assert_eq!(answer.status, 401);
+    // As is who would send more than is worth reading.
+    let large = world.ask(&request("PUT", "/", &world.api(), "Content-Length: 10000000\r\n"));
+    assert_eq!(large.status, 401);
+}
+
+#[test]
 fn wrong_foreign_and_missing_tokens_are_refused_alike() {
     let world = World::with(|limits| limits.wrong_tokens = 1000);
     let (own, generic) = (world.api(), format!("api.{}", world.shell()));

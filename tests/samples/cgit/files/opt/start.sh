@@ -1,9 +1,10 @@
 #!/bin/sh
-# Serves the repositories in /var/repositories through cgit; the first start makes one with a short history.
+# Serves the repositories in /var/repositories through cgit and git; the first start makes one with a short history.
 set -eu
 umask 022
 export HOME=/var GIT_CONFIG_NOSYSTEM=1 CGIT_CONFIG=/etc/cgitrc
 repository=/var/repositories/welcome.git
+mkdir -p /var/uploads
 
 commit() { # commit DATE MESSAGE: records everything in the current folder.
     git add --all
