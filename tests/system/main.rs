@@ -4,6 +4,7 @@
 
 mod accounts;
 mod backups;
+mod cpp;
 mod hostile_apps;
 mod hosts;
 mod install;
