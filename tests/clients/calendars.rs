@@ -79,25 +79,39 @@ fn two_devices_keep_a_calendar_and_an_address_book_in_step_until_one_is_revoked(
     works(&first, &["sync"]);
     works(&second, &["discover"]);
     works(&second, &["sync"]);
-    let [(name, event)] = items(&second, "calendars/appointments").try_into().expect("one event");
+    let [(name, event)] = items(&second, "calendars/appointments")
+        .try_into()
+        .expect("one event");
     assert!(event.contains("SUMMARY:Dentist"), "{event}");
-    let [(_, contact)] = items(&second, "contacts/friends").try_into().expect("one contact");
+    let [(_, contact)] = items(&second, "contacts/friends")
+        .try_into()
+        .expect("one contact");
     assert!(contact.contains("FN:Grace Hopper"), "{contact}");
 
-    let moved = event.replace("Dentist", "Dentist later").replace("T0900", "T1400").replace("T0930", "T1430");
+    let moved = event
+        .replace("Dentist", "Dentist later")
+        .replace("T0900", "T1400")
+        .replace("T0930", "T1430");
     second.write(&format!("calendars/appointments/{name}"), moved);
     works(&second, &["sync"]);
     works(&first, &["sync"]);
-    let [(name, event)] = items(&first, "calendars/appointments").try_into().expect("one event");
+    let [(name, event)] = items(&first, "calendars/appointments")
+        .try_into()
+        .expect("one event");
     assert!(event.contains("SUMMARY:Dentist later"), "{event}");
     assert!(event.contains("T140000Z"), "{event}");
 
     fs::remove_file(first.path("calendars/appointments").join(name)).unwrap();
     // An event stays, so that an emptied calendar is not taken for an accident.
-    first.write("calendars/appointments/party.ics", EVENT.replace("dentist", "party").replace("Dentist", "Party"));
+    first.write(
+        "calendars/appointments/party.ics",
+        EVENT.replace("dentist", "party").replace("Dentist", "Party"),
+    );
     works(&first, &["sync"]);
     works(&second, &["sync"]);
-    let [(_, event)] = items(&second, "calendars/appointments").try_into().expect("one event");
+    let [(_, event)] = items(&second, "calendars/appointments")
+        .try_into()
+        .expect("one event");
     assert!(event.contains("SUMMARY:Party"), "{event}");
 
     phone.revoke(&owner, &grain);
@@ -133,10 +147,26 @@ fn a_client_that_knows_the_host_alone_is_led_to_the_calendars() {
         let found = room.expect(
             "curl",
             [
-                "--silent", "--show-error", "--fail", "--location", "--user", &credentials, "--request", "PROPFIND",
-                "--header", "Depth: 0", "--header", "Content-Type: application/xml", "--data", body, &url,
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--location",
+                "--user",
+                &credentials,
+                "--request",
+                "PROPFIND",
+                "--header",
+                "Depth: 0",
+                "--header",
+                "Content-Type: application/xml",
+                "--data",
+                body,
+                &url,
             ],
         );
-        assert!(found.contains("<current-user-principal><href>/me/</href>"), "{kind}: {found}");
+        assert!(
+            found.contains("<current-user-principal><href>/me/</href>"),
+            "{kind}: {found}"
+        );
     }
 }

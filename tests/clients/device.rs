@@ -63,7 +63,11 @@ impl Device {
 
     /// Takes the password back.
     pub fn revoke(&self, owner: &Owner, grain: &str) {
-        owner.expect("DELETE", &format!("/api/grains/{grain}/devices/{}", self.id), None);
+        owner.expect(
+            "DELETE",
+            &format!("/api/grains/{grain}/devices/{}", self.id),
+            None,
+        );
     }
 }
 

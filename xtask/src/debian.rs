@@ -54,7 +54,12 @@ pub fn install(packages: &[&str]) -> Result<(), Failure> {
         apt
     };
     command::output(apt().arg("update"))?;
-    command::output(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages)).map(drop)
+    command::output(
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages),
+    )
+    .map(drop)
 }
 
 impl Archive {

@@ -33,13 +33,19 @@ pub fn provide(workspace: &Workspace) -> Result<Vec<(&'static str, String)>, Fai
         return if still.is_empty() {
             Ok(Vec::new())
         } else {
-            Err(Failure::new(format!("`apt-get install` brought no {}", still.join(", "))))
+            Err(Failure::new(format!(
+                "`apt-get install` brought no {}",
+                still.join(", ")
+            )))
         };
     }
     let folder = workspace.target("debian/clients");
     if !folder.join("complete").is_file() {
         unpack(workspace, &folder).map_err(|failure| {
-            Failure::new(format!("{failure}\n  Or, as root: `apt-get install {}`", PROGRAMS.join(" ")))
+            Failure::new(format!(
+                "{failure}\n  Or, as root: `apt-get install {}`",
+                PROGRAMS.join(" ")
+            ))
         })?;
     }
     Ok(vec![(UNPACKED, folder.display().to_string())])

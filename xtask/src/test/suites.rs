@@ -92,7 +92,10 @@ pub fn clients(workspace: &Workspace) -> Result<Count, Failure> {
     let environment = programs::provide(workspace)?;
     build::everything(workspace)?;
     pack_samples(workspace)?;
-    cargo_test_with(&environment, &["--package", "percloud-tests", "--test", "clients"])
+    cargo_test_with(
+        &environment,
+        &["--package", "percloud-tests", "--test", "clients"],
+    )
 }
 
 /// The sample apps in Chromium.
