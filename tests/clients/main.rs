@@ -5,5 +5,8 @@
 
 mod calendars;
 mod device;
+mod files;
+mod mirror;
 mod program;
 mod repositories;
+mod requests;

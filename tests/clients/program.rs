@@ -26,6 +26,7 @@ const ENTER: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
 #[derive(Debug)]
 pub struct Room {
     folder: TempDir,
+    variables: Vec<(String, String)>,
 }
 
 /// What a program did.
@@ -46,7 +47,10 @@ impl Room {
             .prefix("percloud-client-")
             .tempdir()
             .expect("a temporary folder can be made");
-        let room = Room { folder };
+        let room = Room {
+            folder,
+            variables: Vec::new(),
+        };
         let mut names = String::from("127.0.0.1 localhost\n");
         for host in hosts {
             let name = host.split(':').next().expect("splitting yields something");
@@ -54,6 +58,11 @@ impl Room {
         }
         fs::write(room.path(".hosts"), names).expect("the hosts file can be written");
         room
+    }
+
+    /// Sets a variable for every program started from now on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.variables.push((variable.to_owned(), value.to_owned()));
     }
 
     /// A path in the room.
@@ -108,6 +117,7 @@ impl Room {
             .env("HOME", self.folder.path())
             .env("LANG", "C.UTF-8")
             .envs(found.environment)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(File::open(input_file).expect("it was just written"))
             .stdout(Stdio::from(open(&out)))

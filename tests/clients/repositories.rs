@@ -11,8 +11,7 @@ const CONFIGURATION: &str = "[user]\nname = Grace\nemail = grace@example.org\n[i
 
 fn git(room: &Room, arguments: &[&str]) -> Outcome {
     room.write(".gitconfig", CONFIGURATION);
-    let quiet = ["GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "git"];
-    room.run("env", quiet.iter().chain(arguments))
+    room.run("git", arguments)
 }
 
 fn works(room: &Room, arguments: &[&str]) -> String {
@@ -21,16 +20,12 @@ fn works(room: &Room, arguments: &[&str]) -> String {
     outcome.output.trim().to_owned()
 }
 
-/// The same, and what went over the wire besides.
-fn traced(room: &Room, arguments: &[&str]) -> String {
-    room.write(".gitconfig", CONFIGURATION);
-    let variables = [
-        "GIT_TERMINAL_PROMPT=0",
-        "GIT_TRACE_CURL=1",
-        "GIT_TRACE_CURL_NO_DATA=1",
-        "git",
-    ];
-    let outcome = room.run("env", variables.iter().chain(arguments));
+/// The same for work that goes over the wire; returns what git tells of that.
+fn traced(room: &mut Room, arguments: &[&str]) -> String {
+    room.set("GIT_TRACE_CURL", "1");
+    room.set("GIT_TRACE_CURL_NO_DATA", "1");
+    let outcome = git(room, arguments);
+    room.set("GIT_TRACE_CURL", "0");
     assert!(outcome.status.success(), "git {arguments:?}: {outcome}");
     outcome.errors
 }
@@ -133,11 +128,11 @@ fn who_may_only_read_cannot_push() {
 
 #[test]
 fn large_pushes_shallow_clones_and_compressed_requests_work() {
-    let (_server, _owner, _grain, [device], room) = grain_with_devices("cgit", ["desk"]);
+    let (_server, _owner, _grain, [device], mut room) = grain_with_devices("cgit", ["desk"]);
     works(&room, &["clone", "--quiet", &welcome(&device), "desk"]);
     let large = noise(20 << 20, 7);
     commit(&room, "desk", "large.bin", &large);
-    let trace = traced(&room, &["-C", "desk", "push", "--quiet", "origin", "main"]);
+    let trace = traced(&mut room, &["-C", "desk", "push", "--quiet", "origin", "main"]);
     assert!(trace.contains("Transfer-Encoding: chunked"), "{trace}");
 
     works(
@@ -175,7 +170,7 @@ fn large_pushes_shallow_clones_and_compressed_requests_work() {
     }
     commit(&room, "desk", "small.txt", "more\n");
     works(&room, &["-C", "desk", "push", "--quiet", "origin", "main"]);
-    let trace = traced(&room, &["-C", "shallow", "fetch", "--quiet"]);
+    let trace = traced(&mut room, &["-C", "shallow", "fetch", "--quiet"]);
     assert!(trace.contains("Content-Encoding: gzip"), "{trace}");
     let (theirs, ours) = (
         ["-C", "shallow", "rev-parse", "origin/main"],

@@ -159,10 +159,15 @@ impl Session {
 
     /// Returns the `Destination` of a COPY or MOVE: the base URL directly followed by the path.
     ///
-    /// A base without its final slash would run into the path and name another host; then a slash goes between.
+    /// A base without its final slash would run into the path and name another host; then a slash goes between. A session
+    /// without a base has no host to name: its destination is a path like that of its requests (RFC 4918 section 8.3).
     fn destination(&self, path: &[u8]) -> Vec<u8> {
+        if self.base_path.is_empty() {
+            let path = path.strip_prefix(b"/").unwrap_or(path);
+            return [self.root.as_slice(), path].concat();
+        }
         let mut url = self.base_path.clone();
-        if !url.is_empty() && !url.ends_with(b"/") && !path.starts_with(b"/") {
+        if !url.ends_with(b"/") && !path.starts_with(b"/") {
             url.push(b'/');
         }
         url.extend_from_slice(path);

@@ -38,7 +38,9 @@ const pkgdef :Spk.PackageDefinition = (
   alwaysInclude = ["."],
   bridgeConfig = (
     # The app knows no lesser roles: whoever is let in may change everything.
-    viewInfo = ()
+    viewInfo = (),
+    # Calendar and contact clients are served the same tree as pages.
+    apiPath = "/"
   )
 );
 

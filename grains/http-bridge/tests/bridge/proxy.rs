@@ -246,14 +246,14 @@ fn every_method_arrives_as_it_was_sent() {
                 "COPY",
                 "Destination: https://host/to?q\r\nOverwrite: F\r\n",
                 "COPY /api/p ",
-                "\r\nDestination: to?q\r\nOverwrite: F\r\nDepth: infinity\r\n",
+                "\r\nDestination: /api/to?q\r\nOverwrite: F\r\nDepth: infinity\r\n",
                 "",
             ),
             (
                 "MOVE",
                 "Destination: /to\r\n",
                 "MOVE /api/p ",
-                "\r\nDestination: to\r\nOverwrite: T\r\n",
+                "\r\nDestination: /api/to\r\nOverwrite: T\r\n",
                 "",
             ),
         ] {
