@@ -304,7 +304,11 @@ impl Broker {
             }
             batch.delete::<Token>(&key);
         }
-        if batch.is_empty() { Ok(()) } else { self.commit(batch).await }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.commit(batch).await
+        }
     }
 
     /// Everything a grain holds of others.
