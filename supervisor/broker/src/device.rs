@@ -450,14 +450,12 @@ fn slug(title: &str) -> String {
     let lower = title.trim().to_lowercase();
     let mut slug = String::with_capacity(lower.len());
     for letter in lower.chars() {
-        match letter {
-            letter if letter.is_whitespace() || letter == '-' => {
-                if !slug.ends_with('-') {
-                    slug.push('-');
-                }
+        if letter.is_whitespace() || letter == '-' {
+            if !slug.ends_with('-') {
+                slug.push('-');
             }
-            'a'..='z' | '0'..='9' | '_' => slug.push(letter),
-            _ => {}
+        } else if letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_' {
+            slug.push(letter);
         }
     }
     slug.trim_matches('-').to_owned()
