@@ -15,6 +15,7 @@ const pkgdef :Spk.PackageDefinition = (
   manifest = (
     appTitle = (defaultText = "Mirror"),
     appVersion = 1,
+    appMarketingVersion = (defaultText = "1.0"),
     actions = [(nounPhrase = (defaultText = "mirror"), command = .command)],
     continueCommand = .command
   ),
