@@ -143,9 +143,10 @@ function Choosing(props: {
   onChoose: (body: Chosen, title: string) => void;
   onCancel: () => void;
 }): JSX.Element {
-  // What fits best comes first; otherwise the server's order stands.
+  // What fits best comes first; otherwise the server's order stands. Nothing is chosen yet: an app may ask in the middle of a
+  // double click or of typing.
   const all = [...props.of.choices].sort((a, b) => Number(b.preferred) - Number(a.preferred));
-  const [choice, setChoice] = createSignal<string | undefined>(all.length === 1 ? all[0]?.id : undefined);
+  const [choice, setChoice] = createSignal<string | undefined>(all.length === 1 && all[0]?.asksText !== undefined ? all[0].id : undefined);
   const [role, setRole] = createSignal<string>();
   const [text, setText] = createSignal("");
   const [query, setQuery] = createSignal("");

@@ -96,6 +96,8 @@ pub struct Broker {
     pub(crate) ongoing: RefCell<BTreeMap<NoticeId, Ongoing>>,
     /// Jobs that run at the moment.
     pub(crate) running_jobs: RefCell<HashSet<JobId>>,
+    /// Bounds how many jobs run at a time: after a long night all are due at once.
+    pub(crate) job_turns: tokio::sync::Semaphore,
     /// Marked when there is a job more or less.
     pub(crate) jobs_changed: tokio::sync::watch::Sender<()>,
     /// Identities handed to apps.
@@ -167,6 +169,7 @@ impl Broker {
             requests: RefCell::default(),
             ongoing: RefCell::default(),
             running_jobs: RefCell::default(),
+            job_turns: tokio::sync::Semaphore::new(4),
             jobs_changed: Default::default(),
             identities: RefCell::new(Identities::new()),
             handed_views: RefCell::new(Views::new()),

@@ -177,8 +177,13 @@ impl Broker {
     pub(crate) async fn trash_grain(self: &Rc<Self>, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
         self.own_grain(who, id)?;
         let now = self.outside.now();
+        let people = self.people_of(id);
         self.update_grain(id, |grain| _ = grain.trashed.get_or_insert(now))
             .await?;
+        for person in people.iter().filter(|person| **person != who.account) {
+            self.events
+                .tell(person, &json!({"type": "grain-deleted", "id": id}));
+        }
         // Nobody has access to what is in the trash.
         self.enforce().await;
         self.stop_grain(id).await;
@@ -203,11 +208,11 @@ impl Broker {
         let _turn = slot.turn.lock().await;
         slot.stop().await;
         {
+            let _turn = self.sharing_turn.lock().await;
             let _changing = self.changing.lock().await;
             if self.own_grain(who, id)?.trashed.is_none() {
                 return Err(Problem::NotInTrash);
             }
-            let _turn = self.sharing_turn.lock().await;
             let people = self.people_of(id);
             let mut batch = Batch::new();
             batch.delete::<Grain>(grain_key(id));

@@ -189,7 +189,9 @@ impl Broker {
                 } else if self.running_jobs.borrow_mut().insert(id.clone()) {
                     let broker = self.clone();
                     tokio::task::spawn_local(async move {
+                        let turn = broker.job_turns.acquire().await;
                         broker.run_job(&grain, &id, job).await;
+                        drop(turn);
                         broker.running_jobs.borrow_mut().remove(&id);
                         broker.jobs_changed.send_replace(());
                     });

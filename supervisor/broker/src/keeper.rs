@@ -71,14 +71,14 @@ impl Keeper {
         if let Some(error) = error {
             tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
         }
-        if let Some(broker) = self.broker.upgrade() {
-            broker.forget_references(&self.grain);
-            broker.forget_ongoing(&self.grain);
-        }
         // A stop already forgot it, or a failed start never had it in place.
         let Some(running) = self.slot.take_if(running) else {
             return;
         };
+        if let Some(broker) = self.broker.upgrade() {
+            broker.forget_references(&self.grain);
+            broker.forget_ongoing(&self.grain);
+        }
         // Whatever is left of the host must not outlive its connection, nor meet its successor.
         self.slot.let_end(running);
         let end = self.end.take();
@@ -201,6 +201,15 @@ impl Broker {
     ) -> Result<(), Error> {
         let mut conditions = token.requirements.clone();
         conditions.extend(extra);
+        if let Referent::Object { grain, id } = &token.what
+            && grain == holder
+        {
+            // Its own object: nothing of anybody else's comes alive, so there is nothing to end.
+            let mut unlisted = [0; 16];
+            (self.outside.random)(&mut unlisted);
+            into.set_id(&unlisted);
+            return write_object(id, into.init_own());
+        }
         let provider = match &token.what {
             Referent::Object { grain, .. } if grain != holder => Some(grain.clone()),
             _ => None,
@@ -208,7 +217,9 @@ impl Broker {
         let reference = Reference {
             holder: holder.clone(),
             provider: provider.clone(),
-            token: hash,
+            // What was made for one use is gone by now; what it was made from still counts.
+            token: hash.or(token.parent),
+            what: Some(token.what.clone()),
             conditions,
         };
         let id = self.list_reference(reference).map_err(told)?;
@@ -420,11 +431,11 @@ impl host_keeper::Server for Keeper {
             return Err(told(Problem::NoReference));
         };
         let name = params.get_name()?.get_default_text()?.to_string()?;
+        broker.spend(&hash).await.map_err(told)?;
         broker
             .schedule(&self.grain, id, &name, params.get_job()?)
             .await
-            .map_err(told)?;
-        broker.spend(&hash).await.map_err(told)
+            .map_err(told)
     }
 
     async fn forget(

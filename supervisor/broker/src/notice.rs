@@ -196,6 +196,9 @@ impl Broker {
             let subscribed = called || (kind.notify_subscribers && follows());
             if subscribed && !self.is_muted(&person, id, event.thread.as_deref()) {
                 let notice = self.folded(&person, id, text, actor, &event);
+                if let Some(oldest) = &notice.2 {
+                    batch.delete::<Notice>(&key(&person, oldest));
+                }
                 self.make_room_for(&mut batch).await.map_err(told)?;
                 batch.put(&key(&person, &notice.0), &notice.1);
             }
@@ -228,7 +231,7 @@ impl Broker {
         follows(None) || (thread.is_some() && follows(thread))
     }
 
-    /// A new notification, or an unread one of the same kind that counts one more.
+    /// A new notification, or an unread one of the same kind that counts one more; and which gives way to it.
     fn folded(
         &self,
         person: &AccountId,
@@ -236,8 +239,11 @@ impl Broker {
         text: &str,
         actor: Option<&AccountId>,
         event: &Event,
-    ) -> (NoticeId, Notice) {
-        let same = self.notices(person).into_iter().find(|(_, notice)| {
+    ) -> (NoticeId, Notice, Option<NoticeId>) {
+        let all = self.notices(person);
+        // A new one takes the place of the oldest.
+        let oldest = all.get(KEPT - 1).map(|(id, _)| id.clone());
+        let same = all.into_iter().find(|(_, notice)| {
             !notice.read && notice.grain == *id && notice.path == event.path && notice.text == text
         });
         let from = actor.and_then(|actor| self.name_of(actor));
@@ -246,7 +252,7 @@ impl Broker {
                 notice.count += 1;
                 notice.time = self.outside.now();
                 notice.from = from;
-                (id, notice)
+                (id, notice, None)
             }
             None => {
                 let notice = Notice {
@@ -259,7 +265,8 @@ impl Broker {
                     read: false,
                     count: 1,
                 };
-                (NoticeId::new(|bytes| (self.outside.random)(bytes)), notice)
+                let id = NoticeId::new(|bytes| (self.outside.random)(bytes));
+                (id, notice, oldest)
             }
         }
     }

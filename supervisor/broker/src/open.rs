@@ -43,6 +43,21 @@ struct Open {
     path: Option<String>,
 }
 
+/// Whether a page may begin there: a place on its own host and nowhere else.
+pub(crate) fn check_path(path: Option<&str>) -> Result<(), Problem> {
+    let Some(path) = path else { return Ok(()) };
+    if !path.starts_with('/')
+        || path.starts_with("//")
+        || path.len() > 4096
+        || path.chars().any(char::is_control)
+    {
+        return Err(Problem::BadRequest(
+            "the path must start with one slash".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 impl Broker {
     /// Opens a grain for a person who is signed in.
     pub(crate) fn open(self: &Rc<Self>, who: &SignedIn, id: &GrainId, body: &str) -> Result<Value, Problem> {
@@ -71,16 +86,8 @@ impl Broker {
         path: Option<String>,
         purpose: Purpose,
     ) -> Result<(Value, Rc<Visit>), Problem> {
+        check_path(path.as_deref())?;
         let path = path.unwrap_or_else(|| "/".to_owned());
-        if !path.starts_with('/')
-            || path.starts_with("//")
-            || path.len() > 4096
-            || path.chars().any(char::is_control)
-        {
-            return Err(Problem::BadRequest(
-                "the path must start with one slash".to_owned(),
-            ));
-        }
         self.access(id, &visitor.holder).ok_or(Problem::NotFound)?;
         let now = self.outside.now();
         let host = SessionHost::new(|bytes| (self.outside.random)(bytes));

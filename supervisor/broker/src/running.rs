@@ -12,7 +12,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::twoparty::VatNetwork;
 use percloud_core::grain::State;
 use percloud_core::id::{AccountId, GrainId};
-use percloud_core::sharing::share::{Acceptance, Recipient};
+use percloud_core::sharing::share::{Acceptance, Holder, Recipient};
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
@@ -103,6 +103,15 @@ impl Slot {
             now.take()
         } else {
             None
+        }
+    }
+
+    /// Ends what runs here, if it still is `running`; returns when it is gone.
+    pub(crate) async fn cut(&self, running: &Rc<Running>) {
+        if let Some(running) = self.take_if(&Rc::downgrade(running)) {
+            *self.ending.borrow_mut() = Some(running.clone());
+            self.state.set(State::Asleep);
+            running.end().await;
         }
     }
 
@@ -246,6 +255,8 @@ impl Broker {
         let slot = self.slot(id);
         let _turn = slot.turn.lock().await;
         slot.stop().await;
+        self.forget_references(id);
+        self.forget_ongoing(id);
     }
 
     pub(crate) async fn stop_all_grains(&self) {
@@ -294,7 +305,8 @@ impl Broker {
             return;
         };
         for person in self.people_of(id) {
-            if self.events.is_watching(&person) {
+            let may_see = person == grain.owner || self.access(id, &Holder::Person(person.clone())).is_some();
+            if may_see && self.events.is_watching(&person) {
                 let who = SignedIn {
                     account: person,
                     cookie: None,

@@ -7,7 +7,9 @@ mod notices;
 mod pages;
 mod programs;
 mod references;
+
 mod sharing;
+mod taken_back;
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;

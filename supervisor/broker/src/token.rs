@@ -92,8 +92,10 @@ pub(crate) struct Reference {
     pub holder: GrainId,
     /// The grain whose object it is, where it is one.
     pub provider: Option<GrainId>,
-    /// The token it came from, unless that was for one use.
+    /// The token it came from, or where that was for one use, the one that was made from.
     pub token: Option<TokenHash>,
+    /// What it leads to; nothing for a tie.
+    pub what: Option<Referent>,
     /// What must stay true.
     pub conditions: Vec<Requirement>,
 }
@@ -119,18 +121,33 @@ impl Broker {
 
     /// Whether all of these are true at the moment.
     pub(crate) fn proven(&self, conditions: &[Requirement]) -> bool {
+        self.proven_until(conditions).is_some()
+    }
+
+    /// When these have to be looked at again, if all of them are true at the moment.
+    #[allow(clippy::option_option, reason = "not true, true until then, true for good")]
+    fn proven_until(&self, conditions: &[Requirement]) -> Option<Option<Timestamp>> {
         let facts = self.facts();
-        conditions.iter().all(|condition| match condition {
-            Requirement::TokenValid(token) => facts.token_valid(token),
-            Requirement::IsAdmin(person) => facts.is_admin(person),
-            Requirement::PermissionsHeld {
-                grain,
-                holder,
-                permissions,
-            } => self
-                .access(grain, holder)
-                .is_some_and(|access| access.permissions.covers(permissions)),
-        })
+        let mut soonest = None;
+        for condition in conditions {
+            let holds = match condition {
+                Requirement::TokenValid(token) => facts.token_valid(token),
+                Requirement::IsAdmin(person) => facts.is_admin(person),
+                Requirement::PermissionsHeld {
+                    grain,
+                    holder,
+                    permissions,
+                } => {
+                    let access = self.access(grain, holder)?;
+                    soonest = [soonest, access.until].into_iter().flatten().min();
+                    access.permissions.covers(permissions)
+                }
+            };
+            if !holds {
+                return None;
+            }
+        }
+        Some(soonest)
     }
 
     /// Makes a token and keeps its hash. Durable when it returns.
@@ -183,7 +200,13 @@ impl Broker {
     }
 
     /// Lists a reference that comes alive.
+    ///
+    /// What it hangs on is looked at here once more: since it was decided upon, something may have been taken back.
     pub(crate) fn list_reference(&self, reference: Reference) -> Result<SessionId, Problem> {
+        let now = self.outside.now();
+        let stands = reference.token.is_none_or(|token| self.token_stands(&token, now));
+        let until = self.proven_until(&reference.conditions).filter(|_| stands);
+        self.mind_time(until.ok_or(Problem::NoReference)?);
         let mut references = self.references.borrow_mut();
         let held = references
             .values()
@@ -214,7 +237,12 @@ impl Broker {
         let mut ended = Vec::new();
         for (id, reference) in all {
             let stands = reference.token.is_none_or(|token| self.token_stands(&token, now));
-            if stands && self.proven(&reference.conditions) {
+            let until = self.proven_until(&reference.conditions).filter(|_| stands);
+            if let Some(until) = until {
+                *soonest = [*soonest, until.filter(|until| *until > now)]
+                    .into_iter()
+                    .flatten()
+                    .min();
                 let expires = reference
                     .token
                     .and_then(|token| self.read::<Token>(&token.0).ok()??.expires);
@@ -281,8 +309,18 @@ impl Broker {
         }
         if !batch.is_empty() {
             self.commit(batch).await?;
-            self.enforce().await;
         }
+        let mut ended = Vec::new();
+        self.references.borrow_mut().retain(|id, reference| {
+            let leads_there = reference.what.as_ref() == Some(gone);
+            if leads_there {
+                ended.push((reference.holder.clone(), *id));
+                ended.extend(reference.provider.clone().map(|provider| (provider, *id)));
+            }
+            !leads_there
+        });
+        self.end_sessions(ended).await;
+        self.enforce().await;
         Ok(())
     }
 

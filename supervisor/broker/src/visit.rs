@@ -27,6 +27,9 @@ use crate::view_info::Described;
 /// How long a host may take to confirm that a session is broken.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Longest sleep before the clock is looked at again, in milliseconds.
+const LOOK: u64 = 30_000;
+
 /// Names a visit towards its grain host.
 pub(crate) type SessionId = [u8; 16];
 
@@ -145,6 +148,18 @@ impl Broker {
             } else {
                 self.learn_view(id, &running).await?
             };
+            // Who was let in with other permissions goes first: a door opened before must not keep what was taken since.
+            let access = self.access(id, &visit.visitor.holder).ok_or(Problem::NotFound)?;
+            let differs = visit
+                .granted
+                .borrow()
+                .as_ref()
+                .is_some_and(|granted| *granted != access.permissions);
+            if differs && !access.is_owner {
+                visit.granted.take();
+                self.end_sessions(vec![(id.clone(), visit.id)]).await;
+                continue;
+            }
             // From the decision to the announcement nothing may come between: what takes access away comes before
             // or after both.
             let access = self.access(id, &visit.visitor.holder).ok_or(Problem::NotFound)?;
@@ -156,6 +171,9 @@ impl Broker {
             self.describe_visit(request.get().init_session(), visit, &record, &access, &view)?;
             match request.send().promise.await {
                 Ok(_) => break (running, record),
+                Err(error) if error.kind == capnp::ErrorKind::Overloaded => {
+                    return Err(Problem::TooManyAttempts { retry_after: 5 });
+                }
                 Err(error) if attempts > 0 => {
                     tracing::warn!(grain = %id, "a grain host does not admit a session: {error}");
                     return Err(Problem::GrainFailed(
@@ -318,7 +336,9 @@ impl Broker {
             request.get().set_session_id(&session_id);
             let confirmed = tokio::time::timeout(END_DEADLINE, request.send().promise).await;
             if !matches!(confirmed, Ok(Ok(_))) {
-                self.stop_grain(&grain).await;
+                // Not in the grain's turn: whoever has that may be waiting for what we hold.
+                self.slot(&grain).cut(&running).await;
+                self.forget_references(&grain);
                 self.tell_grain(&grain);
             }
         });
@@ -342,7 +362,8 @@ impl Broker {
             let wait = async {
                 match self.next_look.get() {
                     Some(next) => {
-                        let left = next.0.saturating_sub(self.outside.now().0);
+                        // A machine that slept meanwhile has another idea of how long this takes.
+                        let left = next.0.saturating_sub(self.outside.now().0).min(LOOK);
                         tokio::time::sleep(Duration::from_millis(left)).await;
                     }
                     None => std::future::pending().await,

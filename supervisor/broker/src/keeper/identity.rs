@@ -72,7 +72,8 @@ impl Broker {
         let resolved = capnp::capability::get_resolved_cap(view).await;
         let views = self.handed_views.borrow();
         let view = views.get_local_server_of_resolved(&resolved);
-        view.map(|view| view.grain.clone())
+        view.filter(|view| self.references.borrow().contains_key(&view.reference))
+            .map(|view| view.grain.clone())
             .ok_or_else(|| Error::failed("this is not a grain of this server".to_owned()))
     }
 
@@ -183,6 +184,14 @@ impl persistent::Server for Person {
 impl system_persistent::Server for Person {}
 impl persistent_identity::Server for Person {}
 
+impl Drop for View {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.upgrade() {
+            broker.references.borrow_mut().remove(&self.reference);
+        }
+    }
+}
+
 impl ui_view::Server for View {
     async fn get_view_info(
         self: Rc<Self>,
@@ -190,6 +199,9 @@ impl ui_view::Server for View {
         mut results: ui_view::GetViewInfoResults,
     ) -> Result<(), Error> {
         let broker = upgrade(&self.broker)?;
+        if !broker.references.borrow().contains_key(&self.reference) {
+            return Err(told(Problem::NoReference));
+        }
         let grain: Option<Grain> = broker.read(grain_key(&self.grain)).map_err(told)?;
         let grain = grain.ok_or_else(|| told(Problem::NotFound))?;
         let package: Option<Package> = broker.read(grain.package_id.as_bytes()).ok().flatten();

@@ -1,6 +1,5 @@
 //! The broker towards one session: what its person may hand to the app. Dead once the session has ended.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,15 +22,12 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// One session, as the broker stands behind it.
 struct Keeper {
     door: Door,
-    /// Ties made in this session; they go with it.
-    ties: RefCell<Vec<crate::visit::SessionId>>,
 }
 
 impl Broker {
     pub(crate) fn session_keeper(self: &Rc<Self>, visit: &Rc<Visit>) -> session_keeper::Client {
         capnp_rpc::new_client(Keeper {
             door: Door::new(self, visit),
-            ties: RefCell::default(),
         })
     }
 }
@@ -279,10 +275,10 @@ impl session_keeper::Server for Keeper {
             holder: visit.grain.clone(),
             provider: None,
             token: None,
+            what: None,
             conditions: vec![condition],
         };
         let id = broker.list_reference(reference).map_err(told)?;
-        self.ties.borrow_mut().push(id);
         results.get().set_id(&id);
         Ok(())
     }

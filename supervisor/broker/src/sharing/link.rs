@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::account::{SignedIn, parse};
 use crate::audit::Act;
 use crate::broker::Broker;
+use crate::open::check_path;
 use crate::problem::Problem;
 use crate::record::{About, Grain, LinkSecret, Package, grain_key};
 use crate::token::TokenText;
@@ -45,6 +46,8 @@ impl Broker {
     /// Follows a link without an account. A link for one use gets a new secret, which only this visitor knows.
     pub(crate) async fn open_link(self: &Rc<Self>, body: &str, address: &str) -> Result<Value, Problem> {
         let request: Presented = parse(body)?;
+        // Before a link for one use is spent on it.
+        check_path(request.path.as_deref())?;
         let followed = self.follow_link(&request.token, address)?;
         let grain = followed.share.grain.clone();
         let token = if followed.about.single_use {
@@ -73,17 +76,20 @@ impl Broker {
             before.any(|share| share.accepted == Acceptance::Accepted)
         };
         if !has_it {
-            self.redeem(&followed.share, who).await?;
+            self.redeem(&followed.share, &request.token, who).await?;
         }
         self.tell_sharing(&grain);
         self.grain_now(who, &grain)
     }
 
     /// Gives a person all a link gives. A link for one use is used up in the same moment.
-    async fn redeem(self: &Rc<Self>, link: &Share, who: &SignedIn) -> Result<(), Problem> {
+    async fn redeem(self: &Rc<Self>, link: &Share, presented: &str, who: &SignedIn) -> Result<(), Problem> {
+        let presented = TokenText::parse(presented).ok_or(Problem::NotFound)?.hash();
         let _turn = self.sharing_turn.lock().await;
         let (link, mut about) = self.way(&link.id).ok_or(Problem::NotFound)?;
-        let hash = about.secret.ok_or(Problem::NotFound)?;
+        // Somebody else may have been faster, and the link's secret another one by now.
+        let hash = about.secret.filter(|secret| *secret == presented);
+        let hash = hash.ok_or(Problem::NotFound)?;
         let share = Share {
             id: ShareId::new(|bytes| (self.outside.random)(bytes)),
             grain: link.grain.clone(),

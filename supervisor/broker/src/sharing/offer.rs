@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use percloud_core::id::{AccountId, GrainId, OfferId, ShareId};
+use percloud_core::sharing::requirement::Requirement;
 use percloud_core::sharing::share::{Acceptance, Holder, Recipient, Share};
 use percloud_core::sharing::transfer::Kept;
 use percloud_store::Batch;
@@ -104,7 +105,12 @@ impl Broker {
                 expires: None,
                 created: self.outside.now(),
                 label: None,
-                requirements: provided.requirements,
+                // Whoever takes the view away from the grain that offered it takes it from those it was offered to.
+                requirements: provided
+                    .requirements
+                    .into_iter()
+                    .chain(provided.parent.map(Requirement::TokenValid))
+                    .collect(),
                 accepted: Acceptance::Accepted,
             };
             let known = {
@@ -272,6 +278,9 @@ impl Broker {
         let offer: OfferId = offer.parse().map_err(|_| Problem::NotFound)?;
         let transfer: Transfer = self.read(offer.as_str().as_bytes())?.ok_or(Problem::NotFound)?;
         let id = transfer.grain.clone();
+        // Read and written under one lock, or a trash or a new title of this moment would be lost. Of the two locks this
+        // one always comes second.
+        let _changing = self.changing.lock().await;
         let mut grain: Grain = self.read(grain_key(&id))?.ok_or(Problem::NotFound)?;
         if transfer.to != who.account || grain.owner != transfer.from || grain.trashed.is_some() {
             return Err(Problem::NotFound);
@@ -289,7 +298,6 @@ impl Broker {
             self.commit_noted(batch).await?;
             return Ok(id);
         }
-        let _changing = self.changing.lock().await;
         let kept = transfer.keep.map(|role| Kept {
             id: ShareId::new(|bytes| (self.outside.random)(bytes)),
             role,

@@ -162,6 +162,9 @@ impl Broker {
     /// Tells everybody who may see it that the ways into a grain have changed.
     pub(crate) fn tell_sharing(&self, id: &GrainId) {
         for person in self.people_of(id) {
+            if self.access(id, &Holder::Person(person.clone())).is_none() {
+                continue;
+            }
             self.events
                 .tell(&person, &json!({"type": "sharing", "grain": id}));
         }
