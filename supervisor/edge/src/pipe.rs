@@ -18,9 +18,9 @@ use crate::budget::Budget;
 
 /// A writer that ignores flow control may hold this many windows here before its stream is broken.
 const OVERRUN: usize = 16;
-/// Largest piece that a writer who waited for its turn may write at once, in bytes: as much as a message can carry
+/// Largest piece that a writer who waited for its turn may write at once, in bytes: half of what a message can carry
 /// (sheet 3.1). Some apps write a whole file at once. What a pipe's budget has no room for is refused all the same.
-const LARGEST: usize = 64 << 20;
+const LARGEST: usize = 32 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -456,7 +456,7 @@ mod tests {
     fn a_piece_counts_before_it_is_taken() {
         let (writer, mut reader) = pipe(1024, Budget::of(64 << 20));
         let error = writer.push(Bytes::from(vec![0; LARGEST + 1])).unwrap_err();
-        assert!(error.extra.contains("67108865 bytes"), "{error}");
+        assert!(error.extra.contains("33554433 bytes"), "{error}");
         assert_eq!(
             reader.next().now_or_never(),
             Some(Some(Err(CutOff))),

@@ -577,7 +577,7 @@ impl web_session::Server for App {
                     // What went wrong with a message may show with one after it.
                     let error = loop {
                         let mut bytes = client.send_bytes_request();
-                        bytes.get().set_message(&vec![0; 9 << 20]);
+                        bytes.get().set_message(&vec![0; 33 << 20]);
                         if let Err(error) = bytes.send().await {
                             break error;
                         }

@@ -311,7 +311,7 @@ fn a_piece_that_is_too_large_breaks_the_stream() {
         facts
             .write_error
             .as_ref()
-            .is_some_and(|error| error.contains("where this stream takes 8388608 at once"))
+            .is_some_and(|error| error.contains("where this stream takes 33554432 at once"))
     });
 }
 

@@ -169,6 +169,6 @@ fn a_message_that_is_too_large_ends_the_socket() {
         facts
             .write_error
             .as_ref()
-            .is_some_and(|error| error.contains("9437184 bytes"))
+            .is_some_and(|error| error.contains("34603008 bytes"))
     });
 }
