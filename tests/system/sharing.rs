@@ -253,3 +253,18 @@ fn revocation_bites_within_the_promised_time() {
         calls[19], streams[19]
     );
 }
+
+#[test]
+fn the_owner_gets_in_however_many_were_taken_back_before() {
+    let (server, ada) = Server::owned();
+    let grain = ada.grain_of(&built::sample("guestbook"));
+    // More than a grain's door takes at a time.
+    for _ in 0..70 {
+        let (way, token) = ada.link(&grain, role(0));
+        let opened = follow(&server, &token);
+        assert_eq!(opened.status, 200, "{}", opened.text());
+        assert_eq!(ada.visit(&opened.json()).get("/small").status, 200);
+        ada.expect("DELETE", &format!("/api/grains/{grain}/shares/{way}"), None);
+    }
+    assert_eq!(ada.open(&grain).get("/small").status, 200);
+}

@@ -77,8 +77,12 @@ async fn serve(
         _ended = &mut link => return,
         () = tokio::time::sleep(HESITATION) => {}
     }
-    if visit.entered.get() {
-        let _ended = link.await;
+    // A visitor from whom everything was taken back only keeps a place from others; what other grains take comes and goes.
+    while visit.entered.get() && visit.is_of_use() {
+        tokio::select! {
+            _ended = &mut link => return,
+            () = tokio::time::sleep(HESITATION) => {}
+        }
     }
 }
 
@@ -107,6 +111,13 @@ impl Drop for Taker {
 }
 
 impl Visit {
+    /// Whether anything that was opened here is still open, or may be.
+    fn is_of_use(&self) -> bool {
+        let open =
+            |membrane: &WeakMembrane| membrane.upgrade().is_some_and(|membrane| !membrane.is_revoked());
+        self.takes.borrow().is_some() || self.membranes.borrow().iter().any(open)
+    }
+
     /// Whom a nonce was made for, and a membrane that ends with this connection.
     fn admit(&self, nonce: &[u8]) -> Result<(Admission, Membrane), Error> {
         let admission = self.sessions.admit(nonce);
