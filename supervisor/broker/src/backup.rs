@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -29,6 +28,7 @@ use crate::layout::{make_private, sync_folder};
 use crate::outside::{
     BackupReport, BackupStart, FreezeReport, FreezeStart, HostProcess, RestoreReport, RestoreStart,
 };
+use crate::pour::pour;
 use crate::problem::Problem;
 use crate::record::{App, Grain, KnownAs, app_key, grain_key, person_of_grain};
 use crate::tree;
@@ -367,15 +367,5 @@ async fn send(file: &File, stream: &byte_stream::Client) {
             return;
         }
     }
-    let mut bytes = vec![0; CHUNK];
-    let mut offset = 0;
-    while let Ok(read @ 1..) = file.read_at(&mut bytes, offset) {
-        let mut request = stream.write_request();
-        request.get().set_data(&bytes[..read]);
-        if request.send().await.is_err() {
-            return;
-        }
-        offset += read as u64;
-    }
-    let _ = stream.done_request().send().promise.await;
+    pour(file, stream, 0, CHUNK).await;
 }

@@ -26,6 +26,7 @@ mod open;
 mod outside;
 mod package;
 mod people;
+mod pour;
 mod powerbox;
 mod problem;
 mod publish;

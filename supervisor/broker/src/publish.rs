@@ -17,6 +17,7 @@ use percloud_store::Batch;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use crate::broker::Broker;
+use crate::pour::pour;
 use crate::problem::Problem;
 use crate::record::{Grain, Site, grain_key};
 
@@ -171,21 +172,9 @@ impl blob::Server for Blob {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let stream: byte_stream::Client = params.get_stream()?;
-        let mut offset = params.get_start_at_offset();
+        let offset = params.get_start_at_offset();
         let file = self.0.clone();
-        let task = tokio::task::spawn_local(async move {
-            let mut bytes = vec![0; CHUNK];
-            // A disk that stalls must not stall everybody: one read at a time, each a few microseconds when cached.
-            while let Ok(read @ 1..) = file.read_at(&mut bytes, offset) {
-                let mut request = stream.write_request();
-                request.get().set_data(&bytes[..read]);
-                if request.send().await.is_err() {
-                    return;
-                }
-                offset += read as u64;
-            }
-            let _ = stream.done_request().send().promise.await;
-        });
+        let task = tokio::task::spawn_local(async move { pour(&file, &stream, offset, CHUNK).await });
         results
             .get()
             .set_handle(capnp_rpc::new_client(Reading(task.abort_handle())));
