@@ -78,7 +78,9 @@ fn unpacked(folder: &Path) -> Result<Chromium, Failure> {
         "lib/x86_64-linux-gnu",
         "usr/lib/chromium",
     ];
-    let libraries = std::env::join_paths(libraries.map(|place| folder.join(place)))
+    let libraries = libraries.map(|place| folder.join(place));
+    let private = private_libraries(&libraries)?;
+    let libraries = std::env::join_paths(libraries.iter().chain(&private))
         .attempt(|| format!("cannot use the path {}", folder.display()))?;
     let fonts = folder.join("fonts.conf");
     let text = format!(
@@ -92,4 +94,50 @@ fn unpacked(folder: &Path) -> Result<Chromium, Failure> {
         ("FONTCONFIG_FILE", fonts.display().to_string()),
     ];
     Ok(Chromium { program, environment })
+}
+
+/// The folders below `libraries` where packages keep libraries for their own use: what is installed finds them by an
+/// absolute path (`RUNPATH`), which leads nowhere here.
+fn private_libraries(libraries: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for folder in libraries.iter().filter(|folder| folder.is_dir()) {
+        for inner in entries(folder)?.into_iter().filter(|inner| inner.is_dir()) {
+            let is_library = |path: &PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("lib") && name.contains(".so")
+            };
+            if entries(&inner)?.iter().any(is_library) {
+                found.push(inner);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let read = |error: std::io::Error| Failure::new(format!("cannot read {}: {error}", folder.display()));
+    let entries = fs::read_dir(folder).map_err(read)?;
+    entries.map(|entry| Ok(entry.map_err(read)?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_a_package_keeps_to_itself_are_found() {
+        let folder = std::env::temp_dir().join(format!("percloud-libraries-{}", std::process::id()));
+        for (inner, file) in [
+            ("pulseaudio", "libpulsecommon-16.1.so"),
+            ("gconv", "UTF-16.so"),
+            ("nss", "libsoft.so.3"),
+        ] {
+            fs::create_dir_all(folder.join(inner)).unwrap();
+            fs::write(folder.join(inner).join(file), "").unwrap();
+        }
+        let found = private_libraries(&[folder.clone(), folder.join("missing")]).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, [folder.join("nss"), folder.join("pulseaudio")]);
+    }
 }
