@@ -34,6 +34,10 @@ pub mod backend_capnp;
 pub mod bridge_proxy_capnp;
 #[rustfmt::skip]
 #[allow(missing_docs, unused_qualifications, clippy::all)]
+#[path = "generated/egress_capnp.rs"]
+pub mod egress_capnp;
+#[rustfmt::skip]
+#[allow(missing_docs, unused_qualifications, clippy::all)]
 #[path = "generated/email_capnp.rs"]
 pub mod email_capnp;
 #[rustfmt::skip]

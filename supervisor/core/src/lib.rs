@@ -17,3 +17,4 @@ pub mod secret;
 pub mod sharing;
 pub mod throttle;
 pub mod time;
+pub mod web_address;

@@ -1,0 +1,220 @@
+//! The gate: resolves a name, looks at each address, connects to that very address.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::http::uri::Scheme;
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use crate::address::is_public;
+
+/// Longest name of a host (RFC 1035 section 2.3.4).
+const NAME: usize = 253;
+/// Addresses of one name that are tried.
+const TRIED: usize = 8;
+/// Where the C library reads which servers to ask.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The name has no form a name can have.
+    #[error("{0:?} is not the name of a host")]
+    Name(String),
+    /// The name could not be resolved.
+    #[error("{0} cannot be found: {1}")]
+    Unknown(String, io::Error),
+    /// It leads nowhere else than to machines that are nobody's business.
+    #[error("{0} leads to an address that is not public, and those are closed to apps")]
+    NotPublic(String),
+    /// Nobody there took the connection.
+    #[error("{0} does not answer: {1}")]
+    Unreachable(String, io::Error),
+}
+
+/// Lets connections out. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    /// Addresses that are reachable though they are not public.
+    open: Arc<[IpNet]>,
+    /// Until a name is resolved, and for each address that is tried.
+    patience: Duration,
+}
+
+impl Gate {
+    pub(crate) fn new(open: &[IpNet], patience: Duration) -> Self {
+        Self {
+            open: open.into(),
+            patience,
+        }
+    }
+
+    /// Connects to `host`, a name or an address.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Refusal> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in self.resolve(host, port).await? {
+            match timeout(self.patience, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Small pieces leave at once; whoever has much to say says it in large ones.
+                    let _without = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(Refusal::Unreachable(host.to_owned(), last))
+    }
+
+    /// A socket that sends datagrams to `host`, and receives those of nobody else.
+    pub(crate) async fn datagrams(&self, host: &str, port: u16) -> Result<UdpSocket, Refusal> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in self.resolve(host, port).await? {
+            match Self::connected(address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(Refusal::Unreachable(host.to_owned(), last))
+    }
+
+    async fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(address).await?;
+        Ok(socket)
+    }
+
+    /// The addresses of a host that may be reached; not none.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let all: Vec<SocketAddr> = if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
+            vec![(address, port).into()]
+        } else {
+            let fits =
+                !host.is_empty() && host.len() <= NAME && host.bytes().all(|byte| byte.is_ascii_graphic());
+            if !fits {
+                return Err(Refusal::Name(host.chars().take(NAME).collect()));
+            }
+            look_for_the_resolver();
+            let unknown = |error| Refusal::Unknown(host.to_owned(), error);
+            let found = timeout(self.patience, tokio::net::lookup_host((host, port))).await;
+            let found = found.map_err(|_| unknown(io::ErrorKind::TimedOut.into()))?;
+            found.map_err(unknown)?.collect()
+        };
+        let mut allowed: Vec<SocketAddr> = all
+            .into_iter()
+            .filter(|address| self.allows(address.ip()))
+            .collect();
+        if allowed.is_empty() {
+            return Err(Refusal::NotPublic(host.to_owned()));
+        }
+        allowed.truncate(TRIED);
+        Ok(allowed)
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        is_public(address) || self.open.iter().any(|open| open.contains(&address))
+    }
+}
+
+/// The gate as hyper asks for connections.
+#[derive(Clone, Debug)]
+pub(crate) struct GateConnector(Gate);
+
+impl GateConnector {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self(gate)
+    }
+}
+
+impl tower_service::Service<Uri> for GateConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let gate = self.0.clone();
+        Box::pin(async move {
+            let usual = if to.scheme() == Some(&Scheme::HTTPS) {
+                443
+            } else {
+                80
+            };
+            let host = to.host().unwrap_or_default();
+            let stream = gate.connect(host, to.port_u16().unwrap_or(usual)).await?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+/// Ends this process where it can no longer see which servers to ask for names: the file was replaced, and what was
+/// allowed was the old one. Whoever started this process starts another, which may read the new one.
+fn look_for_the_resolver() {
+    if let Err(error) = std::fs::File::open(RESOLVER)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        tracing::warn!("{RESOLVER} was replaced; the egress ends to be started again");
+        std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(open: &[&str]) -> Gate {
+        let open: Vec<IpNet> = open.iter().map(|range| range.parse().unwrap()).collect();
+        Gate::new(&open, Duration::from_secs(5))
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_closed_under_all_its_names() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "0.0.0.0",
+            "[::ffff:127.0.0.1]",
+            "::1",
+            "127.1",
+        ] {
+            let refused = gate(&[]).connect(host, port).await.unwrap_err();
+            assert!(matches!(refused, Refusal::NotPublic(_)), "{host}: {refused}");
+            let refused = gate(&[]).datagrams(host, port).await.unwrap_err();
+            assert!(matches!(refused, Refusal::NotPublic(_)), "{host}: {refused}");
+        }
+        gate(&["127.0.0.0/8"]).connect("localhost", port).await.unwrap();
+        gate(&["127.0.0.1/32"])
+            .connect("[::ffff:127.0.0.1]", port)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_name_is_not_asked_for() {
+        let long = "a.".repeat(200);
+        for host in ["", "a b", "a\0b", "ü", &long] {
+            let refused = gate(&[]).connect(host, 80).await.unwrap_err();
+            assert!(matches!(refused, Refusal::Name(_)), "{host}: {refused}");
+        }
+    }
+}

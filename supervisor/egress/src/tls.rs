@@ -1,0 +1,53 @@
+//! Encryption, with the certificate authorities the machine trusts.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// The machine trusts nobody.
+#[derive(Debug, thiserror::Error)]
+#[error("no certificate authorities are installed (on Debian: apt install ca-certificates)")]
+pub struct NoRoots;
+
+/// Reads whom the machine trusts. To be called before the process is confined: they are files anywhere.
+///
+/// # Errors
+/// When there is nobody.
+pub fn system_roots() -> Result<RootCertStore, NoRoots> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!("cannot read a certificate authority: {error}");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _odd) = roots.add_parsable_certificates(found.certs);
+    if added == 0 { Err(NoRoots) } else { Ok(roots) }
+}
+
+/// How we speak to servers.
+pub(crate) fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Encrypts a connection to `host`, which has to prove that name.
+pub(crate) async fn encrypt(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+    patience: Duration,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let hello = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    tokio::time::timeout(patience, hello)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
