@@ -128,5 +128,9 @@ export function household() {
   server.mock.reset();
   server.mock.seed();
   server.mock.state.me = { name: "Ada Lovelace", handle: "ada", password: "correct horse battery" };
+  // What the broker says where an ordinary user runs it: with a path longer than a phone is wide.
+  server.mock.state.warnings = [
+    { code: "weaker-sandbox", message: "no control group (/sys/fs/cgroup/memory/percloud/delegated/cgroup.procs of 15228: Permission denied (os error 13)): memory is bounded per process, not per grain" },
+  ];
   return server.mock.state;
 }

@@ -41,6 +41,10 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         threads: None,
         idle: Duration::from_secs(90),
         record_refused: true,
+        egress: crate::cli::Egress {
+            open: Vec::new(),
+            listen: std::net::Ipv6Addr::UNSPECIFIED.into(),
+        },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -25,6 +25,8 @@ pub enum Command {
     #[command(hide = true)]
     Edge(Edge),
     #[command(hide = true)]
+    Egress(Egress),
+    #[command(hide = true)]
     Launcher,
 }
 
@@ -53,6 +55,31 @@ pub struct Serve {
     /// Seconds after which an unused app is put to sleep (it may take up to twice as long).
     #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle: u64,
+    #[command(flatten)]
+    pub egress: Egress,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Egress {
+    /// Addresses apps may reach though they are not public, such as 192.168.178.20/32; may be given several times.
+    ///
+    /// An app reaches other machines only where somebody let it, and then only public addresses: not this machine, not
+    /// those beside it. What is named here is open as well, to every app that was let out.
+    #[arg(
+        long = "open-address",
+        value_name = "RANGE",
+        env = "PERCLOUD_OPEN_ADDRESSES",
+        value_delimiter = ','
+    )]
+    pub open: Vec<ipnet::IpNet>,
+    /// The address of this machine on which apps listen that the server's owner gave ports of it.
+    #[arg(
+        long = "app-listen",
+        value_name = "ADDRESS",
+        default_value = "::",
+        env = "PERCLOUD_APP_LISTEN"
+    )]
+    pub listen: std::net::IpAddr,
 }
 
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@ mod backup_workers;
 mod base;
 mod cli;
 mod edge_role;
+mod egress_role;
 mod failed_start;
 mod launcher_role;
 mod processes;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         cli::Command::Serve(options) => serve::run(&options),
         cli::Command::Try(options) => attempt::run(&options),
         cli::Command::Edge(options) => edge_role::run(&options),
+        cli::Command::Egress(options) => egress_role::run(&options),
         cli::Command::Launcher => launcher_role::run(),
     };
     match outcome {

@@ -1,10 +1,10 @@
-//! A running server: broker in this process, launcher and edge beside it.
+//! A running server: broker in this process, launcher, edge and egress beside it.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::base::Base;
 use crate::edge_role::LISTENER_FD;
+use crate::egress_role::{BROKER_FD, DOOR_FD};
 use crate::launcher_role::{CONTROL_FD, Job};
 use crate::wiring::{LauncherHandle, outside};
 
@@ -45,6 +46,7 @@ pub struct Settings {
     pub threads: Option<u16>,
     pub idle: Duration,
     pub record_refused: bool,
+    pub egress: crate::cli::Egress,
 }
 
 /// A server that runs. Must be made and used on one thread, inside a `LocalSet`.
@@ -57,14 +59,17 @@ pub struct Server {
     listener: TcpListener,
     threads: u16,
     launcher: LauncherHandle,
+    way_out: crate::cli::Egress,
+    egress_door: PathBuf,
     /// Kept for its end: sockets are gone with the server.
     _runtime: Option<tempfile::TempDir>,
     edge: Child,
+    egress: Child,
     launcher_process: Child,
 }
 
 impl Server {
-    /// Starts launcher, broker and edge, in this order.
+    /// Starts launcher, broker, egress and edge, in this order.
     pub fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         // Before anything is started: groups for apps need a parent without processes.
         percloud_sandbox::cgroup::delegate();
@@ -87,7 +92,9 @@ impl Server {
             record_refused: settings.record_refused,
             warnings,
         };
+        let egress_door = config.layout.egress_door();
         let (broker, setup) = Broker::start(config, outside(launcher.clone()))?;
+        let egress = start_egress(&broker, &egress_door, &settings.egress)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = settings
             .threads
@@ -101,16 +108,20 @@ impl Server {
             listener,
             threads,
             launcher,
+            way_out: settings.egress.clone(),
+            egress_door,
             _runtime: kept,
             edge,
+            egress,
             launcher_process,
         })
     }
 
-    /// Starts a dead edge or launcher again, for as long as it is awaited.
+    /// Starts a dead edge, egress or launcher again, for as long as it is awaited.
     pub async fn keep_alive(&mut self) -> Result<(), Box<dyn Error>> {
         loop {
             let edge = watch(&self.edge)?;
+            let egress = watch(&self.egress)?;
             let launcher = watch(&self.launcher_process)?;
             tokio::select! {
                 _ = edge.readable() => {
@@ -118,6 +129,12 @@ impl Server {
                     let _ = self.edge.wait();
                     tokio::time::sleep(RESTART_PAUSE).await;
                     self.edge = start_edge(&self.broker, &self.listener, &self.base, self.threads)?;
+                }
+                _ = egress.readable() => {
+                    tracing::error!("the egress ended; starting it again");
+                    let _ = self.egress.wait();
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    self.egress = start_egress(&self.broker, &self.egress_door, &self.way_out)?;
                 }
                 _ = launcher.readable() => {
                     tracing::error!("the launcher ended, and every running grain with it; starting it again");
@@ -134,6 +151,7 @@ impl Server {
     /// Ends grains, then the processes beside this one.
     pub async fn stop(self) {
         end(&self.edge);
+        end(&self.egress);
         self.broker.stop().await;
         end(&self.launcher_process);
     }
@@ -214,17 +232,54 @@ fn start_edge(
     )?)
 }
 
-/// Offers the broker's front to one thread of the edge until it hangs up.
-fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
+/// Starts the egress and introduces it to the broker.
+fn start_egress(
+    broker: &Rc<Broker>,
+    door: &Path,
+    options: &crate::cli::Egress,
+) -> Result<Child, Box<dyn Error>> {
+    let (ours, theirs) = UnixStream::pair()?;
+    match std::fs::remove_file(door) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(door)?;
+    let mut arguments = vec![
+        OsString::from("egress"),
+        "--app-listen".into(),
+        options.listen.to_string().into(),
+    ];
+    for range in &options.open {
+        arguments.extend(["--open-address".into(), range.to_string().into()]);
+    }
+    let fds = vec![(theirs.into(), BROKER_FD), (listener.into(), DOOR_FD)];
+    let child = process::spawn_role(Path::new(SELF), &arguments, &environment(), fds)?;
+    let (network, peer) = (network(ours)?, Side::Client);
+    let mut system = RpcSystem::new(Box::new(network), Some(broker.egress_keeper().client));
+    broker.use_egress(system.bootstrap(peer), door.to_owned());
+    tokio::task::spawn_local(async move {
+        if let Err(error) = system.await {
+            tracing::debug!("the connection to the egress ended: {error}");
+        }
+    });
+    Ok(child)
+}
+
+/// Our end of a connection to one of our processes.
+fn network(socket: UnixStream) -> Result<VatNetwork<impl futures::AsyncRead + Unpin>, Box<dyn Error>> {
     socket.set_nonblocking(true)?;
     let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
-    let network = VatNetwork::new(
+    Ok(VatNetwork::new(
         reader.compat(),
         writer.compat_write(),
         Side::Server,
         Default::default(),
-    );
-    let system = RpcSystem::new(Box::new(network), Some(broker.front().client));
+    ))
+}
+
+/// Offers the broker's front to one thread of the edge until it hangs up.
+fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
+    let system = RpcSystem::new(Box::new(network(socket)?), Some(broker.front().client));
     tokio::task::spawn_local(async move {
         if let Err(error) = system.await {
             tracing::debug!("the connection to the edge ended: {error}");

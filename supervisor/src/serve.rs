@@ -24,6 +24,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
         record_refused: false,
+        egress: options.egress.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

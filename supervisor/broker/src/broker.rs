@@ -19,6 +19,7 @@ use crate::keeper::{Identities, Views};
 use crate::layout::Layout;
 use crate::notice::Ongoing;
 use crate::open::PageSession;
+use crate::outlet::Egress;
 use crate::outside::Outside;
 use crate::package::Staged;
 use crate::powerbox::Asked;
@@ -104,6 +105,8 @@ pub struct Broker {
     pub(crate) identities: RefCell<Identities>,
     /// Views of whole grains handed to apps.
     pub(crate) handed_views: RefCell<Views>,
+    /// Who opens connections to other machines; none before it has started.
+    pub(crate) egress: RefCell<Option<Egress>>,
     /// Who shared what with whom; the store has the same.
     pub(crate) ledger: RefCell<Ledger>,
     /// What is kept beside each share.
@@ -173,6 +176,7 @@ impl Broker {
             jobs_changed: Default::default(),
             identities: RefCell::new(Identities::new()),
             handed_views: RefCell::new(Views::new()),
+            egress: RefCell::default(),
             ledger: RefCell::new(ledger),
             abouts: RefCell::new(abouts.into_iter().collect()),
             views: RefCell::default(),

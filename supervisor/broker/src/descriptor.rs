@@ -40,8 +40,7 @@ pub(crate) fn read(
 }
 
 /// Reads one descriptor.
-#[cfg(test)]
-fn read_one(descriptor: powerbox_descriptor::Reader<'_>) -> Result<Descriptor, Unreadable> {
+pub(crate) fn read_one(descriptor: powerbox_descriptor::Reader<'_>) -> Result<Descriptor, Unreadable> {
     one(descriptor, &mut Meter::default())
 }
 

@@ -224,9 +224,7 @@ impl Broker {
         };
         let id = self.list_reference(reference).map_err(told)?;
         into.set_id(&id);
-        let outcome = self
-            .point_to(&token.what, provider.as_ref(), holder, &id, into)
-            .await;
+        let outcome = self.point_to(&token.what, provider.as_ref(), &id, into).await;
         let still = self.references.borrow().contains_key(&id);
         if outcome.is_err() || !still {
             self.references.borrow_mut().remove(&id);
@@ -243,7 +241,6 @@ impl Broker {
         self: &Rc<Self>,
         what: &Referent,
         provider: Option<&GrainId>,
-        holder: &GrainId,
         id: &SessionId,
         into: restored::Builder<'_>,
     ) -> Result<(), Error> {
@@ -269,9 +266,12 @@ impl Broker {
                 Ok(())
             }
             (Referent::View { grain, .. }, _) => {
-                let view = self.grain_as_view(holder, grain, what.clone(), *id);
+                let view = self.grain_as_view(grain, *id);
                 into.init_cap().set_as_capability(view.hook);
                 Ok(())
+            }
+            (Referent::Website { .. } | Referent::Network { .. } | Referent::Interface, _) => {
+                self.point_outside(what, id, into).await
             }
             (Referent::Identity { account }, _) => {
                 let identity = self.identity(account);

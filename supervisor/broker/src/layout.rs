@@ -110,6 +110,12 @@ impl Layout {
         self.staging().join(format!("discarded-{name}"))
     }
 
+    /// Where the egress is reached. No grain is called that: their ids are longer.
+    #[must_use]
+    pub fn egress_door(&self) -> PathBuf {
+        self.runtime.join("egress")
+    }
+
     pub(crate) fn door(&self, id: &GrainId) -> PathBuf {
         self.runtime.join(id.as_str())
     }

@@ -23,6 +23,7 @@ mod layout;
 mod log;
 mod notice;
 mod open;
+mod outlet;
 mod outside;
 mod package;
 mod people;

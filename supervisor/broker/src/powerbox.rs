@@ -35,7 +35,7 @@ const QUERY_TEXT: usize = 22_000;
 /// Longest label, in characters.
 const LABEL: usize = 200;
 
-type Message = capnp::message::Builder<capnp::message::HeapAllocator>;
+pub(crate) type Message = capnp::message::Builder<capnp::message::HeapAllocator>;
 
 /// What a grain asks a person for.
 pub(crate) struct Asked {

@@ -76,6 +76,9 @@ pub enum Problem {
     /// Somebody here is called that.
     #[error("somebody here already uses that handle")]
     HandleTaken,
+    /// The egress does not run.
+    #[error("this server cannot reach other machines at the moment; try again soon")]
+    NoWayOut,
     /// A token that stands for nothing, or not for whoever presents it; the reasons are one answer.
     #[error("this reference is unknown, taken back or expired")]
     NoReference,
@@ -114,7 +117,7 @@ impl Problem {
             Self::HandleTaken => "bad-request",
             Self::NoReference => "not-found",
             Self::GrainFailed(_) => "grain-failed",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::NoWayOut => "unavailable",
         }
     }
 
@@ -134,6 +137,7 @@ impl Problem {
             Self::DiskFull => 507,
             Self::GrainFailed(_) => 502,
             Self::Unavailable => 500,
+            Self::NoWayOut => 503,
         }
     }
 

@@ -7,8 +7,12 @@ use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_core::sharing::role::RoleAssignment;
 use percloud_core::sharing::share::{Ceiling, Share};
 use percloud_core::time::Timestamp;
+use percloud_core::web_address::WebAddress;
 use percloud_store::Record;
 use serde::{Deserialize, Serialize};
+
+use crate::outlet::Credential;
+use crate::problem::Problem;
 
 macro_rules! table {
     ($record:ty, $name:literal) => {
@@ -260,6 +264,41 @@ pub(crate) enum Referent {
     },
     /// A person, as the grain that holds the token knows them.
     Identity { account: AccountId },
+    /// Every address of a website below one.
+    Website {
+        url: WebAddress,
+        #[serde(default)]
+        credential: Option<Credential>,
+    },
+    /// Any public machine.
+    Network { tls: bool },
+    /// Ports of this machine.
+    Interface,
+}
+
+impl Referent {
+    /// Whether it is reached through the egress.
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::Website { .. } | Self::Network { .. } | Self::Interface
+        )
+    }
+
+    /// The same with its credential, if it has one, made something else.
+    pub(crate) fn with_credential(
+        mut self,
+        change: impl FnOnce(&Credential) -> Result<Credential, Problem>,
+    ) -> Result<Self, Problem> {
+        if let Self::Website {
+            credential: Some(credential),
+            ..
+        } = &mut self
+        {
+            *credential = change(credential)?;
+        }
+        Ok(self)
+    }
 }
 
 /// Whom a token is for.

@@ -100,6 +100,15 @@ pub(crate) struct Reference {
     pub conditions: Vec<Requirement>,
 }
 
+/// References that may not go on.
+#[derive(Default)]
+pub(crate) struct Broken {
+    /// Which, and of which grains' hosts.
+    pub at_hosts: Vec<(GrainId, SessionId)>,
+    /// Those that lead outside.
+    pub outlets: Vec<SessionId>,
+}
+
 /// The key under which a grain finds what it holds.
 fn held_key(grain: &GrainId, hash: &TokenHash) -> Vec<u8> {
     format!("{grain}/{}", hex(&hash.0)).into_bytes()
@@ -167,6 +176,7 @@ impl Broker {
         }
         let text = TokenText::new(&self.outside);
         let hash = text.hash();
+        token.what = token.what.with_credential(|open| open.sealed(&text))?;
         let mut batch = Batch::new();
         if let Sealed::Grain(grain) = &token.seal {
             batch.put(&held_key(grain, &hash), &Held { id: hex(&hash.0) });
@@ -179,15 +189,15 @@ impl Broker {
     /// What a token stands for, if it stands and was sealed for `by`.
     pub(crate) fn token(&self, text: &TokenText, by: &Sealed) -> Result<(TokenHash, Token), Problem> {
         let hash = text.hash();
-        let token: Token = self.read(&hash.0)?.ok_or(Problem::NoReference)?;
+        let mut token: Token = self.read(&hash.0)?.ok_or(Problem::NoReference)?;
         let stands = token.seal == *by
             && self.token_stands(&hash, self.outside.now())
             && self.proven(&token.requirements);
-        if stands {
-            Ok((hash, token))
-        } else {
-            Err(Problem::NoReference)
+        if !stands {
+            return Err(Problem::NoReference);
         }
+        token.what = token.what.with_credential(|kept| kept.opened(text))?;
+        Ok((hash, token))
     }
 
     /// Uses up a token that is good once: whoever comes second finds nothing, even while the first is still on its way
@@ -222,11 +232,7 @@ impl Broker {
     }
 
     /// Takes references off the list whose conditions do not hold any more; where each must be ended.
-    pub(crate) fn broken_references(
-        &self,
-        now: Timestamp,
-        soonest: &mut Option<Timestamp>,
-    ) -> Vec<(GrainId, SessionId)> {
+    pub(crate) fn broken_references(&self, now: Timestamp, soonest: &mut Option<Timestamp>) -> Broken {
         let all: Vec<(SessionId, Reference)> = {
             let references = self.references.borrow();
             references
@@ -234,7 +240,7 @@ impl Broker {
                 .map(|(id, reference)| (*id, reference.clone()))
                 .collect()
         };
-        let mut ended = Vec::new();
+        let mut broken = Broken::default();
         for (id, reference) in all {
             let stands = reference.token.is_none_or(|token| self.token_stands(&token, now));
             let until = self.proven_until(&reference.conditions).filter(|_| stands);
@@ -250,10 +256,15 @@ impl Broker {
                 continue;
             }
             self.references.borrow_mut().remove(&id);
-            ended.push((reference.holder, id));
-            ended.extend(reference.provider.map(|provider| (provider, id)));
+            if reference.what.is_some_and(|what| what.is_outside()) {
+                broken.outlets.push(id);
+            }
+            broken.at_hosts.push((reference.holder, id));
+            broken
+                .at_hosts
+                .extend(reference.provider.map(|provider| (provider, id)));
         }
-        ended
+        broken
     }
 
     /// Forgets the references of a grain that has stopped.
@@ -383,6 +394,9 @@ impl Broker {
                     Referent::Object { grain, .. } => ("something inside another one", title(grain)),
                     Referent::View { grain, .. } => ("all of another one", title(grain)),
                     Referent::Identity { account } => ("who somebody is", self.name_of(account)),
+                    Referent::Website { url, .. } => ("a website", Some(url.to_string())),
+                    Referent::Network { .. } => ("the whole network", None),
+                    Referent::Interface => ("ports of this machine", None),
                 };
                 let by = token.by.as_ref().and_then(|by| self.name_of(by));
                 json!({"id": hex(&hash.0), "label": token.label, "what": what, "from": from, "by": by,

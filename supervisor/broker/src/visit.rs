@@ -296,8 +296,10 @@ impl Broker {
         self.next_look.set(soonest);
         self.time_changed.send_replace(());
         let ended = self.forget_visits(&over);
-        self.end_sessions(ended.into_iter().chain(references).collect())
-            .await;
+        futures::join!(
+            self.end_sessions(ended.into_iter().chain(references.at_hosts).collect()),
+            self.end_outlets(references.outlets),
+        );
     }
 
     /// Takes visits off the list, with the pages they were, and tells the shells that showed them.

@@ -19,4 +19,4 @@ mod tls;
 
 pub use address::is_public;
 pub use run::{Config, Limits, StartError, run, serve};
-pub use tls::{NoRoots, system_roots};
+pub use tls::system_roots;

@@ -10,23 +10,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The machine trusts nobody.
-#[derive(Debug, thiserror::Error)]
-#[error("no certificate authorities are installed (on Debian: apt install ca-certificates)")]
-pub struct NoRoots;
-
-/// Reads whom the machine trusts. To be called before the process is confined: they are files anywhere.
-///
-/// # Errors
-/// When there is nobody.
-pub fn system_roots() -> Result<RootCertStore, NoRoots> {
+/// Reads whom the machine trusts, and says so in the log when that is nobody. To be called before the process is confined:
+/// they are files anywhere.
+#[must_use]
+pub fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!("cannot read a certificate authority: {error}");
     }
     let mut roots = RootCertStore::empty();
     let (added, _odd) = roots.add_parsable_certificates(found.certs);
-    if added == 0 { Err(NoRoots) } else { Ok(roots) }
+    if added == 0 {
+        tracing::warn!(
+            "no certificate authorities are installed, so apps reach no website by https (on Debian: apt install ca-certificates)"
+        );
+    }
+    roots
 }
 
 /// How we speak to servers.

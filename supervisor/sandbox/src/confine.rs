@@ -122,6 +122,15 @@ pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
     role(read, &[])
 }
 
+/// Confines the egress: no file but those of `read` (what resolves names). Call it before the runtime starts its threads.
+///
+/// # Errors
+///
+/// Any layer that cannot be had.
+pub fn egress(read: &[PathBuf]) -> Result<(), ConfineError> {
+    role(read, &[])
+}
+
 fn role(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
     one_thread()?;
     let rules = rules(read, write)?;

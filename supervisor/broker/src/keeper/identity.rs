@@ -18,6 +18,7 @@ use super::told;
 use crate::broker::Broker;
 use crate::problem::Problem;
 use crate::record::{Grain, Package, Referent, Sealed, Token, grain_key};
+use crate::token::TokenText;
 use crate::visit::SessionId;
 
 /// Every identity handed out: the only way to tell one of ours from an imitation.
@@ -35,9 +36,7 @@ pub(crate) struct Person {
 /// A grain as another one holds it: a view nobody but a person can open.
 pub(crate) struct View {
     broker: Weak<Broker>,
-    holder: GrainId,
     grain: GrainId,
-    what: Referent,
     /// The reference it came with.
     reference: SessionId,
 }
@@ -78,49 +77,43 @@ impl Broker {
     }
 
     /// The capability for a whole grain.
-    pub(crate) fn grain_as_view(
-        self: &Rc<Self>,
-        holder: &GrainId,
-        grain: &GrainId,
-        what: Referent,
-        reference: SessionId,
-    ) -> Client {
+    pub(crate) fn grain_as_view(self: &Rc<Self>, grain: &GrainId, reference: SessionId) -> Client {
         let mut views = self.handed_views.borrow_mut();
         views.gc();
         let view: persistent_ui_view::Client = views.new_client(View {
             broker: Rc::downgrade(self),
-            holder: holder.clone(),
             grain: grain.clone(),
-            what,
             reference,
         });
         Client::new(view.into_client_hook())
     }
 
-    /// Keeps something of the broker's own for a grain that holds it.
-    async fn save_own(
+    /// Makes a token of what a live reference leads to, for who holds it. It stays bound to the same conditions.
+    pub(crate) async fn save_reference(
         &self,
-        what: Referent,
-        (seal, label): (Sealed, String),
-        conditions: Vec<percloud_core::sharing::requirement::Requirement>,
-        parent: Option<percloud_core::sharing::requirement::TokenHash>,
-        mut results: persistent::SaveResults,
-    ) -> Result<(), Error> {
+        id: &SessionId,
+        owner: any_pointer::Reader<'_>,
+    ) -> Result<TokenText, Error> {
+        let unknown = || told(Problem::NoReference);
+        let (seal, label) = sealed(owner)?;
+        let reference = self.references.borrow().get(id).cloned().ok_or_else(unknown)?;
+        let fits = match &seal {
+            Sealed::Grain(grain) => *grain == reference.holder,
+            Sealed::Answer(session) => self.has_session(&reference.holder, session),
+            Sealed::Job(_) => false,
+        };
+        let what = reference.what.filter(|_| fits).ok_or_else(unknown)?;
         let token = Token {
             what,
             seal,
             label,
             created: self.outside.now(),
             expires: None,
-            requirements: conditions,
-            parent,
+            requirements: reference.conditions,
+            parent: reference.token,
             by: None,
         };
-        let text = self.make_token(token).await.map_err(told)?;
-        results
-            .get()
-            .get_sturdy_ref()
-            .set_as::<capnp::data::Owned>(text.expose().as_bytes())
+        self.make_token(token).await.map_err(told)
     }
 }
 
@@ -143,6 +136,13 @@ fn sealed(owner: any_pointer::Reader<'_>) -> Result<(Sealed, String), Error> {
         )),
         _ => Err(Error::failed("this can be saved for a grain only".to_owned())),
     }
+}
+
+fn write_token(text: &TokenText, mut results: persistent::SaveResults) -> Result<(), Error> {
+    results
+        .get()
+        .get_sturdy_ref()
+        .set_as::<capnp::data::Owned>(text.expose().as_bytes())
 }
 
 fn write_profile(mut profile: profile::Builder<'_>, name: &str, handle: &str) {
@@ -173,11 +173,21 @@ impl persistent::Server for Person {
         results: persistent::SaveResults,
     ) -> Result<(), Error> {
         let broker = upgrade(&self.broker)?;
-        let seal = sealed(params.get()?.get_seal_for())?;
-        let what = Referent::Identity {
-            account: self.account.clone(),
+        let (seal, label) = sealed(params.get()?.get_seal_for())?;
+        let token = Token {
+            what: Referent::Identity {
+                account: self.account.clone(),
+            },
+            seal,
+            label,
+            created: broker.outside.now(),
+            expires: None,
+            requirements: Vec::new(),
+            parent: None,
+            by: None,
         };
-        broker.save_own(what, seal, Vec::new(), None, results).await
+        let text = broker.make_token(token).await.map_err(told)?;
+        write_token(&text, results)
     }
 }
 
@@ -242,25 +252,9 @@ impl persistent::Server for View {
         results: persistent::SaveResults,
     ) -> Result<(), Error> {
         let broker = upgrade(&self.broker)?;
-        let seal = sealed(params.get()?.get_seal_for())?;
-        let fits = match &seal.0 {
-            Sealed::Grain(grain) => *grain == self.holder,
-            Sealed::Answer(session) => broker.has_session(&self.holder, session),
-            Sealed::Job(_) => false,
-        };
-        let reference = broker.references.borrow().get(&self.reference).cloned();
-        let reference = reference
-            .filter(|_| fits)
-            .ok_or_else(|| told(Problem::NoReference))?;
-        broker
-            .save_own(
-                self.what.clone(),
-                seal,
-                reference.conditions,
-                reference.token,
-                results,
-            )
-            .await
+        let owner = params.get()?.get_seal_for();
+        let text = broker.save_reference(&self.reference, owner).await?;
+        write_token(&text, results)
     }
 }
 

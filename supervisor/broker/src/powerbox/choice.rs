@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::{Asked, Message};
 use crate::account::{SignedIn, parse};
 use crate::broker::Broker;
+use crate::outlet::{Chosen, WebsiteWish};
 use crate::problem::Problem;
 use crate::record::{Grain, Package, Referent, Sealed, Token, grain_key};
 use crate::sharing::RoleWish;
@@ -37,6 +38,8 @@ struct Choose {
     make: Option<Make>,
     #[serde(default)]
     role: Option<RoleWish>,
+    #[serde(default)]
+    website: Option<WebsiteWish>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +86,7 @@ impl Broker {
                 }));
             }
         }
+        choices.extend(self.outside_choices(who, &asked)?);
         choices.sort_by_key(|choice| choice["preferred"] != true);
         choices.truncate(SHOWN);
         let makeable = if whole.is_some() {
@@ -204,7 +208,16 @@ impl Broker {
                 let person: AccountId = person.parse().map_err(|_| Problem::NotFound)?;
                 self.choose_person(&asked, &person).await
             }
-            _ => Err(Problem::NotFound),
+            _ => {
+                let website = request.website.unwrap_or_default();
+                let Chosen {
+                    what,
+                    requirements,
+                    descriptor,
+                } = self.choose_outside(who, &asked, &chosen, website)?;
+                let token = self.fresh(what, requirements);
+                self.answer_with(&asked, token, &descriptor).await
+            }
         }
     }
 
