@@ -1,8 +1,8 @@
 // What there is to choose from.
 
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onMount } from "solid-js";
 
-import { Button, ChoiceList, type ChoiceOption, LinkIcon, PlusIcon, SearchIcon, TextField, UserIcon } from "../../kit/index.ts";
+import { Button, ChoiceList, type ChoiceOption, LinkIcon, PlusIcon, TextField, UserIcon } from "../../kit/index.ts";
 import type { Chosen } from "../api/connecting.ts";
 import type { Choice, PowerboxRequest } from "../api/types.ts";
 import { plain } from "../format.ts";
@@ -10,40 +10,61 @@ import { Picture } from "../parts.tsx";
 import { grainById } from "../state.ts";
 import { Foreign, Phrase, s, say } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
-import { Refused } from "./parts.tsx";
+import { GlobeIcon, NetworkIcon, PortIcon } from "./icons.tsx";
+import { isOutside, wordsOf } from "./outside.ts";
+import { Refused, once } from "./parts.tsx";
 
 /** From this many choices on, searching is faster than looking. */
 const WORTH_SEARCHING = 7;
 
 export function Choosing(props: {
   of: PowerboxRequest;
+  /** What was looked at before. */
+  last: string | undefined;
   app: string;
   busy: boolean;
   problem: string | undefined;
+  /** There is more to say about this choice. */
+  onOutside: (choice: Choice) => void;
   onChoose: (body: Chosen, title: string) => void;
   onCancel: () => void;
 }): JSX.Element {
   // What fits best comes first; otherwise the server's order stands. Nothing is chosen yet: an app may ask in the middle of a
   // double click or of typing.
   const all = [...props.of.choices].sort((a, b) => Number(b.preferred) - Number(a.preferred));
-  const [choice, setChoice] = createSignal<string | undefined>(all.length === 1 && all[0]?.asksText !== undefined ? all[0].id : undefined);
+  const [choice, setChoice] = createSignal<string | undefined>(props.last ?? (all.length === 1 && all[0]?.asksText !== undefined ? all[0].id : undefined));
   const [role, setRole] = createSignal<string>();
   const [text, setText] = createSignal("");
   const [query, setQuery] = createSignal("");
   const [tried, setTried] = createSignal(false);
+  const searchable = (one: Choice) => {
+    const { title, text } = wordsOf(one, all);
+    return `${title}\n${text}`;
+  };
   const found = createMemo(() => {
     const wanted = query().trim().toLocaleLowerCase();
-    return all.filter((one) => one.id === choice() || `${one.title}\n${one.detail}`.toLocaleLowerCase().includes(wanted));
+    return all.filter((one) => one.id === choice() || searchable(one).toLocaleLowerCase().includes(wanted));
   });
   const chosen = () => all.find((one) => one.id === choice());
+  const goesOn = () => {
+    const now = chosen();
+    return now !== undefined && isOutside(now);
+  };
   const roles = () => chosen()?.roles ?? [];
   const chosenRole = () => roles().find((one) => String(one.index) === role()) ?? roles()[0];
+
+  let form!: HTMLFormElement;
+  // Back from a closer look, one goes on where one was.
+  onMount(() => {
+    if (props.last !== undefined) form.querySelector<HTMLElement>("input:checked")?.focus();
+  });
 
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     setTried(true);
     const now = chosen();
     if (!now || (now.asksText !== undefined && text().trim() === "")) return;
+    if (isOutside(now)) return props.onOutside(now);
     const as = chosenRole();
     props.onChoose(
       { choice: now.id, ...(as && { role: { index: as.index } }), ...(now.asksText !== undefined && { text: text().trim() }) },
@@ -52,7 +73,7 @@ export function Choosing(props: {
   };
 
   return (
-    <form class="bare" novalidate onSubmit={submit}>
+    <form class="bare" novalidate ref={form} onSubmit={submit} onMouseDown={once} onClick={once}>
       <p>
         <Phrase of={props.of.label ? m.picker.introFor : m.picker.intro} with={{ app: props.app, label: plain(props.of.label, 80) }} />
       </p>
@@ -68,7 +89,7 @@ export function Choosing(props: {
             <ChoiceList
               legend={m.picker.choices}
               hideLegend
-              options={found().map(asOption)}
+              options={found().map((one) => asOption(one, all))}
               value={choice()}
               onValue={setChoice}
               error={tried() && !chosen() ? m.picker.chooseFirst : undefined}
@@ -130,7 +151,7 @@ export function Choosing(props: {
         <Button onClick={props.onCancel}>{s.cancel}</Button>
         <Show when={all.length > 0}>
           <Button kind="primary" type="submit" busy={props.busy}>
-            {m.picker.use}
+            {goesOn() ? m.outside.next : m.picker.use}
           </Button>
         </Show>
       </div>
@@ -138,35 +159,20 @@ export function Choosing(props: {
   );
 }
 
-function asOption(choice: Choice): ChoiceOption {
-  const kind = m.picker.kinds[choice.kind];
-  const detail = [kind, plain(choice.detail, 120)].filter(Boolean).join(" · ");
+function asOption(choice: Choice, all: Choice[]): ChoiceOption {
+  const { title, text } = wordsOf(choice, all);
   return {
     value: choice.id,
-    title: <Foreign text={choice.title} limit={80} />,
-    ...(detail && { text: <bdi>{detail}</bdi> }),
-    picture: (
-      <Switch
-        fallback={
-          <span class="way-mark">
-            <LinkIcon />
-          </span>
-        }
-      >
-        <Match when={choice.kind === "grain"}>
-          <Picture of={{ appId: grainById(choice.id)?.appId ?? "", icon: choice.icon }} size="small" />
-        </Match>
-        <Match when={choice.kind === "person"}>
-          <span class="way-mark">
-            <UserIcon />
-          </span>
-        </Match>
-        <Match when={choice.kind === "network"}>
-          <span class="way-mark">
-            <SearchIcon />
-          </span>
-        </Match>
-      </Switch>
-    ),
+    title: <Foreign text={title} limit={80} />,
+    ...(text && { text: <bdi>{text}</bdi> }),
+    picture:
+      choice.kind === "grain" ? (
+        <Picture of={{ appId: grainById(choice.id)?.appId ?? "", icon: choice.icon }} size="small" />
+      ) : (
+        <span class="way-mark">{MARKS[choice.kind]({})}</span>
+      ),
   };
 }
+
+/** Pictures of what has none of its own. */
+const MARKS = { person: UserIcon, email: LinkIcon, address: LinkIcon, website: GlobeIcon, network: NetworkIcon, interface: PortIcon };

@@ -7,29 +7,39 @@ import { type JSX, Match, Switch, createSignal, onCleanup } from "solid-js";
 
 import { Button, Dialog, Spinner, toast } from "../../kit/index.ts";
 import { type Chosen, connecting } from "../api/connecting.ts";
-import { asProblem } from "../api/problem.ts";
-import type { Grain, Granted, Opened, PowerboxRequest } from "../api/types.ts";
+import { type Problem, asProblem } from "../api/problem.ts";
+import type { Choice, Grain, Granted, Opened, PowerboxRequest } from "../api/types.ts";
 import { plain } from "../format.ts";
 import { GrainFrame } from "../frame/GrainFrame.tsx";
 import { attempt, grainById, hearing } from "../state.ts";
 import { Phrase, explain, s, say } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { Choosing } from "./Choosing.tsx";
+import { Website } from "./Website.tsx";
+import { Sure, Warning } from "./Wide.tsx";
+import { createDraft, isOutside, isTyped } from "./outside.ts";
 import { Refused } from "./parts.tsx";
 import type { Outcome, Picking } from "./session.ts";
 
-type Stage = { is: "loading" } | { is: "choosing"; of: PowerboxRequest } | { is: "inside"; of: PowerboxRequest; opened: Opened; title: string };
+type Stage =
+  | { is: "loading" }
+  /** `last` was looked at before. */
+  | { is: "choosing"; of: PowerboxRequest; last?: string }
+  /** More has to be said about one choice; the only one there is, or one from the list. */
+  | { is: "outside"; of: PowerboxRequest; choice: Choice; only: boolean; sure: boolean }
+  | { is: "inside"; of: PowerboxRequest; opened: Opened; title: string };
 
 export function Picker(props: { grain: Grain; page: string; picking: Picking }): JSX.Element {
   const { picking } = props;
   const app = () => plain(props.grain.title, 60);
   const [stage, setStage] = createSignal<Stage>({ is: "loading" });
   const [busy, setBusy] = createSignal(false);
-  const [problem, setProblem] = createSignal<string>();
+  const [problem, setProblem] = createSignal<Problem>();
   let request: string | undefined;
   let answered = false;
   /** What the person chose last, for the words afterwards. */
   let chosen = "";
+  const drafts = new Map<string, ReturnType<typeof createDraft>>();
 
   const answer = (outcome: Outcome) => {
     if (answered) return;
@@ -52,7 +62,10 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
       else request = await attempt(connecting.ask(props.grain.id, { page: props.page, query: picking.query, ...(picking.label && { label: picking.label }) }));
       if (answered) return;
       const of = await attempt(connecting.request(request));
-      if (!answered) setStage({ is: "choosing", of });
+      if (answered) return;
+      const [only, ...others] = of.choices;
+      if (only && isOutside(only) && others.length === 0 && of.makeable.length === 0) setStage({ is: "outside", of, choice: only, only: true, sure: false });
+      else setStage({ is: "choosing", of });
     } catch (thrown) {
       if (answered) return;
       const what = asProblem(thrown);
@@ -68,7 +81,7 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
 
   const choose = async (body: Chosen, title: string) => {
     const now = stage();
-    if (busy() || request === undefined || now.is !== "choosing") return;
+    if (busy() || request === undefined || now.is === "loading" || now.is === "inside") return;
     chosen = title;
     setBusy(true);
     setProblem(undefined);
@@ -77,10 +90,25 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
       if ("open" in outcome) setStage({ is: "inside", of: now.of, opened: outcome.open, title: grainById(outcome.grain)?.title ?? title });
       else answer({ is: "granted", granted: outcome satisfies Granted });
     } catch (thrown) {
-      setProblem(explain(asProblem(thrown)));
+      setProblem(asProblem(thrown));
     } finally {
       setBusy(false);
     }
+  };
+
+  const explained = () => {
+    const what = problem();
+    return what && explain(what);
+  };
+  const turn = (to: Stage) => {
+    setProblem(undefined);
+    setStage(to);
+  };
+  const draftOf = (choice: Choice, only: boolean) => {
+    // Nothing is chosen for anybody: one of the two, the website or the way in, is the person's own act.
+    const draft = drafts.get(choice.id) ?? createDraft(only && !isTyped(choice) ? undefined : "none");
+    drafts.set(choice.id, draft);
+    return draft;
   };
 
   const inside = () => {
@@ -89,11 +117,24 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
   };
   const choosing = () => {
     const now = stage();
-    return now.is === "choosing" ? now.of : undefined;
+    return now.is === "choosing" ? now : undefined;
+  };
+  const outside = () => {
+    const now = stage();
+    return now.is === "outside" ? now : undefined;
+  };
+  const title = (): JSX.Element => {
+    const now = stage();
+    if (now.is === "inside") return <Phrase of={m.picker.inside} with={{ title: now.title }} />;
+    if (now.is !== "outside") return m.picker.which;
+    const { website, network, ports } = m.outside;
+    if (now.choice.kind === "website") return <Phrase of={isTyped(now.choice) ? website.titleTyped : website.title} with={{ app: app(), place: now.choice.title }} />;
+    const words = now.choice.kind === "network" ? network : ports;
+    return <Phrase of={now.sure ? words.sureTitle : words.title} with={{ app: app() }} />;
   };
 
   return (
-    <Dialog open wide={inside() !== undefined} title={inside() ? <Phrase of={m.picker.inside} with={{ title: inside()?.title ?? "" }} /> : m.picker.which} onClose={cancel}>
+    <Dialog open wide={inside() !== undefined} title={title()} onClose={cancel}>
       <Switch>
         <Match when={stage().is === "loading"}>
           <p class="picker-loading" role="status">
@@ -108,7 +149,7 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
                   opened={now.opened}
                   label={say(m.picker.insideFrame, { title: plain(now.title) })}
                   onLoad={() => undefined}
-                  onProblem={(what) => setProblem(explain(what))}
+                  onProblem={setProblem}
                   onTitle={() => undefined}
                   onPath={() => undefined}
                   onAsk={(ask, reply) => {
@@ -117,16 +158,54 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
                   }}
                 />
               </div>
-              <Refused text={problem()} />
+              <Refused text={explained()} />
               <div class="k-actions">
-                <Button onClick={() => setStage({ is: "choosing", of: now.of })}>{m.picker.back}</Button>
+                <Button onClick={() => turn({ is: "choosing", of: now.of })}>{m.picker.back}</Button>
                 <Button onClick={cancel}>{s.cancel}</Button>
               </div>
             </>
           )}
         </Match>
         <Match when={choosing()} keyed>
-          {(of) => <Choosing of={of} app={app()} busy={busy()} problem={problem()} onChoose={(body, title) => void choose(body, title)} onCancel={cancel} />}
+          {(now) => (
+            <Choosing
+              of={now.of}
+              last={now.last}
+              app={app()}
+              busy={busy()}
+              problem={explained()}
+              onOutside={(choice) => turn({ is: "outside", of: now.of, choice, only: false, sure: false })}
+              onChoose={(body, title) => void choose(body, title)}
+              onCancel={cancel}
+            />
+          )}
+        </Match>
+        <Match when={outside()} keyed>
+          {(now) => {
+            const { of, choice } = now;
+            const back = now.only ? undefined : () => turn({ is: "choosing", of, last: choice.id });
+            if (choice.kind === "website") {
+              return (
+                <Website
+                  choice={choice}
+                  label={of.label}
+                  app={app()}
+                  draft={draftOf(choice, now.only)}
+                  busy={busy()}
+                  problem={problem()}
+                  onEdit={() => setProblem(undefined)}
+                  onChoose={(body, title) => void choose(body, title)}
+                  onBack={back}
+                  onCancel={cancel}
+                />
+              );
+            }
+            if (!now.sure) return <Warning choice={choice} label={of.label} app={app()} onNext={() => turn({ ...now, sure: true })} onBack={back} onCancel={cancel} />;
+            const given = choice.kind === "network" ? m.outside.network.given : m.outside.ports.given;
+            return (
+              <Sure choice={choice} app={app()} busy={busy()} problem={problem()} onYes={() => void choose({ choice: choice.id }, given)} onNo={() => turn({ ...now, sure: false })} />
+            );
+          }}
         </Match>
       </Switch>
     </Dialog>
