@@ -19,6 +19,12 @@ async function openAsking(page, grain) {
   await page.goto(`/grain/${grain.id}`);
   await frameOf(page).getByText("Connections").click();
 }
+/** Whether one sees it, and not the buttons in front of it. */
+const isInSight = (locator) =>
+  locator.evaluate((element) => {
+    const box = element.getBoundingClientRect();
+    return element.contains(document.elementFromPoint(box.x + 4, box.y + box.height / 2));
+  });
 /** What has the focus, as one would call it. */
 const focused = (page) =>
   page.evaluate(() => {
@@ -58,7 +64,15 @@ for (const look of LOOKS) {
     await field(page, "Access key").fill("ghp with spaces");
     await button(page, "Connect").click();
     await dialog(page).getByText("An access key has no spaces").waitFor();
+    assert.ok(await isInSight(dialog(page).getByText("An access key has no spaces")), "what is wrong is not below the buttons");
     await shot("fixed-key");
+    await page.keyboard.press("Escape");
+
+    const long = `https://${"very".repeat(15)}.example/${"long".repeat(30)}/${"longer/".repeat(30)}`;
+    const request = server.mock.connecting.ask(board, [...state.people.values()][0], { query: [Buffer.from(long).toString("base64")], label: "Far".repeat(100) });
+    server.mock.tell({ type: "asked", request, grain: board.id });
+    await dialog(page).getByText("It will reach only").waitFor();
+    await shot("long");
     await page.keyboard.press("Escape");
 
     await ask(page, "Talk to the weather station");
@@ -225,7 +239,7 @@ test("from the list and back, nothing typed is lost", async () => {
   await ask(page, "Choose anything");
   await dialog(page).getByRole("heading", { name: "Which one?" }).waitFor();
   // By what they are called here, and by what is said of them.
-  for (const [query, name] of [["address", /Another website/], ["github", /api\.github\.com/], ["encrypted", /The whole network/], ["ports", /Ports of this server/]]) {
+  for (const [query, name] of [["address", /Another website/], ["repos", /api\.github\.com/], ["encrypted", /The whole network/], ["ports", /Ports of this server/]]) {
     await dialog(page).getByRole("searchbox", { name: "Search" }).fill(query);
     await radio(page, name).first().waitFor();
   }

@@ -12,7 +12,7 @@ import { Foreign, Phrase, s, say } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { GlobeIcon, NetworkIcon, PortIcon } from "./icons.tsx";
 import { isOutside, wordsOf } from "./outside.ts";
-import { Refused, once } from "./parts.tsx";
+import { Address, Refused, once } from "./parts.tsx";
 
 /** From this many choices on, searching is faster than looking. */
 const WORTH_SEARCHING = 7;
@@ -164,7 +164,7 @@ function asOption(choice: Choice, all: Choice[]): ChoiceOption {
   return {
     value: choice.id,
     title: <Foreign text={title} limit={80} />,
-    ...(text && { text: <bdi>{text}</bdi> }),
+    ...(text && { text: <Address text={text} /> }),
     picture:
       choice.kind === "grain" ? (
         <Picture of={{ appId: grainById(choice.id)?.appId ?? "", icon: choice.icon }} size="small" />

@@ -12,7 +12,7 @@ import { m } from "../strings/more.ts";
 import { readAddress } from "./address.ts";
 import { GlobeIcon } from "./icons.tsx";
 import { type SignIn, type createDraft, isTyped } from "./outside.ts";
-import { Actions, Asked, Refused, once } from "./parts.tsx";
+import { Actions, Address, Asked, Refused, once } from "./parts.tsx";
 
 /** Longest address that is shown, in characters; as long as the server takes one. */
 const ADDRESS_SHOWN = 2048;
@@ -73,7 +73,12 @@ export function Website(props: {
     return null;
   };
 
-  const goWrong = () => queueMicrotask(() => form.querySelector<HTMLElement>('[aria-invalid="true"], .k-choices:has(.k-error) input')?.focus());
+  /** Once it is drawn. */
+  const bringIntoSight = (selector: string) => queueMicrotask(() => form.querySelector(selector)?.scrollIntoView({ block: "nearest" }));
+  const goWrong = () => {
+    queueMicrotask(() => form.querySelector<HTMLElement>('[aria-invalid="true"], .k-choices:has(.k-error) input')?.focus());
+    bringIntoSight(":is(.k-field, .k-choices):has(.k-error)");
+  };
   // What the server does not take is where it was typed.
   createEffect(() => {
     if (props.problem?.code === "bad-request") goWrong();
@@ -98,7 +103,7 @@ export function Website(props: {
           <div class="picker-outside">
             <p class="picker-address">
               <GlobeIcon />
-              <bdi>{plain(props.choice.url, ADDRESS_SHOWN)}</bdi>
+              <Address text={plain(props.choice.url, ADDRESS_SHOWN)} />
             </p>
             <p>{m.outside.website.reach}</p>
           </div>
@@ -113,7 +118,7 @@ export function Website(props: {
             edit({ address });
           }}
           onChange={settle}
-          hint={good() ? say(m.outside.website.reachTyped, { address: good()?.url ?? "" }) : m.outside.website.addressHint}
+          hint={good() && !addressError() ? say(m.outside.website.reachTyped, { address: good()?.url ?? "" }) : m.outside.website.addressHint}
           error={addressError()}
           maxlength={4000}
           inputmode="url"
@@ -143,7 +148,10 @@ export function Website(props: {
           { value: "bearer", title: m.outside.signIn.bearer, text: m.outside.signIn.bearerText },
         ]}
         value={draft.signIn}
-        onValue={(signIn) => edit({ signIn: signIn as SignIn })}
+        onValue={(signIn) => {
+          edit({ signIn: signIn as SignIn });
+          bringIntoSight(".picker-secret");
+        }}
         error={tried() && draft.signIn === undefined ? m.outside.signIn.first : undefined}
       />
       <Switch>

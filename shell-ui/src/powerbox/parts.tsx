@@ -1,6 +1,6 @@
 // Pieces that the steps of the picker share.
 
-import { type JSX, Show } from "solid-js";
+import { For, type JSX, Show } from "solid-js";
 
 import { Button } from "../../kit/index.ts";
 import { plain } from "../format.ts";
@@ -42,6 +42,22 @@ export function Actions(props: { onBack: (() => void) | undefined; onCancel: () 
       <Button onClick={props.onCancel}>{s.cancel}</Button>
       {props.children}
     </div>
+  );
+}
+
+/** Words with an address in them, which is better cut behind a slash than within a word. */
+export function Address(props: { text: string }): JSX.Element {
+  return (
+    <bdi>
+      <For each={props.text.split(/(?<=[^/]\/)(?=[^/])/)}>
+        {(piece) => (
+          <>
+            {piece}
+            <wbr />
+          </>
+        )}
+      </For>
+    </bdi>
   );
 }
 

@@ -213,7 +213,7 @@ export const moreDe: More = {
     make: "Neu anlegen",
     makeThis: "Neu: {noun}",
     use: "Das soll es sein",
-    kinds: { grain: "", person: "Person", email: "Mailadresse", address: "Webadresse", website: "Website", network: "", interface: "" },
+    kinds: { grain: "", person: "Person", email: "Mailadresse", address: "Webadresse", website: "", network: "", interface: "" },
     typeFirst: "Bitte ausfüllen.",
     chooseFirst: "Wählen Sie zuerst etwas aus.",
     inside: "{title} fragt, was genau",

@@ -214,7 +214,7 @@ export const moreEn = {
     make: "Make a new one",
     makeThis: "New {noun}",
     use: "Use this",
-    kinds: { grain: "", person: "Person", email: "Mail address", address: "Web address", website: "Website", network: "", interface: "" },
+    kinds: { grain: "", person: "Person", email: "Mail address", address: "Web address", website: "", network: "", interface: "" },
     typeFirst: "Please fill this in.",
     chooseFirst: "Choose one first.",
     inside: "{title} asks what exactly",
