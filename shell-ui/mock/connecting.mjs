@@ -10,6 +10,12 @@ const id = () => randomBytes(11).toString("hex");
 const notFound = () => new Refusal(404, "not-found", "There is nothing here.");
 const bad = (message) => new Refusal(400, "bad-request", message);
 
+/** Ways out of the server. */
+const website = (url, at) => ({ id: `website:${at}`, kind: "website", title: new URL(url).host, detail: url, url, icon: null, preferred: false });
+const typedWebsite = { id: "website", kind: "website", title: "", detail: "", url: null, icon: null, preferred: false };
+const network = (how) => ({ id: `network:${how}`, kind: "network", title: "", detail: "", icon: null, preferred: false });
+const ports = { id: "interface", kind: "interface", title: "", detail: "", icon: null, preferred: false };
+
 export function createConnecting(state, { tell, sharing, openPage, create }) {
   const unread = (person) => [...state.notifications.values()].filter((one) => one.person === person && !one.read).length;
   const tellUnread = (person) => tell({ type: "notifications", unread: unread(person) }, [person]);
@@ -127,11 +133,49 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
         return { choices: [{ id: "address", kind: "address", title: "A place on the web", detail: "", icon: null, preferred: false, asksText: "Address of the website" }], makeable: [] };
       case "nothing":
         return { choices: [], makeable: [] };
+      case "website":
+        return { choices: outside(request, [typedWebsite]), makeable: [] };
+      case "network":
+        return { choices: outside(request, [network("plain"), network("tls")]), makeable: [] };
+      case "network:tls":
+        return { choices: outside(request, [network("tls")]), makeable: [] };
+      case "interface":
+        return { choices: outside(request, [ports]), makeable: [] };
+      case "anything":
+        return { choices: [...things("calendar"), ...outside(request, [website("https://api.github.com/repos", 0), typedWebsite, network("plain"), network("tls"), ports])], makeable: makeable("wiki") };
       case "new":
         return { choices: [], makeable: makeable("wiki") };
       default:
+        if (/^https?:/.test(request.wants)) return { choices: [website(request.wants, 0)], makeable: [] };
         return { choices: things(request.wants === "page" ? "wiki" : request.wants), makeable: makeable(request.wants) };
     }
+  }
+
+  /** What lies outside; all but websites is for the server's owner. */
+  const outside = (request, all) => all.filter((one) => one.kind === "website" || request.person === state.me.id);
+
+  /** What choosing something outside is worth, or why it is refused. */
+  function chooseOutside(asked, choice, body) {
+    if (choice.kind === "network") return grant(asked, null, "the whole network", null);
+    if (choice.kind === "interface") return grant(asked, null, "ports of this machine", null);
+    const { url = choice.url, credential } = body.website ?? {};
+    if (choice.url && url !== choice.url) throw bad("The app asked for another address.");
+    let address;
+    try {
+      address = new URL(url);
+    } catch {
+      throw bad("This is not the address of a website.");
+    }
+    if (!/^https?:$/.test(address.protocol) || address.username || address.password || /[?#]/.test(url) || url !== address.href) throw bad("This is not the address of a website.");
+    if (address.hostname.endsWith(".local")) throw bad("This address belongs to the server’s own network.");
+    const fits =
+      credential === null ||
+      (credential?.kind === "bearer" && typeof credential.token === "string" && /^[\x21-\x7e]+$/.test(credential.token)) ||
+      (credential?.kind === "basic" && typeof credential.user === "string" && !credential.user.includes(":") && typeof credential.password === "string");
+    if (!fits) throw bad("One cannot sign in with this.");
+    const given = grant(asked, null, "a website", url);
+    state.credentials.push({ url, credential });
+    return given;
   }
 
   const grant = (request, grain, what, from) => {
@@ -165,6 +209,7 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
         const choice = choices(asked).choices.find((one) => one.id === body.choice);
         if (!choice) throw notFound();
         if (choice.asksText && (typeof body.text !== "string" || !/^https?:\/\/[^\s/]+/.test(body.text))) throw bad("That is not the address of a website.");
+        if (["website", "network", "interface"].includes(choice.kind)) return done(200, chooseOutside(asked, choice, body));
         const grain = state.grains.get(choice.id);
         if (asked.wants === "page" && grain) {
           const opened = openPage(grain, { person: person.id, asks: asked.id });

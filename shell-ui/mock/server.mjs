@@ -39,6 +39,8 @@ export function createMock({ pace = 120 } = {}) {
     /** What grains hold of others. */
     held: new Map(),
     requests: new Map(),
+    /** With what apps sign in at websites. */
+    credentials: [],
     /** Passwords that apps had made, and how long each was last kept alive, in milliseconds. */
     tokens: new Map(),
     notifications: new Map(),
@@ -95,7 +97,7 @@ export function createMock({ pace = 120 } = {}) {
     state.failures = 0;
     for (const part of [state.cookies, state.packages, state.apps, state.grains, state.pages, state.streams, state.logs]) part.clear();
     for (const part of [state.people, state.ways, state.ceilings, state.names, state.transfers, state.invitations, state.devices, state.held, state.requests, state.tokens, state.notifications]) part.clear();
-    for (const part of [state.handedOver, state.history, state.jobs]) part.length = 0;
+    for (const part of [state.handedOver, state.history, state.jobs, state.credentials]) part.length = 0;
   }
 
   /** As if the server had been stopped and started: sessions of pages are gone, and everything sleeps. */
@@ -424,6 +426,8 @@ function appPage(grain, path) {
 <h1>${escape(grain.noun)}</h1><p id="where">${escape(path)}</p>
 <p><button id="next">Go to June</button> <button id="evil">Misbehave</button></p><details><summary>Connections</summary><p>
 <button data-ask="calendar">Choose a calendar</button> <button data-ask="wiki">Choose a wiki</button> <button data-ask="page">Choose a page</button> <button data-ask="address">Choose a website</button>
+<button data-ask="https://api.github.com/repos">Talk to GitHub</button> <button data-ask="http://weather.example/station/7">Talk to the weather station</button> <button data-ask="website">Talk to any one place</button>
+<button data-ask="network">Talk to everybody</button> <button data-ask="network:tls">Whisper to everybody</button> <button data-ask="interface">Listen</button> <button data-ask="anything">Choose anything</button>
 <button data-ask="new">Choose something new</button> <button data-ask="nothing">Choose nothing</button> <button id="share">Share this day</button> <button id="who">Who can see this?</button>
 <button id="template">Connect a program</button> <button id="title">What am I called?</button> <button id="flood">Ask a hundred times</button></p><output id="said"></output><div id="offer"></div></details><table>${rows}</table>
 <script>

@@ -114,7 +114,7 @@ export async function misses(page) {
       .filter(([box]) => box.width > 0 && (box.height < 43.5 || box.width < 43.5))
       .map(([box, html]) => `${Math.round(box.width)}×${Math.round(box.height)} ${html}`),
   );
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  const overflow = await page.evaluate(() => Math.max(...[document.documentElement, ...document.querySelectorAll("dialog")].map((one) => one.scrollWidth - one.clientWidth)));
   return overflow > 0 ? [...small, `${overflow} pixels too wide`] : small;
 }
 

@@ -1,11 +1,13 @@
 // The calls of docs/shell-api.md about programs and devices, what apps ask for and say, and copies.
 
 import { call } from "./client.ts";
-import type { Device, Grain, Granted, Held, Job, Notification, NotificationAct, Opened, PowerboxRequest, Rendered, Role } from "./types.ts";
+import type { Credential, Device, Grain, Granted, Held, Job, Notification, NotificationAct, Opened, PowerboxRequest, Rendered, Role } from "./types.ts";
 
 const id = encodeURIComponent;
 
-export type Chosen = { choice: string; role?: Role; text?: string } | { make: { packageId: string; action: number } };
+export type Chosen =
+  | { choice: string; role?: Role; text?: string; website?: { url?: string; credential: Credential | null } }
+  | { make: { packageId: string; action: number } };
 
 export const connecting = {
   devices: async (grainId: string) => (await call<{ devices: Device[] }>("GET", `/grains/${id(grainId)}/devices`)).devices,

@@ -245,7 +245,7 @@ export interface Held {
 
 export interface Choice {
   id: string;
-  kind: "grain" | "person" | "email" | "address" | "network";
+  kind: "grain" | "person" | "email" | "address" | "website" | "network" | "interface";
   title: string;
   detail: string;
   icon: string | null;
@@ -253,7 +253,12 @@ export interface Choice {
   roles?: { index: number; title: string; can: string }[];
   /** What to type, where something must be typed. */
   asksText?: string;
+  /** Of a website: its address, when the app asked for exactly this one; else the person types one. */
+  url?: string | null;
 }
+
+/** How to sign in at a website. */
+export type Credential = { kind: "bearer"; token: string } | { kind: "basic"; user: string; password: string };
 
 export interface Makeable {
   packageId: string;

@@ -8,7 +8,7 @@ import { api } from "../api/client.ts";
 import { connecting } from "../api/connecting.ts";
 import { type Problem, asProblem } from "../api/problem.ts";
 import type { Grain, Held, Job } from "../api/types.ts";
-import { plain } from "../format.ts";
+import { plain, webAddress } from "../format.ts";
 import { go } from "../navigation.ts";
 import { Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
@@ -171,13 +171,13 @@ function Authority(props: { grain: Grain }): JSX.Element {
           <li class="row row-wide row-text">
             <div class="row-words">
               <p class="row-name">
-                <Foreign text={one.what} limit={100} />
+                <Foreign text={heldWords(one).what} limit={100} />
               </p>
               <p class="way-about">
                 <Facts
                   of={[
                     plain(one.label, 60),
-                    one.from !== null && say(m.thing.heldFrom, { from: plain(one.from, 60) }),
+                    heldWords(one).reach,
                     one.by !== null && say(m.thing.heldBy, { by: plain(one.by, 60) }),
                   ]}
                 />
@@ -185,7 +185,7 @@ function Authority(props: { grain: Grain }): JSX.Element {
             </div>
             <Show when={props.grain.mine}>
               <div class="row-actions row-actions-flush">
-                <Button class="quiet-danger" aria-label={say(m.thing.takeBackThis, { what: plain(one.what, 60) })} onClick={() => setAsking(one)}>
+                <Button class="quiet-danger" aria-label={say(m.thing.takeBackThis, { what: plain(heldWords(one).what, 60) })} onClick={() => setAsking(one)}>
                   {m.thing.takeBack}
                 </Button>
               </div>
@@ -204,6 +204,16 @@ function Authority(props: { grain: Grain }): JSX.Element {
       />
     </Section>
   );
+}
+
+/** What is held, and where it leads. For what lies outside this server the API has fixed words; people read ours. */
+function heldWords(one: Held): { what: string; reach: string | false } {
+  const words = m.outside.held;
+  const site = one.what === "a website" ? webAddress(one.from) : undefined;
+  if (site) return { what: say(words.website, { place: site.host }), reach: say(words.websiteReach, { address: plain(site.href, 400) }) };
+  if (one.from === null && one.what === "the whole network") return { what: words.network, reach: words.networkReach };
+  if (one.from === null && one.what === "ports of this machine") return { what: words.ports, reach: words.portsReach };
+  return { what: one.what, reach: one.from !== null && say(m.thing.heldFrom, { from: plain(one.from, 60) }) };
 }
 
 function Copies(props: { grain: Grain }): JSX.Element {

@@ -3,35 +3,43 @@
 import "../sharing/sharing.css";
 import "./picker.css";
 
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onCleanup } from "solid-js";
+import { type JSX, Match, Switch, createSignal, onCleanup } from "solid-js";
 
-import { Button, ChoiceList, type ChoiceOption, Dialog, LinkIcon, PlusIcon, SearchIcon, Spinner, TextField, UserIcon, toast } from "../../kit/index.ts";
+import { Button, Dialog, Spinner, toast } from "../../kit/index.ts";
 import { type Chosen, connecting } from "../api/connecting.ts";
-import { asProblem } from "../api/problem.ts";
+import { type Problem, asProblem } from "../api/problem.ts";
 import type { Choice, Grain, Granted, Opened, PowerboxRequest } from "../api/types.ts";
 import { plain } from "../format.ts";
 import { GrainFrame } from "../frame/GrainFrame.tsx";
-import { Picture } from "../parts.tsx";
 import { attempt, grainById, hearing } from "../state.ts";
-import { Foreign, Phrase, explain, s, say } from "../strings/index.tsx";
+import { Phrase, explain, s, say } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
+import { Choosing } from "./Choosing.tsx";
+import { Website } from "./Website.tsx";
+import { Sure, Warning } from "./Wide.tsx";
+import { createDraft, isOutside, isTyped } from "./outside.ts";
+import { Refused } from "./parts.tsx";
 import type { Outcome, Picking } from "./session.ts";
 
-/** From this many choices on, searching is faster than looking. */
-const WORTH_SEARCHING = 7;
-
-type Stage = { is: "loading" } | { is: "choosing"; of: PowerboxRequest } | { is: "inside"; of: PowerboxRequest; opened: Opened; title: string };
+type Stage =
+  | { is: "loading" }
+  /** `last` was looked at before. */
+  | { is: "choosing"; of: PowerboxRequest; last?: string }
+  /** More has to be said about one choice; the only one there is, or one from the list. */
+  | { is: "outside"; of: PowerboxRequest; choice: Choice; only: boolean; sure: boolean }
+  | { is: "inside"; of: PowerboxRequest; opened: Opened; title: string };
 
 export function Picker(props: { grain: Grain; page: string; picking: Picking }): JSX.Element {
   const { picking } = props;
   const app = () => plain(props.grain.title, 60);
   const [stage, setStage] = createSignal<Stage>({ is: "loading" });
   const [busy, setBusy] = createSignal(false);
-  const [problem, setProblem] = createSignal<string>();
+  const [problem, setProblem] = createSignal<Problem>();
   let request: string | undefined;
   let answered = false;
   /** What the person chose last, for the words afterwards. */
   let chosen = "";
+  const drafts = new Map<string, ReturnType<typeof createDraft>>();
 
   const answer = (outcome: Outcome) => {
     if (answered) return;
@@ -54,7 +62,10 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
       else request = await attempt(connecting.ask(props.grain.id, { page: props.page, query: picking.query, ...(picking.label && { label: picking.label }) }));
       if (answered) return;
       const of = await attempt(connecting.request(request));
-      if (!answered) setStage({ is: "choosing", of });
+      if (answered) return;
+      const [only, ...others] = of.choices;
+      if (only && isOutside(only) && others.length === 0 && of.makeable.length === 0) setStage({ is: "outside", of, choice: only, only: true, sure: false });
+      else setStage({ is: "choosing", of });
     } catch (thrown) {
       if (answered) return;
       const what = asProblem(thrown);
@@ -70,7 +81,7 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
 
   const choose = async (body: Chosen, title: string) => {
     const now = stage();
-    if (busy() || request === undefined || now.is !== "choosing") return;
+    if (busy() || request === undefined || now.is === "loading" || now.is === "inside") return;
     chosen = title;
     setBusy(true);
     setProblem(undefined);
@@ -79,10 +90,25 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
       if ("open" in outcome) setStage({ is: "inside", of: now.of, opened: outcome.open, title: grainById(outcome.grain)?.title ?? title });
       else answer({ is: "granted", granted: outcome satisfies Granted });
     } catch (thrown) {
-      setProblem(explain(asProblem(thrown)));
+      setProblem(asProblem(thrown));
     } finally {
       setBusy(false);
     }
+  };
+
+  const explained = () => {
+    const what = problem();
+    return what && explain(what);
+  };
+  const turn = (to: Stage) => {
+    setProblem(undefined);
+    setStage(to);
+  };
+  const draftOf = (choice: Choice, only: boolean) => {
+    // Nothing is chosen for anybody: one of the two, the website or the way in, is the person's own act.
+    const draft = drafts.get(choice.id) ?? createDraft(only && !isTyped(choice) ? undefined : "none");
+    drafts.set(choice.id, draft);
+    return draft;
   };
 
   const inside = () => {
@@ -91,11 +117,24 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
   };
   const choosing = () => {
     const now = stage();
-    return now.is === "choosing" ? now.of : undefined;
+    return now.is === "choosing" ? now : undefined;
+  };
+  const outside = () => {
+    const now = stage();
+    return now.is === "outside" ? now : undefined;
+  };
+  const title = (): JSX.Element => {
+    const now = stage();
+    if (now.is === "inside") return <Phrase of={m.picker.inside} with={{ title: now.title }} />;
+    if (now.is !== "outside") return m.picker.which;
+    const { website, network, ports } = m.outside;
+    if (now.choice.kind === "website") return <Phrase of={isTyped(now.choice) ? website.titleTyped : website.title} with={{ app: app(), place: now.choice.title }} />;
+    const words = now.choice.kind === "network" ? network : ports;
+    return <Phrase of={now.sure ? words.sureTitle : words.title} with={{ app: app() }} />;
   };
 
   return (
-    <Dialog open wide={inside() !== undefined} title={inside() ? <Phrase of={m.picker.inside} with={{ title: inside()?.title ?? "" }} /> : m.picker.which} onClose={cancel}>
+    <Dialog open wide={inside() !== undefined} title={title()} onClose={cancel}>
       <Switch>
         <Match when={stage().is === "loading"}>
           <p class="picker-loading" role="status">
@@ -110,7 +149,7 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
                   opened={now.opened}
                   label={say(m.picker.insideFrame, { title: plain(now.title) })}
                   onLoad={() => undefined}
-                  onProblem={(what) => setProblem(explain(what))}
+                  onProblem={setProblem}
                   onTitle={() => undefined}
                   onPath={() => undefined}
                   onAsk={(ask, reply) => {
@@ -119,184 +158,56 @@ export function Picker(props: { grain: Grain; page: string; picking: Picking }):
                   }}
                 />
               </div>
-              <Problem text={problem()} />
+              <Refused text={explained()} />
               <div class="k-actions">
-                <Button onClick={() => setStage({ is: "choosing", of: now.of })}>{m.picker.back}</Button>
+                <Button onClick={() => turn({ is: "choosing", of: now.of })}>{m.picker.back}</Button>
                 <Button onClick={cancel}>{s.cancel}</Button>
               </div>
             </>
           )}
         </Match>
         <Match when={choosing()} keyed>
-          {(of) => <Choosing of={of} app={app()} busy={busy()} problem={problem()} onChoose={(body, title) => void choose(body, title)} onCancel={cancel} />}
+          {(now) => (
+            <Choosing
+              of={now.of}
+              last={now.last}
+              app={app()}
+              busy={busy()}
+              problem={explained()}
+              onOutside={(choice) => turn({ is: "outside", of: now.of, choice, only: false, sure: false })}
+              onChoose={(body, title) => void choose(body, title)}
+              onCancel={cancel}
+            />
+          )}
+        </Match>
+        <Match when={outside()} keyed>
+          {(now) => {
+            const { of, choice } = now;
+            const back = now.only ? undefined : () => turn({ is: "choosing", of, last: choice.id });
+            if (choice.kind === "website") {
+              return (
+                <Website
+                  choice={choice}
+                  label={of.label}
+                  app={app()}
+                  draft={draftOf(choice, now.only)}
+                  busy={busy()}
+                  problem={problem()}
+                  onEdit={() => setProblem(undefined)}
+                  onChoose={(body, title) => void choose(body, title)}
+                  onBack={back}
+                  onCancel={cancel}
+                />
+              );
+            }
+            if (!now.sure) return <Warning choice={choice} label={of.label} app={app()} onNext={() => turn({ ...now, sure: true })} onBack={back} onCancel={cancel} />;
+            const given = choice.kind === "network" ? m.outside.network.given : m.outside.ports.given;
+            return (
+              <Sure choice={choice} app={app()} busy={busy()} problem={problem()} onYes={() => void choose({ choice: choice.id }, given)} onNo={() => turn({ ...now, sure: false })} />
+            );
+          }}
         </Match>
       </Switch>
     </Dialog>
-  );
-}
-
-function Choosing(props: {
-  of: PowerboxRequest;
-  app: string;
-  busy: boolean;
-  problem: string | undefined;
-  onChoose: (body: Chosen, title: string) => void;
-  onCancel: () => void;
-}): JSX.Element {
-  // What fits best comes first; otherwise the server's order stands. Nothing is chosen yet: an app may ask in the middle of a
-  // double click or of typing.
-  const all = [...props.of.choices].sort((a, b) => Number(b.preferred) - Number(a.preferred));
-  const [choice, setChoice] = createSignal<string | undefined>(all.length === 1 && all[0]?.asksText !== undefined ? all[0].id : undefined);
-  const [role, setRole] = createSignal<string>();
-  const [text, setText] = createSignal("");
-  const [query, setQuery] = createSignal("");
-  const [tried, setTried] = createSignal(false);
-  const found = createMemo(() => {
-    const wanted = query().trim().toLocaleLowerCase();
-    return all.filter((one) => one.id === choice() || `${one.title}\n${one.detail}`.toLocaleLowerCase().includes(wanted));
-  });
-  const chosen = () => all.find((one) => one.id === choice());
-  const roles = () => chosen()?.roles ?? [];
-  const chosenRole = () => roles().find((one) => String(one.index) === role()) ?? roles()[0];
-
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    setTried(true);
-    const now = chosen();
-    if (!now || (now.asksText !== undefined && text().trim() === "")) return;
-    const as = chosenRole();
-    props.onChoose(
-      { choice: now.id, ...(as && { role: { index: as.index } }), ...(now.asksText !== undefined && { text: text().trim() }) },
-      now.asksText === undefined ? plain(now.title, 60) : plain(text(), 60),
-    );
-  };
-
-  return (
-    <form class="bare" novalidate onSubmit={submit}>
-      <p>
-        <Phrase of={props.of.label ? m.picker.introFor : m.picker.intro} with={{ app: props.app, label: plain(props.of.label, 80) }} />
-      </p>
-      <Show when={all.length >= WORTH_SEARCHING}>
-        <TextField label={m.picker.filter} type="search" value={query()} onValue={setQuery} autocomplete="off" maxlength={80} />
-      </Show>
-      <Show
-        when={all.length > 0}
-        fallback={<p class="k-soft">{props.of.makeable.length > 0 ? m.picker.nothingMake : m.picker.nothing}</p>}
-      >
-        <Show when={found().length > 0} fallback={<p class="k-soft">{say(m.picker.nothingFound, { query: plain(query(), 40) })}</p>}>
-          <div class="picker-choices">
-            <ChoiceList
-              legend={m.picker.choices}
-              hideLegend
-              options={found().map(asOption)}
-              value={choice()}
-              onValue={setChoice}
-              error={tried() && !chosen() ? m.picker.chooseFirst : undefined}
-            />
-          </div>
-        </Show>
-      </Show>
-      <Show when={chosen()?.asksText}>
-        {(asks) => (
-          <TextField
-            label={plain(asks(), 120)}
-            value={text()}
-            onValue={setText}
-            error={tried() && text().trim() === "" ? m.picker.typeFirst : undefined}
-            maxlength={2000}
-            inputmode={chosen()?.kind === "address" ? "url" : chosen()?.kind === "email" ? "email" : "text"}
-            autocapitalize="none"
-            autocomplete="off"
-            spellcheck={false}
-          />
-        )}
-      </Show>
-      <Switch>
-        <Match when={roles().length > 1}>
-          <ChoiceList
-            legend={say(m.picker.canDo, { app: props.app })}
-            options={roles().map((one) => ({ value: String(one.index), title: <Foreign text={one.title} limit={60} />, text: <Foreign text={one.can} limit={120} /> }))}
-            value={String(chosenRole()?.index)}
-            onValue={setRole}
-          />
-        </Match>
-        <Match when={roles()[0]}>
-          {(only) => (
-            <p>
-              <Phrase of={m.picker.canDoOnly} with={{ app: props.app, can: plain(only().can, 80) }} />
-            </p>
-          )}
-        </Match>
-      </Switch>
-      <Show when={props.of.makeable.length > 0}>
-        <div class="picker-make" role="group" aria-label={m.picker.make}>
-          <p class="k-soft k-small">{m.picker.make}</p>
-          <div class="buttons">
-            <For each={props.of.makeable}>
-              {(one) => (
-                <Button busy={props.busy} onClick={() => props.onChoose({ make: { packageId: one.packageId, action: one.action } }, plain(one.noun, 60))}>
-                  <PlusIcon />
-                  <span>
-                    <Phrase of={m.picker.makeThis} with={{ noun: plain(one.noun, 60) }} />
-                  </span>
-                </Button>
-              )}
-            </For>
-          </div>
-        </div>
-      </Show>
-      <Problem text={props.problem} />
-      <div class="k-actions">
-        <Button onClick={props.onCancel}>{s.cancel}</Button>
-        <Show when={all.length > 0}>
-          <Button kind="primary" type="submit" busy={props.busy}>
-            {m.picker.use}
-          </Button>
-        </Show>
-      </div>
-    </form>
-  );
-}
-
-function asOption(choice: Choice): ChoiceOption {
-  const kind = m.picker.kinds[choice.kind];
-  const detail = [kind, plain(choice.detail, 120)].filter(Boolean).join(" · ");
-  return {
-    value: choice.id,
-    title: <Foreign text={choice.title} limit={80} />,
-    ...(detail && { text: <bdi>{detail}</bdi> }),
-    picture: (
-      <Switch
-        fallback={
-          <span class="way-mark">
-            <LinkIcon />
-          </span>
-        }
-      >
-        <Match when={choice.kind === "grain"}>
-          <Picture of={{ appId: grainById(choice.id)?.appId ?? "", icon: choice.icon }} size="small" />
-        </Match>
-        <Match when={choice.kind === "person"}>
-          <span class="way-mark">
-            <UserIcon />
-          </span>
-        </Match>
-        <Match when={choice.kind === "network"}>
-          <span class="way-mark">
-            <SearchIcon />
-          </span>
-        </Match>
-      </Switch>
-    ),
-  };
-}
-
-function Problem(props: { text: string | undefined }): JSX.Element {
-  return (
-    <Show when={props.text}>
-      <p class="k-error" role="alert">
-        {props.text}
-      </p>
-    </Show>
   );
 }
