@@ -43,7 +43,7 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         record_refused: true,
         egress: crate::cli::Egress {
             open: Vec::new(),
-            listen: std::net::Ipv6Addr::UNSPECIFIED.into(),
+            app_listen: std::net::Ipv6Addr::UNSPECIFIED.into(),
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -79,7 +79,7 @@ pub struct Egress {
         default_value = "::",
         env = "PERCLOUD_APP_LISTEN"
     )]
-    pub listen: std::net::IpAddr,
+    pub app_listen: std::net::IpAddr,
 }
 
 #[derive(Args, Debug)]

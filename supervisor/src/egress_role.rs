@@ -37,7 +37,7 @@ pub fn run(options: &Egress) -> Result<ExitCode, Box<dyn Error>> {
         broker,
         door,
         open: options.open.clone(),
-        listen: options.listen,
+        listen: options.app_listen,
         roots: percloud_egress::system_roots(),
         limits: percloud_egress::Limits::default(),
     };

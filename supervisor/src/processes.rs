@@ -247,7 +247,7 @@ fn start_egress(
     let mut arguments = vec![
         OsString::from("egress"),
         "--app-listen".into(),
-        options.listen.to_string().into(),
+        options.app_listen.to_string().into(),
     ];
     for range in &options.open {
         arguments.extend(["--open-address".into(), range.to_string().into()]);

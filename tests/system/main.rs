@@ -10,6 +10,7 @@ mod hosts;
 mod install;
 mod launch;
 mod lifecycle;
+mod outlets;
 mod powerbox;
 mod samples;
 mod sharing;

@@ -73,7 +73,7 @@ impl WebAddress {
             return Err(AddressProblem::Tail);
         }
         match url.host() {
-            Some(Host::Domain(name)) if name.is_empty() => Err(AddressProblem::Malformed),
+            Some(Host::Domain("")) => Err(AddressProblem::Malformed),
             None => Err(AddressProblem::Malformed),
             // What the host or the path needs to be written in may be longer than what was typed.
             Some(_) if url.as_str().len() > LENGTH_LIMIT => Err(AddressProblem::Long),

@@ -76,8 +76,10 @@ impl Upload {
         let site = self.site.clone();
         let sending = self.site.0.outlet.spawn(async move {
             let answer = site.send(request).await;
-            // Nobody listens when the grain let go of the stream.
-            let _heard = told.map(|told| told.send(answer));
+            if let Some(told) = told {
+                // Nobody listens when the grain let go of the stream.
+                drop(told.send(answer));
+            }
         });
         *self.sending.borrow_mut() = Some(sending);
         Ok(())
