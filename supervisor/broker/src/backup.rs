@@ -117,10 +117,12 @@ impl Broker {
             self.note(&mut batch, Some(&who.account), Act::BackedUp, Some(id), "");
             self.commit_noted(batch).await?;
         }
-        let file = File::open(&archive).map_err(|error| Problem::internal("read a backup", &error))?;
+        let io = |error: std::io::Error| Problem::internal("read a backup", &error);
+        let file = File::open(&archive).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
         let sending = tokio::task::spawn_local(async move {
             let _scratch = scratch;
-            send(&file, &stream).await;
+            send(&file, size, stream).await;
         });
         Ok((json!({"title": grain.title}), sending.abort_handle()))
     }
@@ -358,14 +360,11 @@ impl Broker {
     }
 }
 
-/// Sends a file; a reader that goes away ends it.
-async fn send(file: &File, stream: &byte_stream::Client) {
-    if let Ok(about) = file.metadata() {
-        let mut request = stream.expect_size_request();
-        request.get().set_size(about.len());
-        if request.send().promise.await.is_err() {
-            return;
-        }
+/// Sends a file of `size` bytes; a reader that goes away ends it.
+async fn send(file: &File, size: u64, stream: byte_stream::Client) {
+    let mut request = stream.expect_size_request();
+    request.get().set_size(size);
+    if request.send().promise.await.is_ok() {
+        pour(file, stream, 0..size, CHUNK).await;
     }
-    pour(file, stream, 0, CHUNK).await;
 }

@@ -5,6 +5,7 @@ mod grains;
 mod jobs;
 mod notices;
 mod pages;
+mod pour;
 mod programs;
 mod references;
 
