@@ -8,9 +8,9 @@ mod pages;
 mod pour;
 mod programs;
 mod references;
-
 mod sharing;
 mod taken_back;
+mod time;
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
