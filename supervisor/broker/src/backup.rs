@@ -30,7 +30,7 @@ use crate::outside::{
 };
 use crate::pour::pour;
 use crate::problem::Problem;
-use crate::record::{App, Grain, KnownAs, app_key, grain_key, person_of_grain};
+use crate::record::{App, Grain, KnownAs, app_key, person_of_grain};
 use crate::tree;
 use crate::upload::Worker;
 
@@ -299,23 +299,12 @@ impl Broker {
             relaxed_policy: false,
             public_id: None,
         };
-        let folder = self.config.layout.grain(&id);
         let io = |error: std::io::Error| Problem::internal("keep a restored grain", &error);
-        std::fs::rename(storage, &folder).map_err(io)?;
-        let kept = sync_folder(&self.config.layout.grains());
+        std::fs::rename(storage, self.config.layout.grain(&id)).map_err(io)?;
+        let laid = sync_folder(&self.config.layout.grains()).map_err(io);
         let mut batch = Batch::new();
-        batch.put(grain_key(&id), &grain);
         self.remember_people(&mut batch, who, &id, &info.owner_identity_id, &info.users);
-        let committed = match kept {
-            Ok(()) => self.commit(batch).await,
-            Err(error) => Err(io(error)),
-        };
-        if let Err(problem) = committed {
-            tree::remove_in_background(folder);
-            return Err(problem);
-        }
-        self.tell_grain(&id);
-        Ok(self.grain_view(who, &id, &grain))
+        self.keep_grain(who, &id, &grain, laid, batch).await
     }
 
     /// Keeps under which names the app knows people, where we know them too.
