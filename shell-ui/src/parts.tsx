@@ -2,7 +2,7 @@
 
 import { type JSX, Show, createSignal, onCleanup } from "solid-js";
 
-import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon } from "../kit/index.ts";
+import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon, Skeleton } from "../kit/index.ts";
 import type { Problem } from "./api/problem.ts";
 import { iconAddress } from "./format.ts";
 import { paths } from "./routes.ts";
@@ -15,6 +15,18 @@ export function Late(props: { after?: number; children: JSX.Element }): JSX.Elem
   const timer = setTimeout(() => setShown(true), props.after ?? 300);
   onCleanup(() => clearTimeout(timer));
   return <Show when={shown()}>{props.children}</Show>;
+}
+
+/** Stands where something will be once the server has answered; `words` are for who does not see it. */
+export function Loading(props: { words?: string; children?: JSX.Element }): JSX.Element {
+  return (
+    <>
+      <p class="k-hidden" role="status">
+        {props.words ?? s.loading}
+      </p>
+      {props.children ?? <Skeleton class="skeleton-block" />}
+    </>
+  );
 }
 
 /** Says when the server has been out of reach for a moment; short losses are nobody's business. */

@@ -1,14 +1,10 @@
 // Apps that ask and speak, programs that connect, copies: in Chromium over the mock.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
 
-import { LOOKS, SCREENS, frameOf, heading, household, misses, server, stumbles, toast, visit } from "./browser.mjs";
+import { LOOKS, dialog, frameOf, grainCalled, heading, household, person, pictures, server, toast, visit } from "./browser.mjs";
 
-const grainCalled = (state, title) => [...state.grains.values()].find((grain) => grain.title === title);
-const person = (state, handle) => [...state.people.values()].find((one) => one.handle === handle);
-const dialog = (page) => page.getByRole("dialog");
 const said = (page) => frameOf(page).locator("#said");
 
 /** Opens a thing and its buttons for asking. */
@@ -26,14 +22,7 @@ for (const look of LOOKS) {
   test(`apps and programs, ${look[0]}: pictures, names, sizes`, async () => {
     const state = household();
     const { page, end } = await visit({ look, expected: [400, 422] });
-    const wide = look[1].width > 1000;
-    const found = [];
-    const shot = async (name, { check = true, full = true } = {}) => {
-      await page.screenshot({ path: join(SCREENS, `${name}-${look[0]}.png`), fullPage: full });
-      if (!check) return;
-      found.push(...(await stumbles(page)).map((what) => [name, ...what]));
-      if (!wide) found.push(...(await misses(page)).map((what) => [name, what]));
-    };
+    const { shot, found } = pictures(page, look);
     const calendar = grainCalled(state, "Family calendar");
 
     await openAsking(page, grainCalled(state, "Moving house"));

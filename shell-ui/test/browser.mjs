@@ -118,10 +118,26 @@ export async function misses(page) {
   return overflow > 0 ? [...small, `${overflow} pixels too wide`] : small;
 }
 
+/** Takes pictures of a page's screens in one look, and finds on each what there is to stumble over and to miss. */
+export function pictures(page, look) {
+  const found = [];
+  const shot = async (name, { check = true, full = true } = {}) => {
+    await page.screenshot({ path: join(SCREENS, `${name}-${look[0]}.png`), fullPage: full });
+    if (!check) return;
+    found.push(...(await stumbles(page)).map((what) => [name, ...what]));
+    if (look[1] === PHONE) found.push(...(await misses(page)).map((what) => [name, what]));
+  };
+  return { shot, found };
+}
+
 export const file = (name, size = 200_000) => ({ name: `${name}.spk`, mimeType: "application/octet-stream", buffer: Buffer.concat([Buffer.from(`${name} `), Buffer.alloc(size)]) });
 export const heading = (page, name) => page.getByRole("heading", { level: 1, name });
+export const dialog = (page) => page.getByRole("dialog");
 export const frameOf = (page) => page.locator("iframe.app-frame").contentFrame();
 export const toast = (page, text) => page.locator(".k-toast", { hasText: text });
+
+export const grainCalled = (state, title) => [...state.grains.values()].find((grain) => grain.title === title);
+export const person = (state, handle) => [...state.people.values()].find((one) => one.handle === handle);
 
 /** A household that has lived here for a while. */
 export function household() {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { LOOKS, SCREENS, file, frameOf, heading, household, misses, server, stumbles, toast, visit } from "./browser.mjs";
+import { LOOKS, SCREENS, file, frameOf, heading, household, misses, pictures, server, stumbles, toast, visit } from "./browser.mjs";
 
 test("from the printed link to the first calendar, and through its life", async () => {
   server.mock.reset();
@@ -318,15 +318,8 @@ for (const look of LOOKS) {
   test(`every screen, ${look[0]}: pictures, names, sizes`, async () => {
     const state = household();
     const { page, end } = await visit({ look, expected: [409, 422, 503] });
-    const wide = look[1].width > 1000;
-    const found = [];
+    const { shot, found } = pictures(page, look);
     let release;
-    const shot = async (name, { check = true } = {}) => {
-      await page.screenshot({ path: join(SCREENS, `${name}-${look[0]}.png`), fullPage: !name.startsWith("grain") });
-      if (!check) return;
-      found.push(...(await stumbles(page)).map((what) => [name, ...what]));
-      if (!wide) found.push(...(await misses(page)).map((what) => [name, what]));
-    };
     const grains = [...state.grains.values()];
     const [calendar] = state.apps.values();
 
@@ -383,9 +376,9 @@ for (const look of LOOKS) {
 
     await page.goto(`/grain/${grains[0].id}`);
     await frameOf(page).getByRole("heading", { name: "calendar" }).waitFor();
-    await shot("grain");
+    await shot("grain", { full: false });
     await page.getByRole("button", { name: "More for Family calendar" }).click();
-    await shot("grain-menu", { check: false });
+    await shot("grain-menu", { check: false, full: false });
     await page.getByRole("menuitem", { name: "Settings" }).click();
     await heading(page, "Settings of Family calendar").waitFor();
     await page.getByText("Send reminders").waitFor();
@@ -394,13 +387,13 @@ for (const look of LOOKS) {
     release = server.mock.hold();
     await page.goto(`/grain/${grains[3].id}`);
     await page.getByText("letters, transcribed and in order …").waitFor();
-    await shot("grain-starting");
+    await shot("grain-starting", { full: false });
     release();
     await page.getByRole("button", { name: "Try again" }).waitFor();
-    await shot("grain-problem");
+    await shot("grain-problem", { full: false });
     await page.goto(`/grain/${grains[5].id}`);
     await page.getByRole("heading", { name: "Old shopping list is in the trash" }).waitFor();
-    await shot("grain-trashed");
+    await shot("grain-trashed", { full: false });
 
     await page.goto(`/grain/${grains[0].id}/log`);
     await page.getByText("listening on port 8000").waitFor();

@@ -6,7 +6,7 @@ import { type JSX, Match, Show, Switch } from "solid-js";
 
 import { BackIcon, Skeleton } from "../../kit/index.ts";
 import type { Grain } from "../api/types.ts";
-import { NotFound, Trouble } from "../parts.tsx";
+import { Loading, NotFound, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
 import { grainById, known, refresh } from "../state.ts";
 import { Phrase } from "../strings/index.tsx";
@@ -22,11 +22,10 @@ export function AboutThing(props: { id: string; title: string; name: string; chi
           {(problem) => <Trouble problem={problem()} retry={() => void refresh()} />}
         </Match>
         <Match when={known.grains === undefined}>
-          <p class="k-hidden" role="status">
-            {m.loading}
-          </p>
-          <Skeleton class="skeleton-line skeleton-title" />
-          <Skeleton class="skeleton-block" />
+          <Loading>
+            <Skeleton class="skeleton-line skeleton-title" />
+            <Skeleton class="skeleton-block" />
+          </Loading>
         </Match>
         <Match when={grainById(props.id)}>
           {(grain) => (

@@ -1,4 +1,4 @@
-// The fields of a new account, for whoever comes by an invitation; setup has its own, with the server's secret.
+// The fields of a new account: the first one's, and those of whoever comes by an invitation.
 
 import { type JSX, Show, createSignal } from "solid-js";
 
@@ -15,7 +15,14 @@ export interface NewAccount {
   password: string;
 }
 
-export function AccountForm(props: { submit: string; onSubmit: (account: NewAccount) => Promise<void> }): JSX.Element {
+export interface AccountFormProps {
+  submit: string;
+  /** What is asked before the account itself; given what to say of a text that is missing, and what went wrong. */
+  before?: (asked: { missing: (text: string) => string | undefined; problem: () => Problem | undefined }) => JSX.Element;
+  onSubmit: (account: NewAccount) => Promise<void>;
+}
+
+export function AccountForm(props: AccountFormProps): JSX.Element {
   const [name, setName] = createSignal("");
   const [handle, setHandle] = createSignal("");
   const [ownHandle, setOwnHandle] = createSignal(false);
@@ -39,10 +46,8 @@ export function AccountForm(props: { submit: string; onSubmit: (account: NewAcco
     if (busy()) return;
     setTried(true);
     setProblem(undefined);
-    if (!(name().trim() && isHandle(handle()) && !passwordError())) {
-      form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
-      return;
-    }
+    const wrong = form.querySelector<HTMLElement>('[aria-invalid="true"]');
+    if (wrong) return wrong.focus();
     setBusy(true);
     try {
       await props.onSubmit({ name: name().trim(), handle: handle(), password: password() });
@@ -55,6 +60,7 @@ export function AccountForm(props: { submit: string; onSubmit: (account: NewAcco
 
   return (
     <form class="k-card form" ref={form} novalidate onSubmit={(event) => void submit(event)}>
+      {props.before?.({ missing, problem })}
       <TextField
         label={s.setup.name}
         hint={s.setup.nameHint}

@@ -4,13 +4,13 @@ import "../sharing/sharing.css";
 
 import { For, type JSX, Match, Show, Switch, createResource } from "solid-js";
 
-import { BellIcon, Button, CheckIcon, CloseIcon, EmptyState, Menu, MenuItem, MuteIcon, Skeleton, toast } from "../../kit/index.ts";
+import { BellIcon, Button, CheckIcon, CloseIcon, EmptyState, Menu, MenuItem, MuteIcon, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { connecting } from "../api/connecting.ts";
 import { asProblem } from "../api/problem.ts";
 import type { Notification, NotificationAct } from "../api/types.ts";
 import { plain } from "../format.ts";
-import { Picture, Trouble } from "../parts.tsx";
+import { Loading, Picture, Trouble } from "../parts.tsx";
 import { paths, readInside } from "../routes.ts";
 import { attempt, grainById, hearing, setUnread } from "../state.ts";
 import { Foreign, count, say, when } from "../strings/index.tsx";
@@ -49,10 +49,7 @@ export function NotificationsPage(): JSX.Element {
         fallback={
           <>
             <h1 tabindex="-1">{m.notifications.title}</h1>
-            <p class="k-hidden" role="status">
-              {m.loading}
-            </p>
-            <Skeleton class="skeleton-block" />
+            <Loading />
           </>
         }
       >

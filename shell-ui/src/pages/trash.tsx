@@ -1,11 +1,11 @@
 import { For, type JSX, Match, Show, Switch, createSignal } from "solid-js";
 
-import { Button, EmptyState, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
+import { Button, EmptyState, TrashIcon, toast } from "../../kit/index.ts";
 import { ConfirmDialog, deleteForEver, restore, tell } from "../acts.tsx";
 import { api } from "../api/client.ts";
 import type { Grain } from "../api/types.ts";
 import { plain } from "../format.ts";
-import { Picture, Trouble } from "../parts.tsx";
+import { Loading, Picture, Trouble } from "../parts.tsx";
 import { dropGrain, known, refresh, trashed } from "../state.ts";
 import { Foreign, count, s, say, when } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
@@ -39,10 +39,7 @@ export function TrashPage(): JSX.Element {
         </Match>
         <Match when={known.grains === undefined}>
           <h1 tabindex="-1">{s.trash.title}</h1>
-          <p class="k-hidden" role="status">
-            {s.trash.loading}
-          </p>
-          <Skeleton class="skeleton-block" />
+          <Loading words={s.trash.loading} />
         </Match>
         <Match when={trashed().length === 0}>
           <EmptyState level={1} picture={<TrashIcon size={32} />} title={s.trash.emptyTitle}>

@@ -4,13 +4,13 @@ import "./sharing.css";
 
 import { For, type JSX, Match, Show, Switch, createResource, createSignal } from "solid-js";
 
-import { Button, ClockIcon, LinkIcon, PhoneIcon, Menu, MenuItem, PencilIcon, PlusIcon, Skeleton, TrashIcon, toast } from "../../kit/index.ts";
+import { Button, ClockIcon, LinkIcon, PhoneIcon, Menu, MenuItem, PencilIcon, PlusIcon, TrashIcon, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { asProblem } from "../api/problem.ts";
 import { sharing } from "../api/sharing.ts";
 import type { Grain, Sharing, Way } from "../api/types.ts";
 import { plain } from "../format.ts";
-import { Trouble } from "../parts.tsx";
+import { Loading, Trouble } from "../parts.tsx";
 import { attempt, hearing, putGrain } from "../state.ts";
 import { Foreign, count, s, say, since, until, when } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
@@ -37,16 +37,7 @@ export function AccessView(props: { grain: Grain; onLeave: () => void }): JSX.El
     return typeof now === "object" && kind in now ? (now as Record<K, Way>)[kind] : undefined;
   };
   return (
-    <Switch
-      fallback={
-        <>
-          <p class="k-hidden" role="status">
-            {m.loading}
-          </p>
-          <Skeleton class="skeleton-block" />
-        </>
-      }
-    >
+    <Switch fallback={<Loading />}>
       <Match when={of.error}>
         <Trouble problem={asProblem(of.error)} retry={again} />
       </Match>

@@ -4,14 +4,14 @@ import "./sharing.css";
 
 import { type JSX, Match, Show, Switch, createResource, createSignal } from "solid-js";
 
-import { Button, Checkbox, Dialog, LinkIcon, Notice, Segments, Skeleton, TextField, UserIcon, toast } from "../../kit/index.ts";
+import { Button, Checkbox, Dialog, LinkIcon, Notice, Segments, TextField, UserIcon, toast } from "../../kit/index.ts";
 import { tell } from "../acts.tsx";
 import { asProblem } from "../api/problem.ts";
 import { sharing } from "../api/sharing.ts";
 import type { Grain, NewShare, Person, Role, Sharing, Way } from "../api/types.ts";
 import { endOfDay, plain } from "../format.ts";
 import { go } from "../navigation.ts";
-import { Trouble } from "../parts.tsx";
+import { Loading, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
 import { attempt, known } from "../state.ts";
 import { Phrase, s, say, until } from "../strings/index.tsx";
@@ -41,16 +41,7 @@ export function ShareDialog(props: ShareDialogProps): JSX.Element {
   };
   return (
     <Dialog open title={title()} onClose={props.onClose}>
-      <Switch
-        fallback={
-          <>
-            <p class="k-hidden" role="status">
-              {m.loading}
-            </p>
-            <Skeleton class="skeleton-block" />
-          </>
-        }
-      >
+      <Switch fallback={<Loading />}>
         <Match when={made()}>{(link) => <LinkReady {...link()} grain={props.grain} suffix={props.suffix} onClose={props.onClose} />}</Match>
         <Match when={inviting()}>
           <InviteForm onBack={() => setInviting(false)} onDone={props.onClose} />

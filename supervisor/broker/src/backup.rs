@@ -30,7 +30,7 @@ use crate::outside::{
 };
 use crate::pour::pour;
 use crate::problem::Problem;
-use crate::record::{App, Grain, KnownAs, app_key, grain_key, person_of_grain};
+use crate::record::{App, Grain, KnownAs, app_key, person_of_grain};
 use crate::tree;
 use crate::upload::Worker;
 
@@ -117,10 +117,12 @@ impl Broker {
             self.note(&mut batch, Some(&who.account), Act::BackedUp, Some(id), "");
             self.commit_noted(batch).await?;
         }
-        let file = File::open(&archive).map_err(|error| Problem::internal("read a backup", &error))?;
+        let io = |error: std::io::Error| Problem::internal("read a backup", &error);
+        let file = File::open(&archive).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
         let sending = tokio::task::spawn_local(async move {
             let _scratch = scratch;
-            send(&file, &stream).await;
+            send(&file, size, stream).await;
         });
         Ok((json!({"title": grain.title}), sending.abort_handle()))
     }
@@ -297,23 +299,12 @@ impl Broker {
             relaxed_policy: false,
             public_id: None,
         };
-        let folder = self.config.layout.grain(&id);
         let io = |error: std::io::Error| Problem::internal("keep a restored grain", &error);
-        std::fs::rename(storage, &folder).map_err(io)?;
-        let kept = sync_folder(&self.config.layout.grains());
+        std::fs::rename(storage, self.config.layout.grain(&id)).map_err(io)?;
+        let laid = sync_folder(&self.config.layout.grains()).map_err(io);
         let mut batch = Batch::new();
-        batch.put(grain_key(&id), &grain);
         self.remember_people(&mut batch, who, &id, &info.owner_identity_id, &info.users);
-        let committed = match kept {
-            Ok(()) => self.commit(batch).await,
-            Err(error) => Err(io(error)),
-        };
-        if let Err(problem) = committed {
-            tree::remove_in_background(folder);
-            return Err(problem);
-        }
-        self.tell_grain(&id);
-        Ok(self.grain_view(who, &id, &grain))
+        self.keep_grain(who, &id, &grain, laid, batch).await
     }
 
     /// Keeps under which names the app knows people, where we know them too.
@@ -358,14 +349,11 @@ impl Broker {
     }
 }
 
-/// Sends a file; a reader that goes away ends it.
-async fn send(file: &File, stream: &byte_stream::Client) {
-    if let Ok(about) = file.metadata() {
-        let mut request = stream.expect_size_request();
-        request.get().set_size(about.len());
-        if request.send().promise.await.is_err() {
-            return;
-        }
+/// Sends a file of `size` bytes; a reader that goes away ends it.
+async fn send(file: &File, size: u64, stream: byte_stream::Client) {
+    let mut request = stream.expect_size_request();
+    request.get().set_size(size);
+    if request.send().promise.await.is_ok() {
+        pour(file, stream, 0..size, CHUNK).await;
     }
-    pour(file, stream, 0, CHUNK).await;
 }

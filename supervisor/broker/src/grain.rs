@@ -91,18 +91,31 @@ impl Broker {
             relaxed_policy: false,
             public_id: None,
         };
-        let mut batch = Batch::new();
-        batch.put(grain_key(&id), &grain);
-        let committed = match made {
+        self.keep_grain(who, &id, &grain, made.map_err(io), Batch::new())
+            .await
+    }
+
+    /// Commits the record that makes a folder a grain, with what else is in `batch`. The folder goes if that fails, or
+    /// if it was not `laid` out well.
+    pub(crate) async fn keep_grain(
+        &self,
+        who: &SignedIn,
+        id: &GrainId,
+        grain: &Grain,
+        laid: Result<(), Problem>,
+        mut batch: Batch,
+    ) -> Result<Value, Problem> {
+        batch.put(grain_key(id), grain);
+        let kept = match laid {
             Ok(()) => self.commit(batch).await,
-            Err(error) => Err(io(error)),
+            problem => problem,
         };
-        if let Err(problem) = committed {
-            tree::remove_in_background(folder);
-            return Err(problem);
+        if kept.is_err() {
+            tree::remove_in_background(self.config.layout.grain(id));
         }
-        self.tell_grain(&id);
-        Ok(self.grain_view(who, &id, &grain))
+        kept?;
+        self.tell_grain(id);
+        Ok(self.grain_view(who, id, grain))
     }
 
     /// Changes what a grain is called and what its pages may do. Who does not own it names it for themselves alone.

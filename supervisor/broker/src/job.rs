@@ -197,17 +197,8 @@ impl Broker {
                     });
                 }
             }
-            let wait = async {
-                match soonest {
-                    Some(next) => {
-                        let left = next.0.saturating_sub(self.outside.now().0);
-                        tokio::time::sleep(Duration::from_millis(left)).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = wait => {}
+                () = self.outside.until(soonest) => {}
                 _ = changed.changed() => {}
             }
         }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use percloud_backup::{GrainInfo, Limits, Packed, Restored};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// Fills a buffer with random bytes.
 pub type Random = Rc<dyn Fn(&mut [u8])>;
+
+/// Longest sleep before the clock is looked at again, in milliseconds.
+const LOOK: u64 = 30_000;
 
 /// The clock, the source of randomness and the launcher.
 #[derive(Clone)]
@@ -29,6 +33,23 @@ pub struct Outside {
 impl Outside {
     pub(crate) fn now(&self) -> Timestamp {
         (self.now)()
+    }
+
+    /// Waits until a moment has come; for ever when there is none.
+    ///
+    /// By the clock, not by how long that should take: a machine that slept meanwhile has another idea of it, and so has
+    /// one whose clock was set. Such a change is noticed within [`LOOK`].
+    pub(crate) async fn until(&self, moment: Option<Timestamp>) {
+        let Some(moment) = moment else {
+            return std::future::pending().await;
+        };
+        loop {
+            let left = moment.0.saturating_sub(self.now().0);
+            if left == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(left.min(LOOK))).await;
+        }
     }
 
     pub(crate) fn secret(&self) -> Secret {

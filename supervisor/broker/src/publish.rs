@@ -136,7 +136,8 @@ fn look(www: &Path, path: &str) -> Option<Found> {
     }
 }
 
-/// A file being read; what the app does to it meanwhile is its own affair.
+/// A file being read, and the size it is taken for; what the app does to it meanwhile is its own affair. Cut short, it
+/// breaks off.
 struct Blob(Rc<File>, u64);
 
 impl blob::Server for Blob {
@@ -172,9 +173,9 @@ impl blob::Server for Blob {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let stream: byte_stream::Client = params.get_stream()?;
-        let offset = params.get_start_at_offset();
+        let range = params.get_start_at_offset()..self.1;
         let file = self.0.clone();
-        let task = tokio::task::spawn_local(async move { pour(&file, &stream, offset, CHUNK).await });
+        let task = tokio::task::spawn_local(async move { pour(&*file, stream, range, CHUNK).await });
         results
             .get()
             .set_handle(capnp_rpc::new_client(Reading(task.abort_handle())));

@@ -5,11 +5,12 @@ mod grains;
 mod jobs;
 mod notices;
 mod pages;
+mod pour;
 mod programs;
 mod references;
-
 mod sharing;
 mod taken_back;
+mod time;
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
@@ -177,6 +178,47 @@ impl World {
         let view = self.broker.create_grain(who, &body).await.unwrap();
         view["id"].as_str().unwrap().parse().unwrap()
     }
+
+    /// What is known of who was announced last.
+    fn visitor<T>(&self, what: impl FnOnce(&Announced) -> T) -> T {
+        what(self.stage.visitors.borrow().last().unwrap())
+    }
+}
+
+/// Roles of an app, as [`Stage::roles`] has them.
+const ROLES: [(&str, &[bool], bool); 2] = [
+    ("can edit", &[true, true], false),
+    ("can look", &[true, false], true),
+];
+
+/// A grain whose app has been running and knows [`ROLES`].
+async fn with_roles(world: &World, owner: &SignedIn) -> GrainId {
+    *world.stage.roles.borrow_mut() = ROLES.to_vec();
+    world.app(owner).await;
+    let id = world.grain(owner).await;
+    world.broker.sharing(owner, &id).await.unwrap();
+    id
+}
+
+/// The page that `opened` hands over: its session host's name and its secret.
+fn handed_over(opened: &serde_json::Value) -> (String, Secret) {
+    let host = opened["host"].as_str().unwrap();
+    let host = host
+        .strip_prefix("http://")
+        .unwrap()
+        .strip_suffix(".percloud.localhost:6080")
+        .unwrap();
+    let secret = Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
+    (host.to_owned(), secret)
+}
+
+/// Enters the page that `opened` hands over, if it is let in: its host and cookie.
+async fn enter(world: &World, opened: &serde_json::Value) -> Option<(String, Vec<u8>)> {
+    let (host, secret) = handed_over(opened);
+    let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
+    let session = world.broker.page_session(&host, cookie.expose()).await?;
+    session.ok()?;
+    Some((host, cookie.expose().to_vec()))
 }
 
 const PACKAGE: &str = "b5bb9d8014a0f9b1d61e21e796d78dcc";

@@ -27,9 +27,6 @@ use crate::view_info::Described;
 /// How long a host may take to confirm that a session is broken.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Longest sleep before the clock is looked at again, in milliseconds.
-const LOOK: u64 = 30_000;
-
 /// Names a visit towards its grain host.
 pub(crate) type SessionId = [u8; 16];
 
@@ -361,18 +358,8 @@ impl Broker {
         let mut changed = self.time_changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let wait = async {
-                match self.next_look.get() {
-                    Some(next) => {
-                        // A machine that slept meanwhile has another idea of how long this takes.
-                        let left = next.0.saturating_sub(self.outside.now().0).min(LOOK);
-                        tokio::time::sleep(Duration::from_millis(left)).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = wait => self.enforce().await,
+                () = self.outside.until(self.next_look.get()) => self.enforce().await,
                 _ = changed.changed() => {}
             }
         }

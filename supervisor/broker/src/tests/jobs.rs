@@ -37,10 +37,16 @@ async fn world_with_grain() -> (World, crate::account::SignedIn, GrainId, host_k
 
 /// Lets the broker look at its jobs until `enough`.
 async fn until(world: &World, enough: impl Fn(&World) -> bool) {
+    until_after(world, std::future::ready(()), enough).await;
+}
+
+/// The same, where something happens once the broker waits.
+async fn until_after(world: &World, happens: impl Future<Output = ()>, enough: impl Fn(&World) -> bool) {
     let keeping = tokio::task::spawn_local({
         let broker = world.broker.clone();
         async move { broker.keep_jobs().await }
     });
+    happens.await;
     let done = tokio::time::timeout(std::time::Duration::from_secs(20), async {
         while !enough(world) || !world.broker.running_jobs.borrow().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -77,6 +83,27 @@ fn a_periodic_job_runs_once_per_period_however_long_nobody_was_there() {
         let now = world.stage.now.get();
         assert!(next > now && next <= now + HOUR * 1000, "its rhythm goes on");
         assert_eq!(*world.stage.ran.borrow(), ["hourly", "hourly"]);
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn a_job_is_due_by_the_clock_however_long_the_machine_slept() {
+    run(async {
+        let (world, _, _, keeper) = world_with_grain().await;
+        let when = i64::try_from((world.stage.now.get() + 10 * HOUR * 1000) * 1_000_000).unwrap();
+        schedule(&keeper, "once", |job| job.init_one_shot().set_when(when))
+            .await
+            .unwrap();
+        let night = async {
+            tokio::task::yield_now().await;
+            // It passes without the timers of a machine that was suspended.
+            world.pass(20 * HOUR);
+            tokio::time::pause();
+            tokio::time::advance(std::time::Duration::from_secs(31)).await;
+            tokio::time::resume();
+        };
+        until_after(&world, night, |world| world.stage.ran.borrow().len() == 1).await;
         world.broker.stop().await;
     });
 }

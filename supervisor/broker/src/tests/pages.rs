@@ -2,7 +2,7 @@ use percloud_core::id::GrainId;
 use percloud_core::secret::Secret;
 use serde_json::json;
 
-use super::{World, run};
+use super::{World, handed_over, run};
 use crate::account::SignedIn;
 
 /// Opens a grain: the session host's name and its hand-over secret.
@@ -11,17 +11,7 @@ fn open(world: &World, who: &SignedIn, id: &GrainId, path: &str) -> (String, Sec
         .broker
         .open(who, id, &json!({"path": path}).to_string())
         .unwrap();
-    let host = opened["host"].as_str().unwrap();
-    let host = host
-        .strip_prefix("http://")
-        .unwrap()
-        .strip_suffix(".percloud.localhost:6080")
-        .unwrap()
-        .to_owned();
-    (
-        host,
-        Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap(),
-    )
+    handed_over(&opened)
 }
 
 #[test]

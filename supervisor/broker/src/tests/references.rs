@@ -3,7 +3,7 @@
 use percloud_schemas::host_capnp::{host_keeper, restored};
 use serde_json::json;
 
-use super::{World, run};
+use super::{World, enter, run, with_roles};
 
 /// Has the latest grain host save one of its app's objects.
 async fn save(keeper: &host_keeper::Client, grain: &str, object: &str) -> Result<Vec<u8>, capnp::Error> {
@@ -83,33 +83,8 @@ fn identities_are_ours_alone_and_stay_the_same() {
         world.app(&anna).await;
         let id = world.grain(&anna).await;
         let opened = world.broker.open(&anna, &id, "").unwrap();
-        let host = opened["host"]
-            .as_str()
-            .unwrap()
-            .split("//")
-            .nth(1)
-            .unwrap()
-            .split('.')
-            .next()
-            .unwrap()
-            .to_owned();
-        let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
-        let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-        world
-            .broker
-            .page_session(&host, cookie.expose())
-            .await
-            .unwrap()
-            .unwrap();
-        let identity = world
-            .stage
-            .visitors
-            .borrow()
-            .last()
-            .unwrap()
-            .identity
-            .clone()
-            .unwrap();
+        enter(&world, &opened).await.unwrap();
+        let identity = world.visitor(|last| last.identity.clone().unwrap());
         let profile = identity.get_profile_request().send().promise.await.unwrap();
         let name = profile
             .get()
@@ -148,11 +123,7 @@ fn ties_end_when_the_person_loses_what_they_need() {
     run(async {
         let world = World::new();
         let anna = world.owner().await;
-        *world.stage.roles.borrow_mut() =
-            vec![("can edit", &[true, true], false), ("can look", &[true], true)];
-        world.app(&anna).await;
-        let id = world.grain(&anna).await;
-        world.broker.sharing(&anna, &id).await.unwrap();
+        let id = with_roles(&world, &anna).await;
         let body = json!({"to": {"link": true}, "role": {"index": 0}}).to_string();
         let made = world.broker.share(&anna, &id, &body).await.unwrap();
         let (_, token) = made["url"].as_str().unwrap().split_once('#').unwrap();
@@ -161,33 +132,8 @@ fn ties_end_when_the_person_loses_what_they_need() {
             .open_link(&json!({"token": token}).to_string(), "a")
             .await
             .unwrap();
-        let host = opened["host"]
-            .as_str()
-            .unwrap()
-            .split("//")
-            .nth(1)
-            .unwrap()
-            .split('.')
-            .next()
-            .unwrap()
-            .to_owned();
-        let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
-        let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-        world
-            .broker
-            .page_session(&host, cookie.expose())
-            .await
-            .unwrap()
-            .unwrap();
-        let keeper = world
-            .stage
-            .visitors
-            .borrow()
-            .last()
-            .unwrap()
-            .keeper
-            .clone()
-            .unwrap();
+        enter(&world, &opened).await.unwrap();
+        let keeper = world.visitor(|last| last.keeper.clone().unwrap());
 
         let tie = async |permissions: &[bool]| {
             let mut request = keeper.tie_request();

@@ -3,22 +3,8 @@
 use percloud_core::id::GrainId;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, World, run};
+use super::{PASSWORD, World, enter, run, with_roles};
 use crate::account::SignedIn;
-
-const ROLES: [(&str, &[bool], bool); 2] = [
-    ("can edit", &[true, true], false),
-    ("can look", &[true, false], true),
-];
-
-/// A grain whose app has been running and knows roles.
-async fn with_roles(world: &World, owner: &SignedIn) -> GrainId {
-    *world.stage.roles.borrow_mut() = ROLES.to_vec();
-    world.app(owner).await;
-    let id = world.grain(owner).await;
-    world.broker.sharing(owner, &id).await.unwrap();
-    id
-}
 
 async fn link(world: &World, who: &SignedIn, id: &GrainId, more: Value) -> (String, String) {
     let mut body = json!({"to": {"link": true}, "role": {"index": 0}});
@@ -33,24 +19,6 @@ async fn link(world: &World, who: &SignedIn, id: &GrainId, more: Value) -> (Stri
         "the token is behind the #"
     );
     (made["way"]["id"].as_str().unwrap().to_owned(), token.to_owned())
-}
-
-/// Enters the page that `opened` handed over; what the app was told of who came.
-async fn enter(world: &World, opened: &Value) -> Option<(String, Vec<u8>)> {
-    let host = opened["host"].as_str().unwrap();
-    let host = host
-        .split("//")
-        .nth(1)
-        .unwrap()
-        .split('.')
-        .next()
-        .unwrap()
-        .to_owned();
-    let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
-    let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-    let session = world.broker.page_session(&host, cookie.expose()).await?;
-    session.ok()?;
-    Some((host, cookie.expose().to_vec()))
 }
 
 fn last_visitor(world: &World) -> (String, bool, Vec<bool>) {

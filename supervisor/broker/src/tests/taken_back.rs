@@ -4,23 +4,10 @@ use std::time::Duration;
 use percloud_core::id::GrainId;
 use serde_json::{Value, json};
 
-use super::{World, run};
+use super::{World, enter, run, with_roles};
 use crate::account::SignedIn;
 use crate::record::{Referent, Sealed, Token};
 use percloud_core::sharing::requirement::Requirement;
-
-const ROLES: [(&str, &[bool], bool); 2] = [
-    ("can edit", &[true, true], false),
-    ("can look", &[true, false], true),
-];
-
-async fn with_roles(world: &World, owner: &SignedIn) -> GrainId {
-    *world.stage.roles.borrow_mut() = ROLES.to_vec();
-    world.app(owner).await;
-    let id = world.grain(owner).await;
-    world.broker.sharing(owner, &id).await.unwrap();
-    id
-}
 
 async fn give(world: &World, from: &SignedIn, id: &GrainId, to: &SignedIn, more: Value) -> String {
     let mut body = json!({"to": {"person": to.account}, "role": {"index": 0}});
@@ -31,27 +18,6 @@ async fn give(world: &World, from: &SignedIn, id: &GrainId, to: &SignedIn, more:
     let way = made["way"]["id"].as_str().unwrap().to_owned();
     world.broker.answer_offer(to, &way, true).await.unwrap();
     way
-}
-
-async fn enter(world: &World, opened: &Value) -> (String, Vec<u8>) {
-    let host = opened["host"].as_str().unwrap();
-    let host = host
-        .split("//")
-        .nth(1)
-        .unwrap()
-        .split('.')
-        .next()
-        .unwrap()
-        .to_owned();
-    let secret = percloud_core::secret::Secret::from_hex(opened["secret"].as_str().unwrap()).unwrap();
-    let (cookie, _) = world.broker.enter(&host, secret.expose()).unwrap();
-    world
-        .broker
-        .page_session(&host, cookie.expose())
-        .await
-        .unwrap()
-        .unwrap();
-    (host, cookie.expose().to_vec())
 }
 
 #[test]
@@ -99,16 +65,8 @@ fn what_hangs_on_a_share_that_ends_is_looked_at_when_it_ends() {
         let until = world.stage.now.get() + 100_000;
         give(&world, &anna, &id, &bela, json!({"expires": until})).await;
         let opened = world.broker.open(&bela, &id, "").unwrap();
-        enter(&world, &opened).await;
-        let keeper = world
-            .stage
-            .visitors
-            .borrow()
-            .last()
-            .unwrap()
-            .keeper
-            .clone()
-            .unwrap();
+        enter(&world, &opened).await.unwrap();
+        let keeper = world.visitor(|last| last.keeper.clone().unwrap());
         let mut request = keeper.tie_request();
         request.get().init_permissions(1).set(0, true);
         let answer = request.send().promise.await.unwrap();
@@ -135,12 +93,8 @@ fn what_was_claimed_ends_with_what_it_was_made_from() {
         let anna = world.owner().await;
         let id = with_roles(&world, &anna).await;
         let opened = world.broker.open(&anna, &id, "").unwrap();
-        enter(&world, &opened).await;
-        let visitor = {
-            let v = world.stage.visitors.borrow();
-            let v = v.last().unwrap();
-            (v.session.clone(), v.keeper.clone().unwrap())
-        };
+        enter(&world, &opened).await.unwrap();
+        let (session, keeper) = world.visitor(|last| (last.session.clone(), last.keeper.clone().unwrap()));
         let base = Token {
             what: Referent::Object {
                 grain: id.clone(),
@@ -163,13 +117,13 @@ fn what_was_claimed_ends_with_what_it_was_made_from() {
                     holder: percloud_core::sharing::share::Holder::Person(anna.account.clone()),
                     role: Default::default(),
                 },
-                seal: Sealed::Answer(percloud_core::secret::hex(&visitor.0)),
+                seal: Sealed::Answer(percloud_core::secret::hex(&session)),
                 parent: Some(parent.hash()),
                 ..base
             })
             .await
             .unwrap();
-        let mut request = visitor.1.claim_request();
+        let mut request = keeper.claim_request();
         request.get().set_token(child.expose());
         let claimed = request.send().promise.await;
         assert!(claimed.is_ok());
@@ -284,19 +238,15 @@ fn a_claim_that_races_with_taking_back_leaves_nothing_alive() {
         let id = with_roles(&world, &anna).await;
         let way = give(&world, &anna, &id, &bela, json!({})).await;
         let opened = world.broker.open(&bela, &id, "").unwrap();
-        enter(&world, &opened).await;
-        let visitor = {
-            let v = world.stage.visitors.borrow();
-            let v = v.last().unwrap();
-            (v.session.clone(), v.keeper.clone().unwrap())
-        };
+        enter(&world, &opened).await.unwrap();
+        let (session, keeper) = world.visitor(|last| (last.session.clone(), last.keeper.clone().unwrap()));
         let token = world
             .broker
             .make_token(Token {
                 what: Referent::Identity {
                     account: anna.account.clone(),
                 },
-                seal: Sealed::Answer(percloud_core::secret::hex(&visitor.0)),
+                seal: Sealed::Answer(percloud_core::secret::hex(&session)),
                 label: String::new(),
                 created: world.broker.outside.now(),
                 expires: None,
@@ -306,7 +256,7 @@ fn a_claim_that_races_with_taking_back_leaves_nothing_alive() {
             })
             .await
             .unwrap();
-        let mut request = visitor.1.claim_request();
+        let mut request = keeper.claim_request();
         request.get().set_token(token.expose());
         let claiming = request.send().promise;
         let (claimed, revoked) = tokio::join!(claiming, world.broker.revoke_share(&anna, &id, &way, ""));

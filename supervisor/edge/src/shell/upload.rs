@@ -15,52 +15,42 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("x-upload-id");
 /// Largest piece passed on at once, in bytes.
 const PIECE: usize = 256 << 10;
 
-/// Takes a package.
-///
-/// # Errors
-///
-/// When the upload is larger than it may be or breaks off, or the broker does not answer.
-pub(super) async fn package(
-    edge: &Rc<Edge>,
-    session: &user_session::Client,
-    headers: &HeaderMap,
-    body: Intake,
-) -> Result<Answer, Refusal> {
-    let id = upload_id(headers)?;
-    let size = announced(&body, edge.limits.package)?;
-    let mut call = session.upload_request();
-    call.get().set_size(size);
-    call.get().set_upload_id(id);
-    let begun = ask(call.send().promise).await?;
-    let begun = begun.get().map_err(broken)?;
-    if !begun.has_upload() || is_error(begun.get_reply()) {
-        return pass(begun.get_reply());
-    }
-    send(begun.get_upload().map_err(broken)?, body, edge.limits.package).await
+/// Takes what is uploaded. The calls that begin it differ in their types alone.
+macro_rules! takes {
+    ($(#[$about:meta])* $name:ident, $begin:ident) => {
+        $(#[$about])*
+        ///
+        /// # Errors
+        ///
+        /// When the upload is larger than it may be or breaks off, or the broker does not answer.
+        pub(super) async fn $name(
+            edge: &Rc<Edge>,
+            session: &user_session::Client,
+            headers: &HeaderMap,
+            body: Intake,
+        ) -> Result<Answer, Refusal> {
+            let limit = edge.limits.$name;
+            let mut call = session.$begin();
+            call.get().set_upload_id(upload_id(headers)?);
+            call.get().set_size(announced(&body, limit)?);
+            let begun = ask(call.send().promise).await?;
+            let begun = begun.get().map_err(broken)?;
+            if !begun.has_upload() || is_error(begun.get_reply()) {
+                return pass(begun.get_reply());
+            }
+            send(begun.get_upload().map_err(broken)?, body, limit).await
+        }
+    };
 }
 
-/// Takes a grain's backup.
-///
-/// # Errors
-///
-/// As [`package`].
-pub(super) async fn backup(
-    edge: &Rc<Edge>,
-    session: &user_session::Client,
-    headers: &HeaderMap,
-    body: Intake,
-) -> Result<Answer, Refusal> {
-    let id = upload_id(headers)?;
-    let size = announced(&body, edge.limits.backup)?;
-    let mut call = session.restore_backup_request();
-    call.get().set_size(size);
-    call.get().set_upload_id(id);
-    let begun = ask(call.send().promise).await?;
-    let begun = begun.get().map_err(broken)?;
-    if !begun.has_upload() || is_error(begun.get_reply()) {
-        return pass(begun.get_reply());
-    }
-    send(begun.get_upload().map_err(broken)?, body, edge.limits.backup).await
+takes! {
+    /// Takes a package.
+    package, upload_request
+}
+
+takes! {
+    /// Takes a grain's backup.
+    backup, restore_backup_request
 }
 
 fn upload_id(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -1,5 +1,8 @@
 //! An app that says what it was asked, and misbehaves on request.
 
+mod reply;
+mod streams;
+
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -7,11 +10,10 @@ use std::rc::Rc;
 use capnp::Error;
 use capnp_rpc::new_client;
 use percloud_schemas::grain_capnp::ui_session;
-use percloud_schemas::util_capnp::{byte_stream, handle};
-use percloud_schemas::web_session_capnp::web_session::{
-    self, context, request_stream, response, web_socket_stream,
-};
+use percloud_schemas::web_session_capnp::web_session::{self, context, response};
 
+use self::reply::{bad_headers, dump, headers, say};
+use self::streams::{Cancelled, Echo, Handle, Upload, expect, write};
 use crate::world::Shared;
 
 type Done = Result<(), Error>;
@@ -42,125 +44,6 @@ pub fn pattern(from: u64, length: usize) -> Vec<u8> {
         start = end % 251;
     }
     bytes
-}
-
-/// Everything a context says, one thing a line.
-fn dump(text: &mut String, context: context::Reader<'_>) -> Done {
-    for cookie in context.get_cookies()? {
-        writeln!(
-            text,
-            "cookie {}={}",
-            cookie.get_key()?.to_str()?,
-            cookie.get_value()?.to_str()?
-        )
-        .unwrap();
-    }
-    for accepted in context.get_accept()? {
-        writeln!(
-            text,
-            "accept {} {}",
-            accepted.get_mime_type()?.to_str()?,
-            accepted.get_q_value()
-        )
-        .unwrap();
-    }
-    for coding in context.get_accept_encoding()? {
-        writeln!(
-            text,
-            "coding {} {}",
-            coding.get_content_coding()?.to_str()?,
-            coding.get_q_value()
-        )
-        .unwrap();
-    }
-    for header in context.get_additional_headers()? {
-        writeln!(
-            text,
-            "header {}: {}",
-            header.get_name()?.to_str()?,
-            header.get_value()?.to_str()?
-        )
-        .unwrap();
-    }
-    let tags = |tags: capnp::struct_list::Reader<'_, web_session::e_tag::Owned>| -> Result<String, Error> {
-        let mut text = String::new();
-        for tag in tags {
-            let weak = if tag.get_weak() { "W/" } else { "" };
-            write!(text, " {weak}{}", tag.get_value()?.to_str()?).unwrap();
-        }
-        Ok(text)
-    };
-    use context::e_tag_precondition::Which;
-    match context.get_e_tag_precondition().which()? {
-        Which::None(()) => {}
-        Which::Exists(()) => writeln!(text, "condition exists").unwrap(),
-        Which::DoesntExist(()) => writeln!(text, "condition absent").unwrap(),
-        Which::MatchesOneOf(list) => writeln!(text, "condition one of{}", tags(list?)?).unwrap(),
-        Which::MatchesNoneOf(list) => writeln!(text, "condition none of{}", tags(list?)?).unwrap(),
-    }
-    assert!(
-        context.has_response_stream(),
-        "there is always a stream to answer on"
-    );
-    Ok(())
-}
-
-fn say(results: &mut web_session::GetResults, text: &str) {
-    let mut content = results.get().init_content();
-    content.set_mime_type("text/plain");
-    content.init_body().set_bytes(text.as_bytes());
-}
-
-/// Counts when a call is given up.
-struct Cancelled(Shared);
-
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        self.0.update(|facts| facts.cancelled += 1);
-    }
-}
-
-struct Handle(Shared);
-
-impl handle::Server for Handle {
-    async fn ping(self: Rc<Self>, _: handle::PingParams, _: handle::PingResults) -> Done {
-        self.0.update(|facts| facts.pings += 1);
-        Ok(())
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.update(|facts| facts.handles_dropped += 1);
-    }
-}
-
-/// Writes `size` bytes (for ever if there is no size), counting what was taken; then says `done` unless told to stop
-/// short.
-async fn write(facts: Shared, stream: byte_stream::Client, size: Option<u64>, finish: bool) {
-    let mut at = 0;
-    while size.is_none_or(|size| at < size) {
-        let length = size.map_or(64 << 10, |size| {
-            usize::try_from((size - at).min(64 << 10)).unwrap()
-        });
-        let mut write = stream.write_request();
-        write.get().set_data(&pattern(at, length));
-        if let Err(error) = write.send().await {
-            facts.update(|facts| facts.write_error = Some(error.to_string()));
-            return;
-        }
-        at += length as u64;
-        facts.update(|facts| facts.written = at);
-    }
-    if finish {
-        let _ = stream.done_request().send().promise.await;
-    }
-}
-
-async fn expect(stream: &byte_stream::Client, size: u64) {
-    let mut expect = stream.expect_size_request();
-    expect.get().set_size(size);
-    let _ = expect.send().promise.await;
 }
 
 impl App {
@@ -328,76 +211,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-fn headers(results: &mut web_session::GetResults) {
-    let mut reply = results.get();
-    let mut cookies = reply.reborrow().init_set_cookies(2);
-    let mut cookie = cookies.reborrow().get(0);
-    cookie.set_name("session");
-    cookie.set_value("abc");
-    cookie.set_path("/");
-    cookie.set_http_only(true);
-    cookie.init_expires().set_relative(60);
-    let mut cookie = cookies.get(1);
-    cookie.set_name("other");
-    cookie.set_value("def");
-    let mut extra = reply.reborrow().init_additional_headers(2);
-    let mut header = extra.reborrow().get(0);
-    header.set_name("X-Sandstorm-App-Color");
-    header.set_value("green");
-    let mut header = extra.get(1);
-    header.set_name("X-OC-MTime");
-    header.set_value("accepted");
-    let mut content = reply.init_content();
-    content.set_mime_type("text/html; charset=utf-8");
-    content.set_language("de");
-    content.set_encoding("identity");
-    let mut tag = content.reborrow().init_e_tag();
-    tag.set_value("v2");
-    tag.set_weak(true);
-    content
-        .reborrow()
-        .init_disposition()
-        .set_download("re\"port.html");
-    content.init_body().set_bytes(b"<p>hello");
-}
-
-fn bad_headers(results: &mut web_session::GetResults) {
-    let mut reply = results.get();
-    let forbidden = [
-        ("Content-Security-Policy", "default-src *"),
-        ("Set-Cookie", "a=b; Domain=localhost"),
-        ("Access-Control-Allow-Origin", "*"),
-        ("Location", "https://evil.example/"),
-        ("Service-Worker-Allowed", "/"),
-        ("Content-Length", "1"),
-        ("Transfer-Encoding", "chunked"),
-        ("X-Sandstorm-App-Bad", "a\r\nInjected: yes"),
-        ("X-Sandstorm-App-Bad\r\nInjected", "yes"),
-        ("Clear-Site-Data", "*"),
-    ];
-    let mut list = reply
-        .reborrow()
-        .init_additional_headers(forbidden.len().try_into().unwrap());
-    for (index, (name, value)) in (0..).zip(forbidden) {
-        let mut header = list.reborrow().get(index);
-        header.set_name(name);
-        header.set_value(value);
-    }
-    let mut cookies = reply.reborrow().init_set_cookies(2);
-    let mut cookie = cookies.reborrow().get(0);
-    cookie.set_name("__Host-percloud-session");
-    cookie.set_value("stolen");
-    let mut cookie = cookies.get(1);
-    cookie.set_name("a");
-    cookie.set_value("b; Domain=localhost");
-    let mut content = reply.init_content();
-    content.set_mime_type("text/html\r\nInjected: yes");
-    content.set_language("de\nInjected: yes");
-    content.set_encoding("gzip\u{e4}");
-    content.reborrow().init_e_tag().set_value("a\"b");
-    content.init_body().set_bytes(b"<script>");
 }
 
 impl ui_session::Server for App {}
@@ -608,113 +421,5 @@ impl web_session::Server for App {
             }
         }
         Ok(())
-    }
-}
-
-/// Sends back what comes.
-struct Echo {
-    facts: Shared,
-    to: Rc<RefCell<Option<web_socket_stream::Client>>>,
-}
-
-impl web_socket_stream::Server for Echo {
-    async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Done {
-        let message = params.get()?.get_message()?;
-        self.facts.update(|facts| facts.received += message.len() as u64);
-        let to = self.to.borrow().clone();
-        if let Some(to) = to {
-            let mut back = to.send_bytes_request();
-            back.get().set_message(message);
-            back.send().await?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.facts.update(|facts| facts.sockets_closed += 1);
-    }
-}
-
-/// Takes a body and says how much it was.
-struct Upload {
-    facts: Shared,
-    session: usize,
-    /// Answers before the body has ended.
-    early: bool,
-    /// Takes nothing.
-    refuse: bool,
-}
-
-impl byte_stream::Server for Upload {
-    async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Done {
-        if self.refuse {
-            return Err(Error::failed("no more".to_owned()));
-        }
-        if self.facts.read(|facts| facts.broken >= self.session) {
-            return Err(ended());
-        }
-        let data = params.get()?.get_data()?;
-        let from = self.facts.read(|facts| facts.received);
-        if data != pattern(from, data.len()) {
-            return Err(Error::failed("these are not the bytes that were sent".to_owned()));
-        }
-        self.facts.update(|facts| facts.received += data.len() as u64);
-        self.facts.until(|facts| !facts.hold).await;
-        Ok(())
-    }
-
-    async fn done(self: Rc<Self>, _: byte_stream::DoneParams, _: byte_stream::DoneResults) -> Done {
-        self.facts.update(|facts| facts.done = true);
-        Ok(())
-    }
-
-    async fn expect_size(
-        self: Rc<Self>,
-        params: byte_stream::ExpectSizeParams,
-        _: byte_stream::ExpectSizeResults,
-    ) -> Done {
-        let size = params.get()?.get_size();
-        self.facts.update(|facts| {
-            assert_eq!(facts.received, 0, "the size comes before the first byte");
-            facts.expected = Some(size);
-        });
-        Ok(())
-    }
-}
-
-impl request_stream::Server for Upload {
-    async fn get_response(
-        self: Rc<Self>,
-        _: request_stream::GetResponseParams,
-        mut results: request_stream::GetResponseResults,
-    ) -> Done {
-        tokio::select! {
-            () = broken(&self.facts, self.session) => return Err(ended()),
-            () = self.facts.until(|facts| self.early || self.refuse || facts.done) => {}
-        }
-        if self.refuse {
-            let mut error = results.get().init_client_error();
-            error.set_status_code(response::ClientErrorCode::RequestEntityTooLarge);
-            return Ok(());
-        }
-        let text = if self.early {
-            "early".to_owned()
-        } else {
-            self.facts.read(|facts| facts.received.to_string())
-        };
-        results
-            .get()
-            .init_content()
-            .init_body()
-            .set_bytes(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.facts.update(|facts| facts.upload_dropped = true);
     }
 }

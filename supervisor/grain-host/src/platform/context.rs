@@ -8,7 +8,6 @@ use percloud_schemas::email_capnp::email_send_port;
 use percloud_schemas::grain_capnp::session_context;
 use percloud_schemas::hack_session_capnp::hack_session_context;
 use percloud_schemas::host_capnp::session_keeper;
-use percloud_schemas::powerbox_capnp::{powerbox_descriptor, powerbox_display_info};
 
 use super::seal::Recipient;
 use super::{Platform, TOKEN, passed, permissions};
@@ -48,11 +47,26 @@ struct SessionContext {
     membrane: WeakMembrane,
 }
 
-/// What the app passes along with a capability it gives away.
-struct Gift<'message> {
-    permissions: Vec<bool>,
-    descriptor: powerbox_descriptor::Reader<'message>,
-    display: powerbox_display_info::Reader<'message>,
+/// Gives a capability away, with what the app says of it. What `offer` and `fulfillRequest` are told and tell the broker
+/// differs in its types alone.
+macro_rules! give {
+    ($context:ident, $params:ident: $said:ident, $recipient:ident, $call:ident) => {{
+        let cap = passed($params.get()?.get_cap())?;
+        let taken = $context.platform.taken(&$params)?;
+        let taken = taken.get()?.get_as::<session_context::$said::Reader<'_>>()?;
+        let permissions = permissions(taken.get_required_permissions()?)?;
+        let (descriptor, display) = (taken.get_descriptor()?, taken.get_display_info()?);
+        let keeper = $context.keeper()?;
+        let recipient = Recipient::$recipient($context.session);
+        let token = $context.platform.save(cap, &recipient, None).await?;
+        let mut request = keeper.$call();
+        let mut call = request.get();
+        call.set_token(&token);
+        call.set_permissions(&permissions[..])?;
+        call.set_descriptor(descriptor)?;
+        call.set_display(display)?;
+        request.send().promise.await.map(drop)
+    }};
 }
 
 impl SessionContext {
@@ -108,30 +122,7 @@ impl session_context::Server for SessionContext {
         params: session_context::OfferParams,
         _: session_context::OfferResults,
     ) -> Result<(), Error> {
-        let cap = passed(params.get()?.get_cap())?;
-        let taken = self.platform.taken(&params)?;
-        let taken = taken
-            .get()?
-            .get_as::<session_context::offer_params::Reader<'_>>()?;
-        let gift = Gift {
-            permissions: permissions(taken.get_required_permissions()?)?,
-            descriptor: taken.get_descriptor()?,
-            display: taken.get_display_info()?,
-        };
-        let keeper = self.keeper()?;
-        let token = self
-            .platform
-            .save(cap, &Recipient::Offer(self.session), None)
-            .await?;
-        let mut request = keeper.offer_request();
-        {
-            let mut call = request.get();
-            call.set_token(&token);
-            call.set_permissions(&gift.permissions[..])?;
-            call.set_descriptor(gift.descriptor)?;
-            call.set_display(gift.display)?;
-        }
-        request.send().promise.await.map(drop)
+        give!(self, params: offer_params, Offer, offer_request)
     }
 
     async fn request(
@@ -163,30 +154,7 @@ impl session_context::Server for SessionContext {
         params: session_context::FulfillRequestParams,
         _: session_context::FulfillRequestResults,
     ) -> Result<(), Error> {
-        let cap = passed(params.get()?.get_cap())?;
-        let taken = self.platform.taken(&params)?;
-        let taken = taken
-            .get()?
-            .get_as::<session_context::fulfill_request_params::Reader<'_>>()?;
-        let gift = Gift {
-            permissions: permissions(taken.get_required_permissions()?)?,
-            descriptor: taken.get_descriptor()?,
-            display: taken.get_display_info()?,
-        };
-        let keeper = self.keeper()?;
-        let token = self
-            .platform
-            .save(cap, &Recipient::Request(self.session), None)
-            .await?;
-        let mut request = keeper.fulfil_request();
-        {
-            let mut call = request.get();
-            call.set_token(&token);
-            call.set_permissions(&gift.permissions[..])?;
-            call.set_descriptor(gift.descriptor)?;
-            call.set_display(gift.display)?;
-        }
-        request.send().promise.await.map(drop)
+        give!(self, params: fulfill_request_params, Request, fulfil_request)
     }
 
     async fn close(
