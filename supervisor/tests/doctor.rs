@@ -546,10 +546,10 @@ fn data_another_server_holds_is_missing_until_it_ends() {
                 .spawn()
                 .unwrap(),
         );
+        // Kept open to the end: there is more to print than is read here.
+        let mut printed = BufReader::new(server.0.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(server.0.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        printed.read_line(&mut line).unwrap();
         assert!(line.starts_with("Percloud is ready"), "{line}");
         let held = said(|| place.doctor());
         assert_eq!(held.code, 1);

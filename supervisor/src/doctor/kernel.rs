@@ -35,7 +35,7 @@ const NO_APP: &str = "no app starts";
 pub fn checks(target: &Target, workplace: Option<&Workplace>) -> Vec<Check> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let (package, var) = match workplace {
-        Some(workplace) => (workplace.path("package"), workplace.path("var")),
+        Some(workplace) => (workplace.name("package"), workplace.name("var")),
         // Nothing is written in either: any folder will do where none can be made.
         None => (target.nearest.clone(), target.nearest.clone()),
     };
