@@ -134,6 +134,8 @@ pub struct Egress {
     pub open: Vec<ipnet::IpNet>,
     /// The address of this machine on which apps listen that the server's owner gave ports of it.
     #[arg(
+        // Not by its field's name, which is that of the server's own option.
+        id = "app-listen",
         long = "app-listen",
         value_name = "ADDRESS",
         default_value = "::",
@@ -170,4 +172,14 @@ pub struct Edge {
     pub base: String,
     #[arg(long)]
     pub threads: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_options_share_a_name() {
+        super::Cli::command().debug_assert();
+    }
 }
