@@ -22,6 +22,18 @@ pub enum Command {
     /// Installs FILE, makes a grain with one of its actions, requests a path as its owner and prints status, headers,
     /// timings, the app's log and the system calls it was refused. Ends with a non-zero code when anything failed.
     Try(Try),
+    /// Check this machine: name each gap, what it means and what to do about it.
+    ///
+    /// Looks at what `percloud serve` would meet if it were started with the same options, by the same user, from the
+    /// same place: the kernel and each layer of the sandbox, namespaces, control groups, the file system of the data
+    /// folder, limits, memory, the clock, the address to listen on. Each check is `good`, a `gap` (Percloud works with
+    /// less than it could) or `missing` (Percloud refuses to run without).
+    ///
+    /// Nothing on the machine is changed: no setting is written, no control group made, no file left. Namespaces and
+    /// a whole sandbox are tried by child processes that end at once. Where the data folder, or else the nearest
+    /// folder above it, can be written to, a folder `.percloud-doctor-*` is made there, used and removed.
+    #[command(after_help = DOCTOR_SEE_ALSO, after_long_help = DOCTOR_AFTER)]
+    Doctor(Doctor),
     #[command(hide = true)]
     Edge(Edge),
     #[command(hide = true)]
@@ -30,8 +42,41 @@ pub enum Command {
     Launcher,
 }
 
+const DOCTOR_SEE_ALSO: &str = "'percloud doctor --help' tells more; docs/doctor.md lists every check.";
+
+const DOCTOR_AFTER: &str = "\
+Exit status:
+  0  nothing is missing; there may be gaps
+  1  something is missing: percloud serve, or its apps, would refuse to start
+  2  the command line is not understood
+
+Environment:
+  PERCLOUD_DATA, PERCLOUD_LISTEN  as the options; an option wins
+  NO_COLOR                        when set to anything, colour is never used
+
+Output:
+  One line for each good check, three for others: what was found, what it
+  means, what to do. Colour is used on a terminal only, and says nothing the
+  words do not. With --json, one object: docs/doctor.md describes it, and the
+  ids of the checks keep their meaning from version to version.
+
+Examples:
+  Check what a server on this data would meet:
+      percloud doctor --data /srv/percloud
+  Check as the user who will run it, as root:
+      setpriv --reuid=percloud --regid=percloud --init-groups \\
+          percloud doctor --data /srv/percloud
+  Check inside the control group a service would have:
+      systemd-run --user --scope -p Delegate=yes \\
+          percloud doctor --data ~/percloud
+
+Notes:
+  While a server runs on the data, data-in-use and listen-address are missing: a
+  second one could not be started.";
+
+/// Whose folder, and at which address: what a server and whoever looks at the machine for it are both told.
 #[derive(Args, Debug)]
-pub struct Serve {
+pub struct Place {
     /// Folder for everything that lasts: accounts, apps, everybody's data.
     #[arg(long, value_name = "DIR", env = "PERCLOUD_DATA")]
     pub data: PathBuf,
@@ -43,6 +88,21 @@ pub struct Serve {
         env = "PERCLOUD_LISTEN"
     )]
     pub listen: SocketAddr,
+}
+
+#[derive(Args, Debug)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub place: Place,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    pub place: Place,
     /// The URL people use, when it is not http://percloud.localhost:PORT. Its host needs a wildcard beside it.
     #[arg(long, value_name = "URL", env = "PERCLOUD_BASE_URL")]
     pub base_url: Option<String>,
@@ -74,6 +134,8 @@ pub struct Egress {
     pub open: Vec<ipnet::IpNet>,
     /// The address of this machine on which apps listen that the server's owner gave ports of it.
     #[arg(
+        // Not by its field's name, which is that of the server's own option.
+        id = "app-listen",
         long = "app-listen",
         value_name = "ADDRESS",
         default_value = "::",
@@ -110,4 +172,14 @@ pub struct Edge {
     pub base: String,
     #[arg(long)]
     pub threads: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_options_share_a_name() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -7,6 +7,7 @@ mod attempt;
 mod backup_workers;
 mod base;
 mod cli;
+mod doctor;
 mod edge_role;
 mod egress_role;
 mod failed_start;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match cli::Cli::parse().command {
         cli::Command::Serve(options) => serve::run(&options),
         cli::Command::Try(options) => attempt::run(&options),
+        cli::Command::Doctor(options) => doctor::run(&options),
         cli::Command::Edge(options) => edge_role::run(&options),
         cli::Command::Egress(options) => egress_role::run(&options),
         cli::Command::Launcher => launcher_role::run(),

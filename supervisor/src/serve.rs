@@ -17,9 +17,9 @@ use crate::processes::{Server, Settings};
 pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     log_to_stderr();
     let settings = Settings {
-        data: std::path::absolute(&options.data)?,
+        data: std::path::absolute(&options.place.data)?,
         runtime: options.runtime.clone(),
-        listen: options.listen,
+        listen: options.place.listen,
         base_url: options.base_url.clone(),
         threads: options.threads,
         idle: Duration::from_secs(options.idle),

@@ -76,6 +76,15 @@ impl Layout {
         self.data.join("store")
     }
 
+    /// Whether a server works on this data now. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store's lock cannot be looked at.
+    pub fn in_use(&self) -> io::Result<bool> {
+        percloud_store::in_use(&self.store())
+    }
+
     /// The folder of the store's logical exports.
     #[must_use]
     pub fn export(&self) -> PathBuf {

@@ -12,6 +12,7 @@
 mod freeze;
 mod make;
 mod place;
+mod survey;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use std::sync::OnceLock;
 use crate::sys::Errno;
 
 pub use freeze::{FreezeError, Frozen, freeze};
+pub use survey::{Survey, Version, survey};
 
 /// Directory of this server inside the control group it runs in; a process id follows.
 const PREFIX: &str = "percloud-";
@@ -185,7 +187,7 @@ pub fn leave() {
 pub fn delegate() {
     let Some(own) = place::unified() else { return };
     let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
-    let has = |name: &str| controllers.split_whitespace().any(|c| c == name);
+    let has = |name: &str| place::lists(&controllers, name);
     let processes = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
     let alone = processes.split_whitespace().eq([std::process::id().to_string()]);
     if !has("memory") || !has("pids") || !alone {

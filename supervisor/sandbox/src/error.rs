@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::feature::{self, Feature};
 use crate::sys::Errno;
 
 /// Why [`crate::start`] did not start an app. Nothing of the attempt is left: no process, mount or control group.
@@ -145,10 +146,10 @@ impl StartError {
     /// Explains errno `errno` at `step`: as a missing feature where that is what it means.
     pub(crate) fn at(step: Step, subject: impl Into<String>, errno: Errno) -> Self {
         let source = io::Error::from_raw_os_error(errno.raw_os_error());
-        if let Some((feature, remedy)) = missing_feature(step, errno) {
+        if let Some(feature) = missing_feature(step, errno) {
             return Self::Missing {
-                feature,
-                remedy,
+                feature: feature.name,
+                remedy: feature.remedy,
                 source,
             };
         }
@@ -178,48 +179,26 @@ impl StartError {
 }
 
 /// Tells which kernel feature a failed step means is missing, and its remedy.
-fn missing_feature(step: Step, errno: Errno) -> Option<(&'static str, &'static str)> {
-    const USERNS: (&str, &str) = (
-        "a user namespace",
-        "allow unprivileged ones: sysctl user.max_user_namespaces=65536, and where the distribution adds its own \
-         switch kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0; inside a \
-         container, let its seccomp profile pass clone3, unshare and setns",
-    );
-    const MOUNTS: (&str, &str) = (
-        "the kernel's mount interface",
-        "run Linux 5.15 or later (open_tree, fsopen, mount_setattr)",
-    );
-    const LANDLOCK: (&str, &str) = (
-        "Landlock",
-        "run Linux 5.19 or later with CONFIG_SECURITY_LANDLOCK and `landlock` in the boot parameter lsm=; \
-         --allow-without-landlock starts apps without this layer",
-    );
-    const SECCOMP: (&str, &str) = (
-        "the seccomp filter",
-        "run a kernel with CONFIG_SECCOMP_FILTER (and 5.0 for recording refused calls)",
-    );
-    const CGROUP: (&str, &str) = (
-        "a control group",
-        "run the server under a delegated cgroup: systemd-run --user --scope -p Delegate=yes, or a unit with \
-         Delegate=yes",
-    );
+fn missing_feature(step: Step, errno: Errno) -> Option<Feature> {
     match step {
         Step::Namespaces | Step::Network => match errno {
-            Errno::PERM | Errno::NOSPC | Errno::USERS | Errno::INVAL | Errno::NOSYS => Some(USERNS),
+            Errno::PERM | Errno::NOSPC | Errno::USERS | Errno::INVAL | Errno::NOSYS => {
+                Some(feature::USER_NAMESPACE)
+            }
             _ => None,
         },
         // A kernel that lets the namespace be made but withholds its capabilities (AppArmor does) shows here first.
         Step::IdMap | Step::BecomeUser | Step::Names | Step::Loopback | Step::Root => match errno {
-            Errno::PERM | Errno::ACCESS => Some(USERNS),
-            Errno::NOSYS => Some(MOUNTS),
+            Errno::PERM | Errno::ACCESS => Some(feature::USER_NAMESPACE),
+            Errno::NOSYS => Some(feature::MOUNTS),
             _ => None,
         },
         Step::Package | Step::Var | Step::Tmp | Step::Dev | Step::Shm | Step::Device | Step::Cpuinfo => {
-            (errno == Errno::NOSYS).then_some(MOUNTS)
+            (errno == Errno::NOSYS).then_some(feature::MOUNTS)
         }
-        Step::Landlock => (errno == Errno::OPNOTSUPP || errno == Errno::NOSYS).then_some(LANDLOCK),
-        Step::Seccomp => (errno == Errno::INVAL || errno == Errno::NOSYS).then_some(SECCOMP),
-        Step::Cgroup => (errno == Errno::OPNOTSUPP).then_some(CGROUP),
+        Step::Landlock => (errno == Errno::OPNOTSUPP || errno == Errno::NOSYS).then_some(feature::LANDLOCK),
+        Step::Seccomp => (errno == Errno::INVAL || errno == Errno::NOSYS).then_some(feature::SECCOMP),
+        Step::Cgroup => (errno == Errno::OPNOTSUPP).then_some(feature::CGROUP),
         _ => None,
     }
 }

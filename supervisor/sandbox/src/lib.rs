@@ -12,6 +12,7 @@
 //! - [`seccomp`] holds the call policies as commented data, and the compiler that makes them balanced filters.
 //! - [`refused`] tells which calls an app tried and was denied.
 //! - [`cgroup`] bounds memory and processes where the machine lets us.
+//! - [`probe`] tries what all this needs of the machine, and leaves nothing behind; [`feature`] names it, with remedies.
 //!
 //! This crate knows nothing of users, storage formats or Cap'n Proto, and nothing here is asynchronous. All `unsafe`
 //! is in `sys`, one system call per function.
@@ -27,8 +28,11 @@ pub mod cgroup;
 pub mod confine;
 mod error;
 mod exit;
+pub mod feature;
 mod ids;
 pub mod launcher;
+pub mod mountinfo;
+pub mod probe;
 pub mod process;
 pub mod refused;
 pub mod seccomp;

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::cgroup::{self, Cgroup, Making};
 use crate::error::{StartError, Step};
 use crate::exit::{kill, wait};
+use crate::feature;
 use crate::ids::{Ids, ids};
 use crate::seccomp;
 use crate::spec::{CgroupMode, SandboxSpec};
@@ -148,6 +149,25 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     }
 }
 
+/// Builds a sandbox for `spec`, whose program must not exist, and takes it down again: every step but the last. What is
+/// said of [`start`] holds here.
+pub(crate) fn rehearse(spec: &SandboxSpec) -> Result<(), StartError> {
+    match start(spec) {
+        Err(StartError::Exec { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(app) => {
+            let _ = kill(app.pidfd.as_fd());
+            Err(StartError::Spec("a program that must not exist does".to_owned()))
+        }
+    }
+}
+
+/// Whether owners of files in `directory` can be translated for apps; `None` where there is no other user to translate
+/// them to.
+pub(crate) fn translates(directory: &std::path::Path) -> Result<Option<bool>, Errno> {
+    plan::translates(directory, ids())
+}
+
 /// The host's part while the new process is at work. Quiet, as [`sys::start_beside`] asks: the other one does as it
 /// likes with the memory that is theirs both.
 fn introduce(ids: &Ids, pid: i32, host: &HostEnds, group: Option<&mut Making>) -> Result<(), (Step, Errno)> {
@@ -182,9 +202,7 @@ pub fn weaknesses() -> Vec<String> {
 }
 
 fn no_control_group(why: &str) -> String {
-    format!(
-        "no control group ({why}): memory is bounded per process, not per grain, and there is no share of processor time"
-    )
+    format!("no control group ({why}): {}", feature::WITHOUT_CGROUP)
 }
 
 /// Plans a control group, if one is wanted.

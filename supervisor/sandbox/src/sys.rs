@@ -2,6 +2,7 @@
 //!
 //! Everything else in this crate is safe Rust over these, `rustix` and `nix`.
 
+mod ask;
 mod beside;
 mod descriptors;
 mod filter;
@@ -10,6 +11,9 @@ mod mounts;
 mod processes;
 mod signals;
 
+pub(crate) use ask::{
+    Asked, adjusted_clock, known, landlock_abi, project_quota, random_is_ready, seccomp_action,
+};
 pub(crate) use beside::{Made, Stack, run_beside, start_beside};
 pub(crate) use descriptors::{close_copy, close_on_exec_from, dup_onto, own};
 pub(crate) use filter::{install_listening, notification, refuse};

@@ -102,6 +102,24 @@ pub(crate) fn lock(dir: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Whether a process has the store `dir` open. Makes no file; where none has it open its lock is held for a moment, shared.
+///
+/// # Errors
+///
+/// When the lock cannot be looked at.
+pub fn in_use(dir: &Path) -> io::Result<bool> {
+    let file = match File::open(beside(dir, ".lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Moves a damaged store aside and returns where it is now.
 pub(crate) fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     let mut number = 1_u32;
@@ -188,10 +206,14 @@ mod tests {
     fn a_lock_is_held_by_one() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("store");
+        assert!(!in_use(&dir).unwrap());
+        assert!(!beside(&dir, ".lock").exists(), "asking makes no file");
         let held = lock(&dir).unwrap();
         assert!(held.is_some());
+        assert!(in_use(&dir).unwrap());
         assert!(lock(&dir).unwrap().is_none());
         drop(held);
+        assert!(!in_use(&dir).unwrap());
         assert!(lock(&dir).unwrap().is_some());
     }
 

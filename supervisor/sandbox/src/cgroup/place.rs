@@ -1,41 +1,30 @@
 //! Finds where on this machine control groups may be made.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{PREFIX, Place, SUPERVISOR, remove_empty};
+use crate::mountinfo;
 
 pub(super) fn find() -> Result<Place, String> {
     let base = format!("{PREFIX}{}", std::process::id());
-    // A delegated group, or, for root where nobody delegates, the top of the hierarchy.
-    let top = mount_of(|kind, _| kind == "cgroup2").map(|mount| mount.point);
-    for own in unified().into_iter().chain(top) {
-        let parent = if own.file_name().is_some_and(|name| name == SUPERVISOR) {
-            own.parent().map(Path::to_owned).unwrap_or(own)
-        } else {
-            own
+    if let Some(parent) = given() {
+        let base = parent.join(&base);
+        make_base(&base)?;
+        return match fs::write(base.join("cgroup.subtree_control"), "+memory +pids") {
+            Ok(()) => Ok(Place::Unified(base)),
+            Err(error) => {
+                remove_empty(&base);
+                Err(format!("{}: {error}", base.display()))
+            }
         };
-        let given = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-        if ["memory", "pids"]
-            .iter()
-            .all(|name| given.split_whitespace().any(|c| c == *name))
-        {
-            let base = parent.join(&base);
-            make_base(&base)?;
-            return match fs::write(base.join("cgroup.subtree_control"), "+memory +pids") {
-                Ok(()) => Ok(Place::Unified(base)),
-                Err(error) => {
-                    remove_empty(&base);
-                    Err(format!("{}: {error}", base.display()))
-                }
-            };
-        }
     }
     let memory = own_group("memory")
-        .ok_or("no memory controller is delegated to the server")?
+        .ok_or_else(|| not_delegated("memory"))?
         .join(&base);
     let pids = own_group("pids")
-        .ok_or("no pids controller is delegated to the server")?
+        .ok_or_else(|| not_delegated("pids"))?
         .join(&base);
     make_base(&memory)?;
     if let Err(why) = make_base(&pids) {
@@ -43,6 +32,38 @@ pub(super) fn find() -> Result<Place, String> {
         return Err(why);
     }
     Ok(Place::Separate { memory, pids })
+}
+
+/// The version 2 group that gives the groups below it memory and pids: a delegated one, or, for root where nobody
+/// delegates, the top of the hierarchy.
+pub(super) fn given() -> Option<PathBuf> {
+    let top = mount_of(|mount| mount.kind == "cgroup2").map(|mount| mount.point);
+    unified()
+        .into_iter()
+        .chain(top)
+        .map(above_supervisor)
+        .find(|parent| {
+            let given = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+            ["memory", "pids"].iter().all(|name| lists(&given, name))
+        })
+}
+
+/// The group a server is to make groups in: not the leaf it may have moved itself to.
+fn above_supervisor(own: PathBuf) -> PathBuf {
+    if own.file_name().is_some_and(|name| name == SUPERVISOR) {
+        own.parent().map(Path::to_owned).unwrap_or(own)
+    } else {
+        own
+    }
+}
+
+/// Whether a list of controllers names `controller`.
+pub(super) fn lists(text: &str, controller: &str) -> bool {
+    text.split_whitespace().any(|name| name == controller)
+}
+
+pub(super) fn not_delegated(controller: &str) -> String {
+    format!("no {controller} controller is delegated to the server")
 }
 
 fn make_base(path: &Path) -> Result<(), String> {
@@ -56,59 +77,69 @@ fn make_base(path: &Path) -> Result<(), String> {
 
 /// Returns this process's version 2 group.
 pub(super) fn unified() -> Option<PathBuf> {
-    let path = membership(|controllers| controllers.is_empty())?;
-    let mount = mount_of(|kind, _| kind == "cgroup2")?;
-    mount.directory(&path)
+    let path = own_membership(|controllers| controllers.is_empty())?;
+    directory(&mount_of(|mount| mount.kind == "cgroup2")?, &path)
 }
 
 /// Returns this process's version 1 group in the hierarchy of `controller`.
 pub(super) fn own_group(controller: &str) -> Option<PathBuf> {
-    let path = membership(|controllers| controllers.split(',').any(|c| c == controller))?;
-    let mount = mount_of(|kind, options| kind == "cgroup" && options.split(',').any(|o| o == controller))?;
-    mount.directory(&path)
+    let path = own_membership(|controllers| controllers.split(',').any(|c| c == controller))?;
+    let mount =
+        mount_of(|mount| mount.kind == "cgroup" && mount.super_options.split(',').any(|o| o == controller))?;
+    directory(&mount, &path)
 }
 
-/// Returns the path in the line of `/proc/self/cgroup` whose controller list `wanted` accepts (cgroups(7)).
-fn membership(wanted: impl Fn(&str) -> bool) -> Option<String> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        wanted(controllers).then(|| path.to_owned())
+fn own_membership(wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
+    membership(&fs::read("/proc/self/cgroup").ok()?, wanted)
+}
+
+/// Returns the path in the line of `text`, that of `/proc/self/cgroup`, whose controller list `wanted` accepts
+/// (cgroups(7)).
+fn membership(text: &[u8], wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
+    text.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
+        let (controllers, path) = (std::str::from_utf8(fields.next()?).ok()?, fields.next()?);
+        wanted(controllers).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(path)))
     })
 }
 
-/// A mounted hierarchy: which part of it, and where.
-struct Mount {
-    root: String,
-    point: PathBuf,
+/// Returns where group `path` of the hierarchy mounted by `mount` is seen.
+fn directory(mount: &mountinfo::Mount, path: &Path) -> Option<PathBuf> {
+    mount.shows(path).filter(|directory| directory.is_dir())
 }
 
-impl Mount {
-    /// Returns where group `path` of the hierarchy is seen; `None` if the mount shows another part.
-    fn directory(&self, path: &str) -> Option<PathBuf> {
-        let below = if self.root == "/" {
-            path
-        } else {
-            path.strip_prefix(&self.root)?
-        };
-        let directory = self.point.join(below.trim_start_matches('/'));
-        directory.is_dir().then_some(directory)
+/// Finds the first mount that `wanted` accepts.
+fn mount_of(wanted: impl Fn(&mountinfo::Mount) -> bool) -> Option<mountinfo::Mount> {
+    let text = fs::read("/proc/self/mountinfo").ok()?;
+    mountinfo::read(&text).into_iter().find(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_is_read_from_either_version() {
+        let text = b"9:name=systemd:/a\n4:cpu,cpuacct:/b:c\n0::/user.slice\n";
+        assert_eq!(membership(text, str::is_empty), Some("/user.slice".into()));
+        let cpu = |list: &str| list.split(',').any(|name| name == "cpu");
+        assert_eq!(
+            membership(text, cpu),
+            Some("/b:c".into()),
+            "a name may have colons"
+        );
+        assert_eq!(membership(text, |list| list == "pids"), None);
     }
-}
 
-/// Finds the first mount whose type and super block options `wanted` accepts (proc(5), mountinfo).
-fn mount_of(wanted: impl Fn(&str, &str) -> bool) -> Option<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    text.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let (kind, options) = (after.next()?, after.nth(1)?);
-        let mut before = before.split(' ').skip(3);
-        let (root, point) = (before.next()?, before.next()?);
-        wanted(kind, options).then(|| Mount {
-            root: root.to_owned(),
-            point: PathBuf::from(point),
-        })
-    })
+    #[test]
+    fn a_membership_of_nonsense_is_none() {
+        for text in [&b""[..], b"::", b"\xff:\xff:\xff", b"0", b"0:", b"\n\n\n"] {
+            assert_eq!(
+                membership(text, |list| list == "pids"),
+                None,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
+        }
+    }
 }

@@ -180,6 +180,13 @@ fn translated(
     directory: &OwnedFd,
     namespace: BorrowedFd<'_>,
 ) -> Result<Option<Source>, StartError> {
+    match translated_tree(directory, namespace) {
+        Ok(tree) => Ok(tree.map(Source::Tree)),
+        Err(errno) => Err(StartError::at(step, path.display().to_string(), errno)),
+    }
+}
+
+fn translated_tree(directory: &OwnedFd, namespace: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let attributes = Attributes {
@@ -189,8 +196,19 @@ fn translated(
     let made = rustix::mount::open_tree(directory, c"", flags)
         .and_then(|tree| sys::set_attributes(tree.as_fd(), attributes).map(|()| tree));
     match made {
-        Ok(tree) => Ok(Some(Source::Tree(tree))),
+        Ok(tree) => Ok(Some(tree)),
         Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => Ok(None),
-        Err(errno) => Err(StartError::at(step, path.display().to_string(), errno)),
+        Err(errno) => Err(errno),
     }
+}
+
+/// Whether the file system of the directory `path` can translate owners as `ids` would have it; `None` if they have
+/// nothing to translate.
+pub(super) fn translates(path: &Path, ids: &Ids) -> Result<Option<bool>, Errno> {
+    let Some(namespace) = ids.mounts() else {
+        return Ok(None);
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(Some(translated_tree(&directory, namespace)?.is_some()))
 }

@@ -1,0 +1,125 @@
+//! Control groups: whether a server started from here could bound each app as a whole, and in what.
+
+use percloud_sandbox::cgroup::{self, Survey, Version};
+use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP};
+
+use super::check::{Check, Group, Subject};
+
+const GROUPS: Subject = Subject::new(Group::ControlGroups, "control-groups", "Control groups");
+
+pub fn checks() -> Vec<Check> {
+    judge(&cgroup::survey())
+}
+
+fn judge(survey: &Survey) -> Vec<Check> {
+    let mut checks = vec![match &survey.groups {
+        Ok((version, directories)) => {
+            let version = match version {
+                Version::Unified => "version 2, delegated",
+                Version::Separate => "version 1, writable",
+            };
+            let mut names: Vec<_> = directories
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            names.dedup();
+            GROUPS.good(format!(
+                "{version}: groups for apps go below {}",
+                names.join(" and ")
+            ))
+        }
+        Err(why) => GROUPS.gap(format!("none can be made: {why}"), WITHOUT_CGROUP, CGROUP.remedy),
+    }];
+    checks.extend(
+        survey
+            .controllers
+            .iter()
+            .map(|(name, had)| controller(name, *had, survey.groups.is_ok())),
+    );
+    checks
+}
+
+fn controller(name: &str, had: bool, groups: bool) -> Check {
+    let (id, title, without) = match name {
+        "memory" => (
+            "cgroup-memory",
+            "Memory of an app",
+            "memory is bounded for each process of an app, not for the app as a whole",
+        ),
+        "pids" => (
+            "cgroup-pids",
+            "Processes of an app",
+            "processes are bounded by the sandbox's own limit alone (RLIMIT_NPROC)",
+        ),
+        "cpu" => (
+            "cgroup-cpu",
+            "Processor time of an app",
+            "apps share processor time by process, so one with many gets more",
+        ),
+        "io" => (
+            "cgroup-io",
+            "Disk time of an app",
+            "an app that reads and writes much slows the disk down for all",
+        ),
+        _ => (
+            "cgroup-freezer",
+            "Holding an app still",
+            "an app is stopped, not held still, while its backup is made",
+        ),
+    };
+    let subject = Subject::new(Group::ControlGroups, id, title);
+    match (had, name) {
+        // Looked at for the version that will.
+        (true, "cpu" | "io") => subject.good(format!(
+            "controller {name} is to be had; this version of Percloud does not use it yet"
+        )),
+        (true, _) => subject.good(format!("controller {name} is to be had")),
+        (false, _) if groups => subject.gap(format!("no controller {name}"), without, CGROUP.remedy),
+        (false, _) => subject.gap(
+            format!("no controller {name}"),
+            without,
+            "as for control groups as such",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::Status::*;
+    use super::*;
+
+    const ALL: [&str; 5] = ["memory", "pids", "cpu", "io", "freezer"];
+
+    #[test]
+    fn each_controller_that_is_lacking_is_a_gap_of_its_own() {
+        let survey = Survey {
+            groups: Ok((Version::Unified, vec!["/sys/fs/cgroup/x".into()])),
+            controllers: ALL.map(|name| (name, name != "io")).to_vec(),
+        };
+        let checks = judge(&survey);
+        let ids: Vec<_> = checks.iter().map(|check| (check.id, check.status)).collect();
+        assert_eq!(
+            ids,
+            [
+                ("control-groups", Good),
+                ("cgroup-memory", Good),
+                ("cgroup-pids", Good),
+                ("cgroup-cpu", Good),
+                ("cgroup-io", Gap),
+                ("cgroup-freezer", Good)
+            ]
+        );
+    }
+
+    #[test]
+    fn without_any_group_percloud_works_with_less_and_says_what() {
+        let survey = Survey {
+            groups: Err("no memory controller is delegated to the server".to_owned()),
+            controllers: ALL.map(|name| (name, false)).to_vec(),
+        };
+        let checks = judge(&survey);
+        assert!(checks.iter().all(|check| check.status == Gap));
+        assert_eq!(checks[0].consequence.as_deref(), Some(WITHOUT_CGROUP));
+        assert!(checks[0].remedy.as_ref().unwrap().contains("Delegate=yes"));
+    }
+}
