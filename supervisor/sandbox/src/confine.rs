@@ -109,7 +109,7 @@ pub fn worker(limits: &WorkerLimits<'_>) -> Result<(), ConfineError> {
 ///
 /// Any layer that cannot be had.
 pub fn grain_host(grain: &Path) -> Result<(), ConfineError> {
-    role(&[], &[grain.to_owned()])
+    role(&[], &[grain.to_owned()], seccomp::role_program())
 }
 
 /// Confines the edge: no file at all but those of `read` (certificates). Call it before the runtime starts its
@@ -119,19 +119,19 @@ pub fn grain_host(grain: &Path) -> Result<(), ConfineError> {
 ///
 /// Any layer that cannot be had.
 pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
-    role(read, &[])
+    role(read, &[], seccomp::role_program())
 }
 
-/// Confines the egress: no file but those of `read` (what resolves names). Call it before the runtime starts its threads.
+/// Confines the egress: TCP and UDP, and no file but those of `read` (what resolves names). Call it before the runtime starts its threads.
 ///
 /// # Errors
 ///
 /// Any layer that cannot be had.
 pub fn egress(read: &[PathBuf]) -> Result<(), ConfineError> {
-    role(read, &[])
+    role(read, &[], seccomp::egress_program())
 }
 
-fn role(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
+fn role(read: &[PathBuf], write: &[PathBuf], filter: &seccomp::Program) -> Result<(), ConfineError> {
     one_thread()?;
     let rules = rules(read, write)?;
     let both = |value| Rlimit {
@@ -142,9 +142,7 @@ fn role(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
     drop_rights()?;
     // Not signals: a host kills its app, which is in a domain of its own.
     restrict(rules, false)?;
-    seccomp::role_program()
-        .install()
-        .map_err(layer("the system call filter"))
+    filter.install().map_err(layer("the system call filter"))
 }
 
 fn one_thread() -> Result<(), ConfineError> {

@@ -228,6 +228,12 @@ pub(crate) fn worker_program() -> &'static Program {
     PROGRAM.get_or_init(|| Program::compile(&worker::RULES, false))
 }
 
+/// Returns the program of the role that connects to other machines.
+pub(crate) fn egress_program() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| Program::compile(&role::EGRESS_RULES, false))
+}
+
 /// Returns the program of a role that reads foreign bytes.
 pub(crate) fn role_program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();

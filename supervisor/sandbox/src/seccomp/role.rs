@@ -1,18 +1,69 @@
 //! The policy of our own long-lived processes that read foreign bytes: they execute nothing, trace nothing, mount
-//! nothing. What is refused here no such process calls, so each refusal is a bug or a break-in.
+//! nothing. What is refused here no such process calls, so each refusal is a bug or a break-in. One of them, the egress, may
+//! connect to other machines besides.
 
 use libc::*;
 
-use super::{Compare, ENOSYS, EPERM, Group, Rules, Verdict, arm, errno, group, int};
+use super::{Compare, Condition, ENOSYS, EPERM, Group, Rules, Verdict, arm, errno, group, int};
 
-pub(super) const RULES: Rules = Rules {
-    groups: GROUPS,
-    unlisted: Verdict::Allow,
-    newer_from: 424,
-    newer: ENOSYS,
-};
+pub(super) const RULES: Rules = rules(&WITHIN);
+pub(super) const EGRESS_RULES: Rules = rules(&WITH_THE_NETWORK);
 
-const GROUPS: &[Group] = &[
+const WITHIN: [Group; 9] = groups(group(
+    &[SYS_socket],
+    &[arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow)],
+    errno(EAFNOSUPPORT),
+    "processes of ours; what faces the network was opened before and handed down",
+));
+
+const WITH_THE_NETWORK: [Group; 9] = groups(group(
+    &[SYS_socket],
+    &[
+        arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow),
+        arm(
+            &[int(0, Compare::Eq, AF_INET as u64), kind(SOCK_STREAM)],
+            Verdict::Allow,
+        ),
+        arm(
+            &[int(0, Compare::Eq, AF_INET as u64), kind(SOCK_DGRAM)],
+            Verdict::Allow,
+        ),
+        arm(
+            &[int(0, Compare::Eq, AF_INET6 as u64), kind(SOCK_STREAM)],
+            Verdict::Allow,
+        ),
+        arm(
+            &[int(0, Compare::Eq, AF_INET6 as u64), kind(SOCK_DGRAM)],
+            Verdict::Allow,
+        ),
+    ],
+    errno(EAFNOSUPPORT),
+    "TCP and UDP; no raw packets, nothing of the kernel's own families",
+));
+
+/// Bits of a socket's type beside its flags (`SOCK_TYPE_MASK` in linux/net.h).
+const KINDS: u64 = 0xf;
+
+const fn kind(kind: i32) -> Condition {
+    int(1, Compare::Masked(KINDS), kind as u64)
+}
+
+const fn rules(groups: &'static [Group]) -> Rules {
+    Rules {
+        groups,
+        unlisted: Verdict::Allow,
+        newer_from: 424,
+        newer: ENOSYS,
+    }
+}
+
+/// All groups, with this one for sockets.
+const fn groups(sockets: Group) -> [Group; 9] {
+    let [a, b, c, d, e, f, g, h] = COMMON;
+    [a, b, c, d, e, sockets, f, g, h]
+}
+
+const COMMON: [Group; 8] = [
     group(
         &[SYS_execve, SYS_execveat],
         &[],
@@ -79,12 +130,6 @@ const GROUPS: &[Group] = &[
         &[],
         EPERM,
         "the tools of kernel exploits",
-    ),
-    group(
-        &[SYS_socket],
-        &[arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow)],
-        errno(EAFNOSUPPORT),
-        "processes of ours; what faces the network was opened before and handed down",
     ),
     group(
         &[SYS_kill, SYS_tkill],

@@ -10,12 +10,13 @@ use seccompiler::{
 
 use super::*;
 
-const POLICIES: [(&str, &Rules); 5] = [
+const POLICIES: [(&str, &Rules); 6] = [
     ("every comparison", &EVERY),
     ("sandstorm", &sandstorm::RULES),
     ("native", &native::RULES),
     ("worker", &worker::RULES),
     ("role", &role::RULES),
+    ("egress", &role::EGRESS_RULES),
 ];
 
 /// Every comparison in both widths, alone and in company, which the real policies do not have.
