@@ -16,7 +16,7 @@ use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use percloud_core::web_address::WebAddress;
 use percloud_schemas::api_session_capnp::api_session;
 use percloud_schemas::api_session_impl_capnp::persistent_api_session;
@@ -66,7 +66,7 @@ impl Site {
             .https_or_http()
             .enable_http1()
             .wrap_connector(GateConnector::new(world.gate.clone()));
-        let client = Client::builder(TokioExecutor::new())
+        let client = Client::builder(outlet.background())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(world.limits.patience)
             .pool_max_idle_per_host(IDLE)

@@ -12,10 +12,10 @@ use hyper::{Response, StatusCode};
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use percloud_schemas::web_session_capnp::web_session::response::{self, ClientErrorCode, SuccessCode};
 use percloud_schemas::web_session_capnp::web_session::{e_tag, options};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Site;
+use crate::outlet::Room;
 
 /// Longest error page passed on, in bytes; the rest is cut off.
 const ERROR_PAGE: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) async fn deliver(
     from: &str,
     answer: Response<Incoming>,
     stream: Option<byte_stream::Client>,
-    room: OwnedSemaphorePermit,
+    room: Room,
     mut out: response::Builder<'_>,
 ) -> Result<(), Error> {
     let (head, body) = answer.into_parts();

@@ -13,11 +13,11 @@ use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session::request_stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::request::Asked;
 use super::{Site, deliver};
+use crate::outlet::Room;
 
 /// Pieces on their way to the connection; who writes more waits.
 const PIECES: usize = 2;
@@ -30,7 +30,7 @@ pub(super) struct Upload {
     from: String,
     stream: Option<byte_stream::Client>,
     state: RefCell<State>,
-    answer: RefCell<Option<(oneshot::Receiver<Answer>, OwnedSemaphorePermit)>>,
+    answer: RefCell<Option<(oneshot::Receiver<Answer>, Room)>>,
     told: RefCell<Option<oneshot::Sender<Answer>>>,
     sending: RefCell<Option<AbortOnDropHandle<()>>>,
 }

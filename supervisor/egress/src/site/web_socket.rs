@@ -11,13 +11,13 @@ use hyper::header::{self, HeaderValue};
 use hyper_util::rt::TokioIo;
 use percloud_schemas::web_session_capnp::web_session::{OpenWebSocketResults, web_socket_stream};
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Site;
 use super::request::Asked;
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Room};
+use crate::way_out::WayOut;
 
 /// What a server adds to the key (RFC 6455 section 1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -75,7 +75,7 @@ pub(super) async fn open(
             });
             results.get().set_server_stream(capnp_rpc::new_client(ToSite {
                 outlet: Rc::clone(&outlet),
-                writing: Mutex::new(writing),
+                writing: WayOut::new(&outlet, writing),
                 _reader: reader,
                 _room: room,
             }));
@@ -124,19 +124,16 @@ async fn copy(mut from: ReadHalf<Socket>, to: web_socket_stream::Client) -> Resu
 /// The grain's words, on their way to the site.
 struct ToSite {
     outlet: Rc<Outlet>,
-    writing: Mutex<WriteHalf<Socket>>,
+    writing: WayOut<WriteHalf<Socket>>,
     _reader: AbortOnDropHandle<()>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl web_socket_stream::Server for ToSite {
     async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Result<(), Error> {
         self.outlet
             .while_alive(async {
-                let message = params.get()?.get_message()?;
-                let mut writing = self.writing.lock().await;
-                writing.write_all(message).await?;
-                writing.flush().await?;
+                self.writing.write(params.get()?.get_message()?).await?;
                 Ok(())
             })
             .await
