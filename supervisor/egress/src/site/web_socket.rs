@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use capnp::{Error, text_list};
 use http_body_util::{BodyExt, Empty};
-use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percloud_schemas::web_session_capnp::web_session::{OpenWebSocketResults, web_socket_stream};
 use sha1::{Digest, Sha1};
@@ -47,12 +48,7 @@ pub(super) async fn open(
             let request = asked.with(Empty::new().map_err(|never| match never {}).boxed_unsync())?;
             let mut answer = site.send(request).await?;
             let accepted = STANDARD.encode(Sha1::new().chain_update(&key).chain_update(MAGIC).finalize());
-            let fits = answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                && answer
-                    .headers()
-                    .get(header::SEC_WEBSOCKET_ACCEPT)
-                    .is_some_and(|theirs| theirs.as_bytes() == accepted.as_bytes());
-            if !fits {
+            if !is_greeted(&answer, &accepted, protocols)? {
                 return Err(Error::failed(format!(
                     "the website opens no WebSocket here (status {})",
                     answer.status().as_u16()
@@ -82,6 +78,29 @@ pub(super) async fn open(
             Ok(())
         })
         .await
+}
+
+/// Whether the site agreed to what was proposed, and to nothing else (RFC 6455 section 4.1).
+fn is_greeted(
+    answer: &Response<Incoming>,
+    accepted: &str,
+    protocols: text_list::Reader<'_>,
+) -> Result<bool, Error> {
+    let fields = answer.headers();
+    let is_accepted = fields
+        .get(header::SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|theirs| theirs.as_bytes() == accepted.as_bytes());
+    let mut is_offered = true;
+    if let Some(chosen) = fields.get(header::SEC_WEBSOCKET_PROTOCOL) {
+        is_offered = false;
+        for protocol in protocols {
+            is_offered |= protocol?.as_bytes() == chosen.as_bytes();
+        }
+    }
+    Ok(answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && is_accepted
+        && is_offered
+        && !fields.contains_key(header::SEC_WEBSOCKET_EXTENSIONS))
 }
 
 fn greeting(asked: Asked, key: &str, protocols: text_list::Reader<'_>) -> Result<Asked, Error> {
