@@ -1,5 +1,7 @@
 //! Uploads that break off: the server must not take what it has for everything.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::said::said;
@@ -150,5 +152,33 @@ fn an_answer_may_come_before_the_end_of_the_question() {
         response(&stream).await.map(drop).unwrap_err();
         drop(stream);
         breaks_off(&mut visitor).await;
+    });
+}
+
+#[test]
+fn a_site_that_takes_nothing_is_given_up() {
+    run(async {
+        let world = World::limited(|limits| limits.answer = Duration::from_secs(1)).await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let stream = post(&session).await;
+        let answer = response(&stream);
+        let piece = vec![b'a'; 1 << 20];
+        let writing = async {
+            loop {
+                if let Err(error) = write(&stream, &piece).await {
+                    return error.to_string();
+                }
+            }
+        };
+        let visit = async {
+            let mut visitor = server.accept().await;
+            visitor.head().await;
+            visitor
+        };
+        let (told, mut visitor) = both(writing, visit).await;
+        assert!(told.contains("took nothing for 1 seconds"), "{told}");
+        breaks_off(&mut visitor).await;
+        soon(answer).await.map(drop).unwrap_err();
     });
 }

@@ -117,6 +117,37 @@ fn frames_pass_both_ways_as_they_are() {
 }
 
 #[test]
+fn a_site_speaks_no_faster_than_the_grain_listens() {
+    run(async {
+        let world = World::new().await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let sink = Sink::held();
+        let greeting = greet(&server, "101 So", "");
+        let (opened, mut visitor) = both(open(&session, &[], &sink), greeting).await;
+        let (_, stream) = opened.unwrap();
+        let piece = vec![b'a'; 64 << 10];
+        let mut sent = 0;
+        let flood = async {
+            while visitor.try_send(&piece).await.is_ok() {
+                sent += piece.len();
+                assert!(
+                    sent < 24 << 20,
+                    "{sent} bytes are held for a grain that does not listen"
+                );
+            }
+        };
+        let flooded = tokio::time::timeout(std::time::Duration::from_millis(500), flood).await;
+        flooded.unwrap_err();
+        sink.release();
+        sink.until(|facts| facts.bytes.len() >= sent).await;
+        // The other way is open all the time.
+        send(&stream, b"stop").await.unwrap();
+        assert_eq!(visitor.take(4).await, b"stop");
+    });
+}
+
+#[test]
 fn without_protocols_none_is_offered_or_taken() {
     run(async {
         let world = World::new().await;
