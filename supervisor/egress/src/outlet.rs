@@ -26,7 +26,7 @@ const OWNER: u64 = 512;
 pub(crate) struct Outlet {
     id: Id,
     alive: CancellationToken,
-    /// What goes on through it.
+    /// Tasks that hold connections. Calls are not counted: those of a peer that is gone may never be heard of again.
     work: TaskTracker,
     keeper: egress_keeper::Client,
     connections: Arc<Semaphore>,
@@ -43,7 +43,6 @@ impl Outlet {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let _counted = self.work.token();
         tokio::select! {
             biased;
             () = self.alive.cancelled() => Err(over()),
@@ -93,6 +92,8 @@ impl Outlet {
 
     /// Waits until nothing goes on any more after the end.
     async fn over(&self) {
+        // Calls were woken by the end; this is their turn.
+        tokio::task::yield_now().await;
         self.work.wait().await;
     }
 

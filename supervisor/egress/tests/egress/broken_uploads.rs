@@ -126,6 +126,7 @@ fn a_grain_that_dies_leaves_no_whole_uploads() {
             }
             world.hosts_die();
             breaks_off(&mut visitor).await;
+            world.end(1).await;
         }
     });
 }

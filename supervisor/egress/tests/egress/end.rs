@@ -265,3 +265,32 @@ fn datagrams_are_over() {
         request.send().promise.await.map(drop).unwrap_err();
     });
 }
+
+#[test]
+fn calls_of_a_grain_that_died_hold_nothing_up() {
+    run(async {
+        let world = World::new().await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let network: ip_network::Client = world.give(1, Outlet::Network { tls: true }).await;
+        let mut asked = Box::pin(get(&session, ""));
+        let mut visitor = tokio::select! {
+            _ = &mut asked => unreachable!("nobody answers"),
+            visitor = server.accept() => visitor,
+        };
+        visitor.head().await;
+        let sink = Sink::default();
+        let machine = host(&network, "localhost");
+        let mut connecting = Box::pin(connect(&machine, server.port, &sink));
+        // It waits for a greeting that never comes.
+        let mut silent = tokio::select! {
+            _ = &mut connecting => unreachable!("nobody greets"),
+            visitor = server.accept() => visitor,
+        };
+        assert_eq!(silent.take(2).await, [0x16, 0x03]);
+        world.hosts_die();
+        visitor.cut().await;
+        silent.cut().await;
+        world.end(1).await;
+    });
+}
