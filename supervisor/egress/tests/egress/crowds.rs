@@ -66,15 +66,17 @@ fn an_upload_takes_room_until_its_end() {
             let mut visitor = server.accept().await;
             visitor.head().await;
             // An answer does not end it.
-            visitor.send("HTTP/1.1 204 So\r\n\r\n").await;
+            visitor.send("HTTP/1.1 204 So\r\nConnection: close\r\n\r\n").await;
             answer.await.map(drop).unwrap();
             open.push((stream, visitor));
         }
         let told = problem(get(&session, "").await);
         assert!(told.contains("too many connections"), "{told}");
         let (stream, mut visitor) = open.pop().unwrap();
+        assert_eq!(visitor.chunk().await.unwrap(), b"a");
         crate::uploads::done(&stream).await.unwrap();
-        visitor.closed().await;
+        assert_eq!(visitor.chunk().await.unwrap(), b"");
+        assert_eq!(visitor.closed().await, 0);
         let (said, _) = both(get(&session, ""), server.answer("200 OK", "", b"well")).await;
         assert_eq!(said.unwrap().body, b"well");
     });

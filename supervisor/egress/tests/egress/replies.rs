@@ -202,7 +202,7 @@ fn head_has_no_body_whatever_it_says() {
             let seen = visitor.request().await;
             assert_eq!(seen.line, "HEAD / HTTP/1.1");
             visitor
-                .send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\nETag: \"a\"\r\n\r\n")
+                .send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000000\r\nETag: \"a\"\r\n\r\n")
                 .await;
         };
         let (answer, ()) = both(ask(), long).await;
@@ -216,7 +216,7 @@ fn head_has_no_body_whatever_it_says() {
             let mut visitor = server.accept().await;
             visitor.request().await;
             visitor
-                .send("HTTP/1.1 404 No\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n")
+                .send("HTTP/1.1 404 No\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n")
                 .await;
         };
         let (answer, ()) = both(ask(), missing).await;

@@ -153,7 +153,7 @@ fn without_a_stream_a_long_answer_is_an_error_and_a_short_one_is_not() {
                 let mut visitor = server.accept().await;
                 visitor.request().await;
                 visitor
-                    .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    .send("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
                     .await;
                 for _ in 0..pieces {
                     visitor.send(format!("64\r\n{}\r\n", "a".repeat(100))).await;

@@ -170,8 +170,8 @@ fn what_is_no_agreement_opens_nothing() {
         let server = Server::new().await;
         let session = world.website(&server.url("")).await;
         for (status, more) in [
-            ("200 OK", "Content-Length: 0\r\n"),
-            ("403 No", "Content-Length: 0\r\n"),
+            ("200 OK", "Content-Length: 0\r\nConnection: close\r\n"),
+            ("403 No", "Content-Length: 0\r\nConnection: close\r\n"),
             ("101 So", "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n"),
             ("101 So", "X-No-Accept: a\r\n"),
             ("101 So", "Sec-WebSocket-Protocol: chat.9\r\n"),
