@@ -1,9 +1,9 @@
 //! The door: who knocks with a nonce of the broker takes the outlet that was announced for it, once.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use capnp::Error;
 use capnp_rpc::rpc_twoparty_capnp::Side;
@@ -16,9 +16,10 @@ use percloud_schemas::host_capnp::grain_door;
 use percloud_schemas::ip_capnp::{persistent_ip_interface, persistent_ip_network};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::ip::{Interface, Network};
-use crate::outlet::{Id, Outlets};
+use crate::outlet::{Id, Outlet, Outlets};
 use crate::run::World;
 use crate::site::Site;
 
@@ -118,7 +119,7 @@ impl Door {
         Ok(())
     }
 
-    fn take(&self, nonce: &[u8]) -> Result<capnp::capability::Client, Error> {
+    fn take(&self, nonce: &[u8]) -> Result<(Weak<Outlet>, capnp::capability::Client), Error> {
         let unknown = || Error::failed("nobody was announced with this nonce".to_owned());
         let nonce: [u8; 32] = nonce.try_into().map_err(|_| unknown())?;
         let announced = self.announced.borrow_mut().remove(&nonce);
@@ -126,7 +127,8 @@ impl Door {
             .filter(|announced| Instant::now() < announced.until)
             .ok_or_else(unknown)?;
         let outlet = self.outlets.list(announced.reference)?;
-        Ok(match announced.kind {
+        let taken = Rc::downgrade(&outlet);
+        let client = match announced.kind {
             Kind::Website {
                 address,
                 authorization,
@@ -145,7 +147,8 @@ impl Door {
                     capnp_rpc::new_client(Interface::new(outlet, &self.world));
                 client.client
             }
-        })
+        };
+        Ok((taken, client))
     }
 }
 
@@ -165,7 +168,7 @@ impl egress::Server for Door {
         self.announced
             .borrow_mut()
             .retain(|_, announced| announced.reference != *reference);
-        self.outlets.end(reference);
+        self.outlets.end(reference).await;
         Ok(())
     }
 }
@@ -173,7 +176,7 @@ impl egress::Server for Door {
 /// One connection to the door.
 struct Visit {
     door: Rc<Door>,
-    has_taken: Cell<bool>,
+    taken: RefCell<Vec<Weak<Outlet>>>,
 }
 
 impl grain_door::Server for Visit {
@@ -182,9 +185,11 @@ impl grain_door::Server for Visit {
         params: grain_door::TakeParams,
         mut results: grain_door::TakeResults,
     ) -> Result<(), Error> {
-        let taken = self.door.take(params.get()?.get_nonce()?)?;
-        self.has_taken.set(true);
-        results.get().init_cap().set_as_capability(taken.hook);
+        let (outlet, client) = self.door.take(params.get()?.get_nonce()?)?;
+        let mut taken = self.taken.borrow_mut();
+        taken.retain(|outlet| outlet.strong_count() > 0);
+        taken.push(outlet);
+        results.get().init_cap().set_as_capability(client.hook);
         Ok(())
     }
 }
@@ -209,16 +214,25 @@ pub(crate) async fn keep(listener: UnixListener, door: Rc<Door>, most: usize) {
 async fn serve(stream: UnixStream, door: Rc<Door>) {
     let visit = Rc::new(Visit {
         door,
-        has_taken: Cell::new(false),
+        taken: RefCell::default(),
     });
     let client: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
     let mut link =
         std::pin::pin!(Link::new(stream, Side::Server, Bounds::default(), Some(client.client)).run());
     tokio::select! {
-        _ended = &mut link => return,
-        () = tokio::time::sleep(HESITATION) => {}
+        _ended = &mut link => {}
+        () = hesitation(&visit) => {}
     }
-    if visit.has_taken.get() {
-        let _ended = link.await;
+    // Connections that nobody can use any more are not kept for calls that will never be answered.
+    for outlet in visit.taken.take().iter().filter_map(Weak::upgrade) {
+        outlet.end();
+    }
+}
+
+/// Over when a visitor has waited too long; never for one who took something.
+async fn hesitation(visit: &Visit) {
+    tokio::time::sleep(HESITATION).await;
+    if !visit.taken.borrow().is_empty() {
+        std::future::pending::<()>().await;
     }
 }

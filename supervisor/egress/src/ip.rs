@@ -4,7 +4,8 @@ mod listen;
 mod pipe;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use capnp::Error;
 use percloud_schemas::ip_capnp::{
@@ -13,10 +14,10 @@ use percloud_schemas::ip_capnp::{
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
 use tokio::net::UdpSocket;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, watch};
+use tokio::sync::{OnceCell, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Room};
 use crate::run::World;
 use crate::tls;
 pub(crate) use listen::Interface;
@@ -24,6 +25,8 @@ use pipe::join;
 
 /// Longest datagram (RFC 768).
 const DATAGRAM: usize = 65_535;
+/// Pause after the kernel refused to accept or to receive.
+const RECOVERY: Duration = Duration::from_millis(100);
 
 /// Any public machine, held by one grain.
 #[derive(Clone)]
@@ -171,11 +174,12 @@ struct Udp {
 }
 
 struct Open {
-    socket: Rc<UdpSocket>,
+    /// The receiver's, which ends with the outlet.
+    socket: Weak<UdpSocket>,
     /// Where answers go: where the last datagram said.
     answers: watch::Sender<Option<udp_port::Client>>,
     _receiver: AbortOnDropHandle<()>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl Udp {
@@ -183,18 +187,20 @@ impl Udp {
         let Network { outlet, world, .. } = &self.host.network;
         let room = outlet.room()?;
         let socket = world.gate.datagrams(&self.host.name, self.number).await;
-        let socket = Rc::new(socket.map_err(|refusal| Error::failed(refusal.to_string()))?);
+        let from = Rc::new(socket.map_err(|refusal| Error::failed(refusal.to_string()))?);
         let (answers, told) = watch::channel::<Option<udp_port::Client>>(None);
         // Weak, so that the port ends when the grain lets go of it.
-        let (from, port) = (Rc::clone(&socket), Rc::downgrade(self));
+        let (socket, port) = (Rc::downgrade(&from), Rc::downgrade(self));
         let receiver = outlet.spawn(async move {
             let mut datagram = vec![0; DATAGRAM];
             loop {
                 let count = match from.recv(&mut datagram).await {
                     Ok(count) => count,
-                    // Somebody there said that nobody listens; later somebody may.
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
-                    Err(_) => return,
+                    // Somebody on the way said that nobody listens there; later somebody may.
+                    Err(_) => {
+                        tokio::time::sleep(RECOVERY).await;
+                        continue;
+                    }
                 };
                 let Some(port) = port.upgrade() else { return };
                 let Some(answer) = told.borrow().clone() else {
@@ -231,7 +237,9 @@ impl udp_port::Server for Udp {
                 if params.has_return_port() {
                     open.answers.send_replace(Some(params.get_return_port()?));
                 }
-                match open.socket.send(params.get_message()?).await {
+                let socket = open.socket.upgrade();
+                let socket = socket.ok_or_else(|| Error::disconnected("the port was closed".to_owned()))?;
+                match socket.send(params.get_message()?).await {
                     // About an earlier one.
                     Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
                     sent => Ok(sent.map(drop)?),

@@ -16,6 +16,7 @@ mod outlet;
 mod run;
 mod site;
 mod tls;
+mod way_out;
 
 pub use address::is_public;
 pub use run::{Config, Limits, StartError, run, serve};

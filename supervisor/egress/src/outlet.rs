@@ -11,9 +11,13 @@ use percloud_schemas::egress_capnp::egress_keeper;
 use percloud_schemas::persistent_capnp::persistent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// What the broker names a reference by.
 pub(crate) type Id = [u8; 16];
+
+/// Room for one connection, taken for as long as somebody holds it.
+pub(crate) type Room = Rc<OwnedSemaphorePermit>;
 
 /// Longest description of whom something is saved for, in words.
 const OWNER: u64 = 512;
@@ -22,6 +26,8 @@ const OWNER: u64 = 512;
 pub(crate) struct Outlet {
     id: Id,
     alive: CancellationToken,
+    /// Tasks that hold connections. Calls are not counted: those of a peer that is gone may never be heard of again.
+    work: TaskTracker,
     keeper: egress_keeper::Client,
     connections: Arc<Semaphore>,
 }
@@ -45,30 +51,50 @@ impl Outlet {
     }
 
     /// Room for one more connection, held as long as that lasts.
-    pub(crate) fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) fn room(&self) -> Result<Room, Error> {
         if self.alive.is_cancelled() {
             return Err(over());
         }
         let room = self.connections.clone().try_acquire_owned();
-        room.map_err(|_| {
+        room.map(Rc::new).map_err(|_| {
             Error::overloaded("too many connections are open through this capability".to_owned())
         })
     }
 
     /// Runs `work` beside everything else, until it or the outlet ends. Dropping the guard ends it too.
-    pub(crate) fn spawn(
-        self: &Rc<Self>,
-        work: impl Future<Output = ()> + 'static,
-    ) -> tokio_util::task::AbortOnDropHandle<()> {
+    pub(crate) fn spawn(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) -> AbortOnDropHandle<()> {
         let outlet = Rc::clone(self);
+        let counted = self.work.token();
         let task = tokio::task::spawn_local(async move {
             let ended = outlet.while_alive(async {
                 work.await;
                 Ok(())
             });
             let _over = ended.await;
+            drop(counted);
         });
-        tokio_util::task::AbortOnDropHandle::new(task)
+        AbortOnDropHandle::new(task)
+    }
+
+    /// Runs what an HTTP client does beside its requests.
+    pub(crate) fn background(&self) -> Background {
+        Background {
+            alive: self.alive.clone(),
+            work: self.work.clone(),
+        }
+    }
+
+    /// Ends everything. It is over once [`Self::over`] is.
+    pub(crate) fn end(&self) {
+        self.alive.cancel();
+        self.work.close();
+    }
+
+    /// Waits until nothing goes on any more after the end.
+    async fn over(&self) {
+        // Calls were woken by the end; this is their turn.
+        tokio::task::yield_now().await;
+        self.work.wait().await;
     }
 
     /// Answers `Persistent.save`: the broker makes the token.
@@ -91,6 +117,28 @@ impl Outlet {
             results.get().get_sturdy_ref().set_as::<capnp::data::Owned>(token)
         })
         .await
+    }
+}
+
+/// Work that belongs to no call and ends with its outlet: connections, above all.
+#[derive(Clone)]
+pub(crate) struct Background {
+    alive: CancellationToken,
+    work: TaskTracker,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Background {
+    fn execute(&self, work: F) {
+        let alive = self.alive.clone();
+        let counted = self.work.token();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = alive.cancelled() => {}
+                () = work => {}
+            }
+            drop(counted);
+        });
     }
 }
 
@@ -128,6 +176,7 @@ impl Outlets {
         let outlet = Rc::new(Outlet {
             id,
             alive: CancellationToken::new(),
+            work: TaskTracker::new(),
             keeper: keeper.ok_or_else(over)?,
             connections: Arc::new(Semaphore::new(self.connections)),
         });
@@ -143,12 +192,16 @@ impl Outlets {
         Ok(outlet)
     }
 
-    /// Ends what was taken under `id`.
-    pub(crate) fn end(&self, id: &[u8]) {
+    /// Ends what was taken under `id`; returns when nothing of it goes on.
+    pub(crate) async fn end(&self, id: &[u8]) {
         let Ok(id) = Id::try_from(id) else { return };
         let outlets = self.known.borrow_mut().remove(&id).unwrap_or_default();
-        for outlet in outlets.iter().filter_map(Weak::upgrade) {
-            outlet.alive.cancel();
+        let outlets: Vec<Rc<Outlet>> = outlets.iter().filter_map(Weak::upgrade).collect();
+        for outlet in &outlets {
+            outlet.end();
+        }
+        for outlet in &outlets {
+            outlet.over().await;
         }
     }
 }

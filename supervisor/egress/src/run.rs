@@ -42,7 +42,7 @@ pub struct Limits {
     pub connections: usize,
     /// How long another machine may take to be found, to take a connection, to greet.
     pub patience: Duration,
-    /// How long a website may take to begin an answer, and between two pieces of it.
+    /// How long a website may take to begin an answer, and between two pieces of it; also to take a piece of a question.
     pub answer: Duration,
     /// Longest answer handed over in one piece, in bytes. What is longer goes to the caller's stream.
     pub whole: usize,

@@ -5,6 +5,7 @@ mod request;
 mod upload;
 mod web_socket;
 
+use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use percloud_core::web_address::WebAddress;
 use percloud_schemas::api_session_capnp::api_session;
 use percloud_schemas::api_session_impl_capnp::persistent_api_session;
@@ -66,7 +67,7 @@ impl Site {
             .https_or_http()
             .enable_http1()
             .wrap_connector(GateConnector::new(world.gate.clone()));
-        let client = Client::builder(TokioExecutor::new())
+        let client = Client::builder(outlet.background())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(world.limits.patience)
             .pool_max_idle_per_host(IDLE)
@@ -93,19 +94,30 @@ impl Site {
 
     /// Sends a request and waits for the head of its answer.
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        self.send_long(request, std::future::ready(())).await
+    }
+
+    /// The same for a request that is complete only when `sent` is; the site's time to answer begins then.
+    async fn send_long(
+        &self,
+        request: Request<Body>,
+        sent: impl Future<Output = ()>,
+    ) -> Result<Response<Incoming>, Error> {
+        let host = self.0.address.authority();
         let limit = self.0.world.limits.answer;
-        let answer = tokio::time::timeout(limit, self.0.client.request(request)).await;
-        let answer = answer.map_err(|_| {
-            Error::failed(format!(
-                "{} did not answer within {} seconds",
-                self.0.address.authority(),
+        let too_late = async {
+            sent.await;
+            tokio::time::sleep(limit).await;
+        };
+        tokio::select! {
+            answer = self.0.client.request(request) => answer.map_err(|error| {
+                Error::failed(format!("{host} could not be asked: {}", innermost(&error)))
+            }),
+            () = too_late => Err(Error::failed(format!(
+                "{host} did not answer within {} seconds",
                 limit.as_secs()
-            ))
-        })?;
-        answer.map_err(|error| {
-            let host = self.0.address.authority();
-            Error::failed(format!("{host} could not be asked: {}", innermost(&error)))
-        })
+            ))),
+        }
     }
 
     /// Sends a request whose body is at hand, and passes the answer on.

@@ -44,9 +44,31 @@ pub(crate) async fn encrypt(
     stream: TcpStream,
     patience: Duration,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let hello = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    let hello = TlsConnector::from(Arc::clone(config)).connect(proven(host)?, stream);
     tokio::time::timeout(patience, hello)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The name a host has to prove.
+fn proven(host: &str) -> io::Result<ServerName<'static>> {
+    // The gate takes addresses of version 6 with and without brackets; certificates have none.
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_prove_names_and_addresses() {
+        for host in ["example.org", "127.0.0.1", "::1", "[::1]"] {
+            proven(host).unwrap();
+        }
+        assert_eq!(proven("[::1]").unwrap(), proven("::1").unwrap());
+        for host in ["", "a b", "[", "[]", "[a]b"] {
+            proven(host).unwrap_err();
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! Ports of this machine.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::time::Duration;
+use std::rc::{Rc, Weak};
 
 use capnp::Error;
 use percloud_schemas::ip_capnp::{ip_interface, persistent_ip_interface, tcp_port, udp_port};
@@ -10,17 +9,13 @@ use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::DATAGRAM;
 use super::pipe::join;
-use crate::outlet::Outlet;
+use super::{DATAGRAM, RECOVERY};
+use crate::outlet::{Outlet, Room};
 use crate::run::World;
-
-/// Pause after the kernel refused to accept, which it does when it is out of descriptors.
-const RECOVERY: Duration = Duration::from_millis(100);
 
 /// Ports of this machine, held by one grain.
 pub(crate) struct Interface {
@@ -105,12 +100,7 @@ async fn accept(outlet: Rc<Outlet>, listener: TcpListener, port: tcp_port::Clien
 }
 
 /// Introduces one connection to the grain: each side's way out is the other's way in.
-async fn hand_over(
-    outlet: Rc<Outlet>,
-    stream: TcpStream,
-    port: tcp_port::Client,
-    room: OwnedSemaphorePermit,
-) {
+async fn hand_over(outlet: Rc<Outlet>, stream: TcpStream, port: tcp_port::Client, room: Room) {
     let _small_pieces_at_once = stream.set_nodelay(true);
     // Where its words go is known only from the answer, to which the way to it has to be told.
     let (told, upstream) = tokio::sync::oneshot::channel::<byte_stream::Client>();
@@ -145,7 +135,7 @@ async fn receive(outlet: Rc<Outlet>, socket: Rc<UdpSocket>, port: udp_port::Clie
         request.get().set_message(&datagram[..count]);
         request.get().set_return_port(capnp_rpc::new_client(Sender {
             outlet: Rc::clone(&outlet),
-            socket: Rc::clone(&socket),
+            socket: Rc::downgrade(&socket),
             to: from,
         }));
         // One at a time: what comes meanwhile waits in the kernel, as far as it has room.
@@ -153,10 +143,10 @@ async fn receive(outlet: Rc<Outlet>, socket: Rc<UdpSocket>, port: udp_port::Clie
     }
 }
 
-/// Who sent a datagram.
+/// Who sent a datagram. Can be answered as long as the port is listened to.
 struct Sender {
     outlet: Rc<Outlet>,
-    socket: Rc<UdpSocket>,
+    socket: Weak<UdpSocket>,
     to: SocketAddr,
 }
 
@@ -169,14 +159,16 @@ impl udp_port::Server for Sender {
         self.outlet
             .while_alive(async {
                 let message = params.get()?.get_message()?;
-                self.socket.send_to(message, self.to).await?;
+                let socket = self.socket.upgrade();
+                let socket = socket.ok_or_else(|| Error::disconnected("the port was closed".to_owned()))?;
+                socket.send_to(message, self.to).await?;
                 Ok(())
             })
             .await
     }
 }
 
-fn listening(task: AbortOnDropHandle<()>, room: OwnedSemaphorePermit) -> handle::Client {
+fn listening(task: AbortOnDropHandle<()>, room: Room) -> handle::Client {
     capnp_rpc::new_client(Listening {
         _task: task,
         _room: room,
@@ -186,7 +178,7 @@ fn listening(task: AbortOnDropHandle<()>, room: OwnedSemaphorePermit) -> handle:
 /// Dropped by who does not want to listen any more.
 struct Listening {
     _task: AbortOnDropHandle<()>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl handle::Server for Listening {

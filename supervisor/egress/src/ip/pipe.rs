@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use capnp::Error;
 use percloud_schemas::util_capnp::byte_stream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, WriteHalf};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Room};
+use crate::way_out::WayOut;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 64 << 10;
@@ -20,10 +20,9 @@ pub(super) fn join(
     outlet: &Rc<Outlet>,
     connection: impl AsyncRead + AsyncWrite + 'static,
     downstream: byte_stream::Client,
-    room: OwnedSemaphorePermit,
+    room: Room,
 ) -> byte_stream::Client {
     let (mut reading, writing) = tokio::io::split(connection);
-    let room = Rc::new(room);
     let held = Rc::clone(&room);
     let reader = outlet.spawn(async move {
         let _held = held;
@@ -46,7 +45,7 @@ pub(super) fn join(
     });
     capnp_rpc::new_client(Upstream {
         outlet: Rc::clone(outlet),
-        writing: Mutex::new(writing),
+        writing: WayOut::new(outlet, writing),
         reader: Cell::new(Some(reader)),
         _room: room,
     })
@@ -55,19 +54,17 @@ pub(super) fn join(
 /// The way out.
 struct Upstream<T> {
     outlet: Rc<Outlet>,
-    writing: Mutex<WriteHalf<T>>,
+    writing: WayOut<WriteHalf<T>>,
     /// Ended with the way out, unless that was ended properly.
     reader: Cell<Option<AbortOnDropHandle<()>>>,
-    _room: Rc<OwnedSemaphorePermit>,
+    _room: Room,
 }
 
 impl<T: AsyncWrite + 'static> byte_stream::Server for Upstream<T> {
     async fn write(self: Rc<Self>, params: byte_stream::WriteParams) -> Result<(), Error> {
         self.outlet
             .while_alive(async {
-                let mut writing = self.writing.lock().await;
-                writing.write_all(params.get()?.get_data()?).await?;
-                writing.flush().await?;
+                self.writing.write(params.get()?.get_data()?).await?;
                 Ok(())
             })
             .await
@@ -79,7 +76,7 @@ impl<T: AsyncWrite + 'static> byte_stream::Server for Upstream<T> {
         _: byte_stream::DoneResults,
     ) -> Result<(), Error> {
         self.outlet
-            .while_alive(async { Ok(self.writing.lock().await.shutdown().await?) })
+            .while_alive(async { Ok(self.writing.finish().await?) })
             .await?;
         if let Some(reader) = self.reader.take() {
             reader.detach();

@@ -12,10 +12,10 @@ use hyper::{Response, StatusCode};
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use percloud_schemas::web_session_capnp::web_session::response::{self, ClientErrorCode, SuccessCode};
 use percloud_schemas::web_session_capnp::web_session::{e_tag, options};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Site;
+use crate::outlet::Room;
 
 /// Longest error page passed on, in bytes; the rest is cut off.
 const ERROR_PAGE: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) async fn deliver(
     from: &str,
     answer: Response<Incoming>,
     stream: Option<byte_stream::Client>,
-    room: OwnedSemaphorePermit,
+    room: Room,
     mut out: response::Builder<'_>,
 ) -> Result<(), Error> {
     let (head, body) = answer.into_parts();
@@ -57,14 +57,9 @@ pub(super) async fn deliver(
             content.set_status_code(success(head.status));
             set_described(&head.headers, &mut content);
             let limit = site.0.world.limits.whole;
-            match body.beginning(limit).await? {
+            match body.beginning(limit, stream).await? {
                 Beginning::Whole(bytes) => content.init_body().set_bytes(&bytes),
-                Beginning::More(first) => {
-                    let stream = stream.ok_or_else(|| {
-                        Error::failed(format!(
-                            "the answer is longer than {limit} bytes, and no responseStream was given"
-                        ))
-                    })?;
+                Beginning::More(first, stream) => {
                     let pump = site.0.outlet.spawn(async move {
                         let _room = room;
                         if let Err(error) = pump(first, body, stream).await {
@@ -123,7 +118,7 @@ struct Pieces {
 
 enum Beginning {
     Whole(Vec<u8>),
-    More(Bytes),
+    More(Bytes, byte_stream::Client),
 }
 
 impl Pieces {
@@ -144,19 +139,41 @@ impl Pieces {
         }
     }
 
-    /// All of the body when that is short, else its first piece.
-    async fn beginning(&mut self, limit: usize) -> Result<Beginning, Error> {
+    /// All of the body when that is short, else its first piece for `stream`. How short it is may not be known from the
+    /// start; without a stream the end is waited for.
+    async fn beginning(
+        &mut self,
+        limit: usize,
+        stream: Option<byte_stream::Client>,
+    ) -> Result<Beginning, Error> {
+        let too_long = || {
+            Error::failed(format!(
+                "the answer is longer than {limit} bytes, and no responseStream was given"
+            ))
+        };
         let announced = self.body.size_hint();
         let is_short = announced.upper().is_some_and(|most| most <= limit as u64);
+        if stream.is_none() && announced.lower() > limit as u64 {
+            return Err(too_long());
+        }
         let Some(first) = self.next().await? else {
             return Ok(Beginning::Whole(Vec::new()));
         };
-        if !is_short && !self.body.is_end_stream() {
-            return Ok(Beginning::More(first));
+        let is_whole = self.body.is_end_stream() && first.len() <= limit;
+        if let Some(stream) = stream
+            && !is_short
+            && !is_whole
+        {
+            return Ok(Beginning::More(first, stream));
         }
-        let mut whole = Vec::from(first);
-        while let Some(piece) = self.next().await? {
-            whole.extend_from_slice(&piece);
+        let mut whole = Vec::new();
+        let mut piece = Some(first);
+        while let Some(bytes) = piece {
+            if whole.len() + bytes.len() > limit {
+                return Err(too_long());
+            }
+            whole.extend_from_slice(&bytes);
+            piece = self.next().await?;
         }
         Ok(Beginning::Whole(whole))
     }

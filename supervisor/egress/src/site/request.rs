@@ -177,7 +177,7 @@ fn few(count: u32) -> Result<(), Error> {
 /// Whether a grain may set this field itself: not what says how the message travels, who asks, or what has a place of its
 /// own in a session.
 fn is_free(name: &HeaderName) -> bool {
-    const TAKEN: [&str; 24] = [
+    const TAKEN: [&str; 26] = [
         "accept-encoding",
         "authorization",
         "connection",
@@ -202,9 +202,13 @@ fn is_free(name: &HeaderName) -> bool {
         "upgrade",
         "user-agent",
         "via",
+        // Some servers take these for the path that was asked for.
+        "x-original-url",
+        "x-rewrite-url",
     ];
-    let name = name.as_str();
-    !TAKEN.contains(&name) && !name.starts_with("sec-") && !name.starts_with("x-forwarded-")
+    // Programs behind CGI cannot tell one from the other.
+    let name = name.as_str().replace('_', "-");
+    !TAKEN.contains(&name.as_str()) && !name.starts_with("sec-") && !name.starts_with("x-forwarded-")
 }
 
 fn weigh(list: &mut String, what: &str, weight: f32) {

@@ -6,18 +6,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use capnp::{Error, text_list};
 use http_body_util::{BodyExt, Empty};
-use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percloud_schemas::web_session_capnp::web_session::{OpenWebSocketResults, web_socket_stream};
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Site;
 use super::request::Asked;
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Room};
+use crate::way_out::WayOut;
 
 /// What a server adds to the key (RFC 6455 section 1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -47,12 +48,7 @@ pub(super) async fn open(
             let request = asked.with(Empty::new().map_err(|never| match never {}).boxed_unsync())?;
             let mut answer = site.send(request).await?;
             let accepted = STANDARD.encode(Sha1::new().chain_update(&key).chain_update(MAGIC).finalize());
-            let fits = answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                && answer
-                    .headers()
-                    .get(header::SEC_WEBSOCKET_ACCEPT)
-                    .is_some_and(|theirs| theirs.as_bytes() == accepted.as_bytes());
-            if !fits {
+            if !is_greeted(&answer, &accepted, protocols)? {
                 return Err(Error::failed(format!(
                     "the website opens no WebSocket here (status {})",
                     answer.status().as_u16()
@@ -75,13 +71,36 @@ pub(super) async fn open(
             });
             results.get().set_server_stream(capnp_rpc::new_client(ToSite {
                 outlet: Rc::clone(&outlet),
-                writing: Mutex::new(writing),
+                writing: WayOut::new(&outlet, writing),
                 _reader: reader,
                 _room: room,
             }));
             Ok(())
         })
         .await
+}
+
+/// Whether the site agreed to what was proposed, and to nothing else (RFC 6455 section 4.1).
+fn is_greeted(
+    answer: &Response<Incoming>,
+    accepted: &str,
+    protocols: text_list::Reader<'_>,
+) -> Result<bool, Error> {
+    let fields = answer.headers();
+    let is_accepted = fields
+        .get(header::SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|theirs| theirs.as_bytes() == accepted.as_bytes());
+    let mut is_offered = true;
+    if let Some(chosen) = fields.get(header::SEC_WEBSOCKET_PROTOCOL) {
+        is_offered = false;
+        for protocol in protocols {
+            is_offered |= protocol?.as_bytes() == chosen.as_bytes();
+        }
+    }
+    Ok(answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && is_accepted
+        && is_offered
+        && !fields.contains_key(header::SEC_WEBSOCKET_EXTENSIONS))
 }
 
 fn greeting(asked: Asked, key: &str, protocols: text_list::Reader<'_>) -> Result<Asked, Error> {
@@ -124,19 +143,16 @@ async fn copy(mut from: ReadHalf<Socket>, to: web_socket_stream::Client) -> Resu
 /// The grain's words, on their way to the site.
 struct ToSite {
     outlet: Rc<Outlet>,
-    writing: Mutex<WriteHalf<Socket>>,
+    writing: WayOut<WriteHalf<Socket>>,
     _reader: AbortOnDropHandle<()>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl web_socket_stream::Server for ToSite {
     async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Result<(), Error> {
         self.outlet
             .while_alive(async {
-                let message = params.get()?.get_message()?;
-                let mut writing = self.writing.lock().await;
-                writing.write_all(message).await?;
-                writing.flush().await?;
+                self.writing.write(params.get()?.get_message()?).await?;
                 Ok(())
             })
             .await

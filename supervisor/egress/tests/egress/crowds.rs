@@ -1,0 +1,142 @@
+//! Grains that want too much.
+
+use percloud_schemas::web_session_capnp::web_session;
+use tokio::task::JoinSet;
+
+use crate::network::{connect, host};
+use crate::said::{Said, get, load, problem};
+use crate::server::{Server, Visitor, both};
+use crate::sink::Sink;
+use crate::world::{Outlet, World, run};
+
+type Tcp = Visitor<tokio::net::TcpStream>;
+
+#[test]
+fn one_connection_too_many_is_refused_and_harms_nobody() {
+    run(async {
+        let world = World::new().await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let other: web_session::Client = world.give(2, Outlet::Website(&server.url(""))).await;
+        let mut open: Vec<(Said, Tcp, Sink)> = Vec::new();
+        for _ in 0..64 {
+            let sink = Sink::default();
+            let serve = async {
+                let mut visitor = server.accept().await;
+                visitor.request().await;
+                visitor.send("HTTP/1.1 200 OK\r\n\r\na").await;
+                visitor
+            };
+            let (said, visitor) = both(load(&session, "", sink.bytes()), serve).await;
+            open.push((said.unwrap(), visitor, sink));
+        }
+        let told = problem(get(&session, "").await);
+        assert!(told.contains("too many connections"), "{told}");
+        let refused = session.post_streaming_request().send().promise.await;
+        assert!(problem(refused).contains("too many connections"));
+        let opened = crate::web_socket::open(&session, &[], &Sink::default()).await;
+        assert!(problem(opened).contains("too many connections"));
+        assert!(server.is_lonely());
+        let (said, _) = both(get(&other, ""), server.answer("200 OK", "", b"well")).await;
+        assert_eq!(said.unwrap().body, b"well");
+        for (_, visitor, sink) in &mut open {
+            visitor.send("b").await;
+            sink.until(|facts| facts.bytes == b"ab").await;
+        }
+        // Room is made by letting go.
+        let (said, mut visitor, _sink) = open.pop().unwrap();
+        drop(said);
+        visitor.cut().await;
+        let (said, _) = both(get(&session, ""), server.answer("200 OK", "", b"well")).await;
+        assert_eq!(said.unwrap().body, b"well");
+    });
+}
+
+#[test]
+fn an_upload_takes_room_until_its_end() {
+    run(async {
+        let world = World::limited(|limits| limits.connections = 2).await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let stream = crate::uploads::post(&session).await;
+            let answer = crate::uploads::response(&stream);
+            crate::uploads::write(&stream, b"a").await.unwrap();
+            let mut visitor = server.accept().await;
+            visitor.head().await;
+            // An answer does not end it.
+            visitor.send("HTTP/1.1 204 So\r\nConnection: close\r\n\r\n").await;
+            answer.await.map(drop).unwrap();
+            open.push((stream, visitor));
+        }
+        let told = problem(get(&session, "").await);
+        assert!(told.contains("too many connections"), "{told}");
+        let (stream, mut visitor) = open.pop().unwrap();
+        assert_eq!(visitor.chunk().await.unwrap(), b"a");
+        crate::uploads::done(&stream).await.unwrap();
+        assert_eq!(visitor.chunk().await.unwrap(), b"");
+        assert_eq!(visitor.closed().await, 0);
+        let (said, _) = both(get(&session, ""), server.answer("200 OK", "", b"well")).await;
+        assert_eq!(said.unwrap().body, b"well");
+    });
+}
+
+#[test]
+fn connections_to_ports_are_counted_too() {
+    run(async {
+        let world = World::limited(|limits| limits.connections = 3).await;
+        let server = Server::new().await;
+        let machine = host(&world.network(false).await, "127.0.0.1");
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let upstream = connect(&machine, server.port, &Sink::default()).await.unwrap();
+            open.push((upstream, server.accept().await));
+        }
+        let told = problem(connect(&machine, server.port, &Sink::default()).await);
+        assert!(told.contains("too many connections"), "{told}");
+        let (upstream, mut visitor) = open.pop().unwrap();
+        drop(upstream);
+        visitor.cut().await;
+        connect(&machine, server.port, &Sink::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn ten_thousand_calls_at_once_are_all_answered() {
+    run(async {
+        let world = World::new().await;
+        let server = Server::new().await;
+        let session = world.website(&server.url("")).await;
+        let mut calls = JoinSet::new();
+        for _ in 0..10_000 {
+            let session = session.clone();
+            calls.spawn_local(async move { get(&session, "").await });
+        }
+        let mut visits = JoinSet::new();
+        let (mut well, mut refused) = (0, 0);
+        while well + refused < 10_000 {
+            tokio::select! {
+                Some(said) = calls.join_next() => match said.unwrap() {
+                    Ok(said) => {
+                        assert_eq!(said.body, b"well");
+                        well += 1;
+                    }
+                    Err(error) => {
+                        assert!(error.to_string().contains("too many connections"), "{error}");
+                        refused += 1;
+                    }
+                },
+                mut visitor = server.accept() => {
+                    visits.spawn_local(async move {
+                        visitor.request().await;
+                        visitor.answer("200 OK", "", b"well").await;
+                    });
+                }
+            }
+        }
+        assert!(well >= 64, "{well} were answered");
+        let (said, _) = both(get(&session, ""), server.answer("200 OK", "", b"well")).await;
+        assert_eq!(said.unwrap().body, b"well");
+    });
+}
