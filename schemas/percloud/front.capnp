@@ -205,6 +205,8 @@ interface GrainControl {
   authority @25 () -> (reply :Reply);
   # What this grain holds of others, each revocable.
   dropAuthority @26 (tokenId :Text) -> (reply :Reply);
+  prepare @27 () -> (reply :Reply);
+  # The person is about to open it: start it, if there is room.
 }
 
 interface Listener {

@@ -61,6 +61,8 @@ export function createMock({ pace = 120 } = {}) {
     /** What the next start waits for. */
     waits: undefined,
     handedOver: [],
+    /** What was to be started ahead, in order. */
+    prepared: [],
   };
 
   const later = (steps, run) => new Promise((done) => setTimeout(() => done(run?.()), steps * pace));
@@ -301,6 +303,10 @@ export function createMock({ pace = 120 } = {}) {
           tell({ type: "grain", grain: now() }, [person.id]);
         }
         return json(response, 200, now());
+      }
+      if (method === "POST" && act === "prepare") {
+        state.prepared.push(grain.title);
+        return json(response, 202, {});
       }
       // All below is the owner's.
       if (!mine) throw new Refusal(404, "not-found", "There is nothing here.");

@@ -198,6 +198,34 @@ test("the keyboard is enough", async () => {
   await end();
 });
 
+test("a thing one points at or reaches with the keyboard is started ahead, one passed over is not", async () => {
+  const { state } = (household(), server.mock);
+  const { page, end } = await visit();
+  await page.clock.install();
+  await page.reload();
+  const link = page.getByRole("link", { name: "Moving house", exact: true });
+  await link.hover();
+  await page.mouse.move(0, 0);
+  await page.clock.runFor(1000);
+  assert.deepEqual(state.prepared, []);
+  const asked = () => page.waitForResponse((response) => response.url().endsWith("/prepare"));
+  let answer = asked();
+  await link.hover();
+  await page.clock.runFor(100);
+  assert.equal((await answer).status(), 202);
+  assert.deepEqual(state.prepared, ["Moving house"]);
+  // Once is enough for a while.
+  await page.mouse.move(0, 0);
+  await link.hover();
+  await page.clock.runFor(1000);
+  answer = asked();
+  await page.getByRole("link", { name: "Recipes", exact: true }).focus();
+  await page.clock.runFor(100);
+  await answer;
+  assert.deepEqual(state.prepared, ["Moving house", "Recipes"]);
+  await end();
+});
+
 test("no string becomes markup, and packages speak as text only", async () => {
   household();
   // The attempts below are the browser's to complain of.

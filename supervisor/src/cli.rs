@@ -113,7 +113,10 @@ pub struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
     /// Seconds after which an unused app is put to sleep (it may take up to twice as long).
-    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..))]
+    ///
+    /// Until then it costs memory and nothing else, and opens at once. When memory is short, those that nobody has used
+    /// for longest are put to sleep earlier.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle: u64,
     #[command(flatten)]
     pub egress: Egress,

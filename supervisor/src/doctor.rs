@@ -16,7 +16,7 @@ mod listen;
 mod memory;
 mod namespaces;
 mod print;
-mod proc;
+pub mod proc;
 mod workplace;
 
 use std::error::Error;

@@ -1,6 +1,7 @@
 //! `percloud serve`: a server until it is told to stop.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,9 +34,10 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let mut server = Server::start(&settings)?;
-        println!("Percloud is ready at {}", server.base.url());
+        say(format_args!("Percloud is ready at {}", server.base.url()));
         if let Some(secret) = server.setup.take() {
-            println!("Set it up at {}/setup#{}", server.base.url(), secret.expose_hex());
+            let url = server.base.url();
+            say(format_args!("Set it up at {url}/setup#{}", secret.expose_hex()));
         }
         let broker = server.broker.clone();
         let outcome = tokio::select! {
@@ -45,10 +47,17 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
             () = maintain(&broker) => unreachable!("maintenance has no end"),
             () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),
+            () = broker.keep_memory() => unreachable!("watching memory has no end"),
         };
         server.stop().await;
         outcome.map(|()| ExitCode::SUCCESS)
     })
+}
+
+/// Prints a line for whoever started the server, who need not listen any more.
+fn say(line: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout();
+    let _heard = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// Lets the broker do what is due, every minute.

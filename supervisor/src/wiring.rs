@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use percloud_broker::{
-    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Outside, RestoreStart,
+    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Memory, Outside, RestoreStart,
     UnpackStart,
 };
 use percloud_core::time::Timestamp;
@@ -18,6 +18,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 
 use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
+use crate::doctor::proc;
 use crate::launcher_role::{HostJob, Job, UnpackJob};
 
 /// The clock, the randomness and the launcher of a real server.
@@ -25,6 +26,7 @@ pub fn outside(launcher: LauncherHandle) -> Outside {
     Outside {
         now: Rc::new(now),
         random: Rc::new(random),
+        memory: Rc::new(memory),
         launcher: Rc::new(launcher),
     }
 }
@@ -44,6 +46,15 @@ fn random(bytes: &mut [u8]) {
     OsRng
         .try_fill_bytes(bytes)
         .expect("the kernel gives random bytes once it has booted");
+}
+
+/// What the kernel says of the machine's memory (proc(5), meminfo).
+fn memory() -> Option<Memory> {
+    let text = proc::read("/proc/meminfo").ok()?;
+    Some(Memory {
+        total: proc::memory_line(&text, "MemTotal")?,
+        available: proc::memory_line(&text, "MemAvailable")?,
+    })
 }
 
 /// The launcher as the broker sees it. The process behind it may be replaced when it dies.

@@ -27,11 +27,17 @@ export const output = join(target, "browser");
 export class Server {
   #folder = mkdtempSync(join(tmpdir(), "percloud-browser-"));
   #child;
+  #more;
+
+  /** Further arguments to `percloud serve`. */
+  constructor(...more) {
+    this.#more = more;
+  }
 
   /** Starts it; resolves when it is ready. */
   async start() {
     const log = join(this.#folder, "log");
-    const arguments_ = ["serve", "--data", join(this.#folder, "data"), "--runtime", join(this.#folder, "run"), "--listen", "127.0.0.1:0"];
+    const arguments_ = ["serve", "--data", join(this.#folder, "data"), "--runtime", join(this.#folder, "run"), "--listen", "127.0.0.1:0", ...this.#more];
     const child = spawn(built("release", "percloud"), arguments_, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     child.stderr.on("data", (bytes) => appendFileSync(log, bytes));

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -9,7 +10,8 @@ import { launch } from "./chromium.js";
 import { DEADLINE, Server, built, output } from "./server.js";
 import * as shell from "./shell.js";
 
-const server = new Server();
+// The website that apps are let to is on this machine, which is closed to them otherwise.
+const server = new Server("--open-address", "127.0.0.1/32");
 let browser;
 let ada;
 let bela;
@@ -199,4 +201,48 @@ step("one book asks for another, and a person chooses", async () => {
   assert.deepEqual(claimed, { held: 0 });
   const used = await frame.evaluate(async () => (await fetch("/caps/use?held=0")).json());
   assert.deepEqual(used, { entries: 1 });
+});
+
+step("a book is let to a website by its person, and to that alone", async () => {
+  const asked = [];
+  const site = createServer((request, response) => {
+    asked.push([request.url, request.headers.authorization]);
+    response.setHeader("Content-Type", "application/json").end(JSON.stringify({ entries: 42 }));
+  });
+  await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
+  try {
+    const { port } = site.address();
+    const place = await shell.create(ada, server.url, "guestbook");
+    const frame = await shell.grainFrame(ada);
+    const answer = frame.evaluate(
+      () =>
+        new Promise((resolve) => {
+          addEventListener("message", (event) => event.data?.rpcId === 8 && resolve(event.data));
+          parent.postMessage({ powerboxRequest: { rpcId: 8, query: ["EAZQAQEAABEBF1EEAQH_x80lxnnjecgAAAA"], saveLabel: { defaultText: "a guest" } } }, "*");
+        }),
+    );
+    await dialog(ada).getByRole("radio", { name: /website/i }).check();
+    await dialog(ada).getByRole("button", { name: "Continue", exact: true }).click();
+    await dialog(ada).getByLabel("Address of the website", { exact: true }).fill(`http://127.0.0.1:${port}/guests`);
+    await dialog(ada).getByRole("radio", { name: /user name and password/ }).check();
+    await dialog(ada).getByLabel("User name there").fill("ada");
+    await dialog(ada).getByLabel("Password there").fill("lovelace");
+    await ada.screenshot({ path: join(output, "website-1280-light.png") });
+    await dialog(ada).getByRole("button", { name: "Connect", exact: true }).click();
+    const { token } = await answer;
+    const get = (path) => frame.evaluate(async (path) => (await fetch(path)).json(), path);
+    const { held } = await get(`/caps/claim?need=read&token=${token}`);
+    assert.deepEqual(await get(`/caps/use?held=${held}`), { entries: 42 });
+    assert.deepEqual(asked, [["/guests", `Basic ${btoa("ada:lovelace")}`]]);
+
+    // It stands in the thing's settings, and ends there.
+    const { token: kept } = await get(`/caps/save?held=${held}`);
+    assert.match(kept, /^[\w-]{43}$/);
+    await ada.goto(`${server.url}${place}/settings`);
+    await ada.getByText(`The website 127.0.0.1:${port}`).waitFor();
+    await ada.screenshot({ path: join(output, "website-held-1280-light.png") });
+  } finally {
+    site.closeAllConnections();
+    await new Promise((closed) => site.close(closed));
+  }
 });

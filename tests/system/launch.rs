@@ -1,7 +1,11 @@
 //! From a package to an app that answers.
 
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
 use percloud_tests::http::Request;
-use percloud_tests::{Server, built};
+use percloud_tests::{Server, built, process, wait};
 
 #[test]
 fn a_native_app_answers_in_its_own_session() {
@@ -70,4 +74,31 @@ fn what_the_shell_may_set_does_not_reach_the_app() {
         policy.contains("frame-ancestors"),
         "an app may be framed by the shell only: `{policy}`"
     );
+}
+
+#[test]
+fn a_server_whose_words_nobody_reads_serves_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port nobody has: the kernel's choice, given back at once.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut server = Command::new(built::program("percloud"))
+        .args(["serve", "--listen", &address.to_string(), "--data"])
+        .arg(folder.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait::until("the server listens", || TcpStream::connect(address).ok());
+    let answer = Request::new("GET", "/").send(address, "percloud.localhost");
+    let all = process::tree(server.id());
+    process::Process::find(server.id()).unwrap().terminate();
+    let ended = server.wait().unwrap();
+    let mut said = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(ended.success(), "{ended}: {said}");
+    assert!(answer.is_ok(), "{answer:?}: {said}");
+    assert!(!all.iter().any(process::Process::is_running), "nothing is left");
 }

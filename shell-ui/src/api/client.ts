@@ -48,6 +48,7 @@ export const api = {
   change: (grainId: string, body: { title?: string; relaxedPolicy?: boolean }) =>
     call<Grain>("PATCH", `/grains/${id(grainId)}`, body),
   open: (grainId: string, path: string) => call<Opened>("POST", `/grains/${id(grainId)}/open`, { path }),
+  prepare: (grainId: string) => call<void>("POST", `/grains/${id(grainId)}/prepare`),
   trash: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/trash`),
   restore: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/restore`),
   restart: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/restart`),

@@ -23,6 +23,7 @@ import {
 import { LeaveDialog, RenameDialog, createThing, moveToTrash } from "../acts.tsx";
 import type { App, Grain } from "../api/types.ts";
 import { type Period, periodOf, plain } from "../format.ts";
+import { startsAhead } from "../ahead.ts";
 import { laterPart } from "../later.tsx";
 import { Picture, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
@@ -287,7 +288,7 @@ export function ThingRow(props: { grain: Grain; onRename: () => void }): JSX.Ele
     <li class="row">
       <Picture of={props.grain} />
       <div class="row-words">
-        <a class="row-link" href={paths.grain(props.grain.id)}>
+        <a class="row-link" href={paths.grain(props.grain.id)} {...startsAhead(props.grain.id)}>
           <Foreign text={props.grain.title} />
         </a>
         <p class="row-about" classList={{ "row-about-two": !props.grain.mine }}>

@@ -1,7 +1,7 @@
 //! The broker's state, and how it starts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::running::Slot;
 use crate::token::Reference;
 use crate::view_info::Described;
 use crate::visit::{SessionId, Visit};
-use crate::{access, audit};
+use crate::{access, audit, warm};
 
 /// Commits after which the store's export is written anew.
 const EXPORT_AFTER_COMMITS: u64 = 1000;
@@ -95,10 +95,12 @@ pub struct Broker {
     pub(crate) requests: RefCell<HashMap<RequestId, Rc<Asked>>>,
     /// What apps do in the background.
     pub(crate) ongoing: RefCell<BTreeMap<NoticeId, Ongoing>>,
-    /// Jobs that run at the moment.
-    pub(crate) running_jobs: RefCell<HashSet<JobId>>,
+    /// Jobs that run at the moment, and in which grain.
+    pub(crate) running_jobs: RefCell<HashMap<JobId, GrainId>>,
     /// Bounds how many jobs run at a time: after a long night all are due at once.
     pub(crate) job_turns: tokio::sync::Semaphore,
+    /// Bounds how many grains are started ahead at a time.
+    pub(crate) ahead: std::sync::Arc<tokio::sync::Semaphore>,
     /// Marked when there is a job more or less.
     pub(crate) jobs_changed: tokio::sync::watch::Sender<()>,
     /// Identities handed to apps.
@@ -173,6 +175,7 @@ impl Broker {
             ongoing: RefCell::default(),
             running_jobs: RefCell::default(),
             job_turns: tokio::sync::Semaphore::new(4),
+            ahead: std::sync::Arc::new(tokio::sync::Semaphore::new(warm::AHEAD)),
             jobs_changed: Default::default(),
             identities: RefCell::new(Identities::new()),
             handed_views: RefCell::new(Views::new()),

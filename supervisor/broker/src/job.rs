@@ -3,6 +3,7 @@
 //! A job is taken up durably before it runs and put away durably when it has run: one that was interrupted by a crash
 //! of the server runs again, one that has run does not. Copies and restored backups of a grain have no jobs.
 
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -186,7 +187,8 @@ impl Broker {
                 };
                 if job.next > now {
                     soonest = Some(soonest.map_or(job.next, |soonest: Timestamp| soonest.min(job.next)));
-                } else if self.running_jobs.borrow_mut().insert(id.clone()) {
+                } else if let Entry::Vacant(free) = self.running_jobs.borrow_mut().entry(id.clone()) {
+                    free.insert(grain.clone());
                     let broker = self.clone();
                     tokio::task::spawn_local(async move {
                         let turn = broker.job_turns.acquire().await;

@@ -40,6 +40,7 @@ mod upload;
 mod view;
 mod view_info;
 mod visit;
+mod warm;
 
 #[cfg(test)]
 mod tests;
@@ -54,3 +55,4 @@ pub use outside::{
 pub use problem::Problem;
 pub use running::RefusedSyscall;
 pub use visit::Opened;
+pub use warm::Memory;

@@ -13,6 +13,8 @@ use percloud_core::time::Timestamp;
 use percloud_spk::install::{PackageInfo, Progress};
 use serde::{Deserialize, Serialize};
 
+use crate::warm::Memory;
+
 /// Fills a buffer with random bytes.
 pub type Random = Rc<dyn Fn(&mut [u8])>;
 
@@ -26,6 +28,8 @@ pub struct Outside {
     pub now: Rc<dyn Fn() -> Timestamp>,
     /// Fills a buffer with random bytes of the operating system.
     pub random: Random,
+    /// Tells how much memory the machine has and has left; `None` where it does not say.
+    pub memory: Rc<dyn Fn() -> Option<Memory>>,
     /// Starts what runs in a process of its own.
     pub launcher: Rc<dyn Launcher>,
 }

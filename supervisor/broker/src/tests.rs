@@ -11,6 +11,7 @@ mod references;
 mod sharing;
 mod taken_back;
 mod time;
+mod warm;
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixStream;
@@ -42,6 +43,7 @@ use crate::{Broker, Config, Layout};
 #[derive(Default)]
 struct Stage {
     now: Cell<u64>,
+    memory_is_short: Cell<bool>,
     starts: RefCell<Vec<Vec<String>>>,
     admitted: RefCell<Vec<Vec<u8>>>,
     /// Who was announced, in order.
@@ -96,6 +98,15 @@ impl World {
                 move || Timestamp(stage.now.get())
             }),
             random: Rc::new(|bytes| rand::TryRngCore::try_fill_bytes(&mut rand::rngs::OsRng, bytes).unwrap()),
+            memory: Rc::new({
+                let stage = stage.clone();
+                move || {
+                    Some(crate::Memory {
+                        total: 1000,
+                        available: if stage.memory_is_short.get() { 124 } else { 125 },
+                    })
+                }
+            }),
             launcher: Rc::new(Played { stage: stage.clone() }),
         };
         let config = Config {

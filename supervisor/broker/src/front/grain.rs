@@ -29,6 +29,7 @@ impl grain_control::Server for GrainControl {
         trash TrashParams TrashResults () -> 200 = |broker, who, id| broker.trash_grain(who, id).await;
         restore RestoreParams RestoreResults () -> 200 = |broker, who, id| broker.restore_grain(who, id).await;
         delete DeleteParams DeleteResults () -> 204 = |broker, who, id| done(broker.delete_grain(who, id).await);
+        prepare PrepareParams PrepareResults () -> 202 = |broker, who, id| broker.prepare(who, id);
         restart RestartParams RestartResults () -> 200 = |broker, who, id| broker.restart_grain(who, id).await;
 
         sharing SharingParams SharingResults () -> 200 = |broker, who, id| broker.sharing(who, id).await;

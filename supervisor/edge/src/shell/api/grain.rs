@@ -34,6 +34,7 @@ pub(super) async fn answer(
         ("POST", ["open"]) => pass_on!(grain.open_request(), set_json = &call.document().await?),
         ("POST", ["trash"]) => pass_on!(grain.trash_request()),
         ("POST", ["restore"]) => pass_on!(grain.restore_request()),
+        ("POST", ["prepare"]) => pass_on!(grain.prepare_request()),
         ("POST", ["restart"]) => pass_on!(grain.restart_request()),
         ("GET", ["log"]) => events::log(call.edge, &grain, call.query).await,
         ("GET", ["history"]) => pass_on!(grain.history_request()),

@@ -1,0 +1,125 @@
+//! Who stays awake when memory is short, and who is started ahead.
+
+use percloud_core::id::GrainId;
+use percloud_core::sharing::requirement::Requirement;
+use serde_json::json;
+
+use super::{World, run};
+use crate::account::SignedIn;
+use crate::problem::Problem;
+use crate::token::Reference;
+
+/// Grains of one person, all running, the first unused for longest.
+async fn awake<const N: usize>(world: &World, who: &SignedIn) -> [GrainId; N] {
+    world.app(who).await;
+    let mut grains = Vec::new();
+    for _ in 0..N {
+        world.pass(60);
+        let id = world.grain(who).await;
+        world.broker.wake(&id).await.unwrap();
+        grains.push(id);
+    }
+    grains.try_into().unwrap()
+}
+
+fn runs(world: &World, id: &GrainId) -> bool {
+    world.broker.slot(id).running().is_some()
+}
+
+#[test]
+fn idle_grains_sleep_when_memory_is_short_and_not_before() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        let grains: [GrainId; 6] = awake(&world, &who).await;
+        world.broker.relieve().await;
+        assert!(grains.iter().all(|id| runs(&world, id)), "there is memory");
+
+        world.stage.memory_is_short.set(true);
+        world.broker.relieve().await;
+        let left: Vec<bool> = grains.iter().map(|id| runs(&world, id)).collect();
+        assert_eq!(
+            left,
+            [false, false, false, false, true, true],
+            "the longest unused first"
+        );
+        assert_eq!(
+            world.broker.grain_now(&who, &grains[0]).unwrap()["state"],
+            json!("asleep")
+        );
+        world.broker.wake(&grains[0]).await.unwrap();
+        world.broker.stop_all_grains().await;
+    });
+}
+
+#[test]
+fn what_is_in_use_runs_on() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        let [open, busy, provider, holder, idle] = awake(&world, &who).await;
+        world.broker.open(&who, &open, "{}").unwrap();
+        let _work = world.broker.stay_awake(&busy, "binding the book", None).unwrap();
+        let reference = Reference {
+            holder: holder.clone(),
+            provider: Some(provider.clone()),
+            token: None,
+            what: None,
+            conditions: vec![Requirement::IsAdmin(who.account.clone())],
+        };
+        world.broker.list_reference(reference).unwrap();
+        world.stage.memory_is_short.set(true);
+        world.broker.relieve().await;
+        for (id, goes_on) in [
+            (open, true),
+            (busy, true),
+            (provider, true),
+            (holder, true),
+            (idle, false),
+        ] {
+            assert_eq!(runs(&world, &id), goes_on);
+        }
+        world.broker.stop_all_grains().await;
+    });
+}
+
+#[test]
+fn a_grain_is_started_ahead_for_who_may_open_it_while_there_is_room() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let id = world.grain(&who).await;
+        let stranger = world.member(&who, "Bela").await;
+        assert!(matches!(
+            world.broker.prepare(&stranger, &id),
+            Err(Problem::NotFound)
+        ));
+
+        world.stage.memory_is_short.set(true);
+        world.broker.prepare(&who, &id).unwrap();
+        assert_eq!(
+            world.broker.ahead.available_permits(),
+            super::super::warm::AHEAD,
+            "nothing was begun"
+        );
+
+        world.stage.memory_is_short.set(false);
+        let before = world.broker.grain_now(&who, &id).unwrap()["lastUsed"].clone();
+        let slot = world.broker.slot(&id);
+        let mut changed = slot.changed.subscribe();
+        world.broker.prepare(&who, &id).unwrap();
+        while slot.running().is_none() {
+            changed.changed().await.unwrap();
+        }
+        assert_eq!(
+            world.broker.grain_now(&who, &id).unwrap()["lastUsed"],
+            before,
+            "it was not used"
+        );
+
+        world.broker.trash_grain(&who, &id).await.unwrap();
+        assert!(matches!(world.broker.prepare(&who, &id), Err(Problem::InTrash)));
+        world.broker.stop_all_grains().await;
+    });
+}
