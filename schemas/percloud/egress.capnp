@@ -6,9 +6,10 @@
 interface Egress {
   # Bootstrap of the egress towards the broker.
 
-  admit @0 (nonce :Data, reference :Data, outlet :Outlet) -> ();
+  admit @0 (nonce :Data, reference :Data, outlet :Outlet, holder :Text) -> ();
   # Expects somebody to present `nonce` at the door; once, and only for a few seconds. What they take is ended by
-  # `end` with the same `reference` (16 bytes).
+  # `end` with the same `reference` (16 bytes). All that one holder (the id of a grain) takes shares one bound of
+  # connections.
 
   end @1 (reference :Data) -> ();
   # Breaks what was taken under this id, and every connection made with it; returns when it is done. What has not been
