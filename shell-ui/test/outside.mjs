@@ -279,6 +279,7 @@ test("the whole network and ports are given after two questions, by the owner of
   await openAsking(page, board);
   await ask(page, "Talk to everybody");
   await dialog(page).getByRole("heading", { name: "Which one?" }).waitFor();
+  await dialog(page).getByRole("radio").first().waitFor();
   assert.equal(await dialog(page).getByRole("radio").count(), 2);
   await radio(page, /^The whole network Any kind/).check();
   await button(page, "Continue").dblclick();

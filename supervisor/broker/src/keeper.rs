@@ -154,7 +154,7 @@ impl Keeper {
         let fits = match &sealed {
             Sealed::Grain(grain) => *grain == holder,
             Sealed::Answer(session) => broker.has_session(&holder, session),
-            Sealed::Job(_) => false,
+            Sealed::Job(_) | Sealed::Grant(_) => false,
         };
         if fits {
             Ok((sealed, conditions, token))
@@ -196,11 +196,8 @@ impl Broker {
         holder: &GrainId,
         token: &Token,
         hash: Option<TokenHash>,
-        extra: Vec<Requirement>,
         mut into: restored::Builder<'_>,
     ) -> Result<(), Error> {
-        let mut conditions = token.requirements.clone();
-        conditions.extend(extra);
         if let Referent::Object { grain, id } = &token.what
             && grain == holder
         {
@@ -217,14 +214,15 @@ impl Broker {
         let reference = Reference {
             holder: holder.clone(),
             provider: provider.clone(),
-            // What was made for one use is gone by now; what it was made from still counts.
             token: hash.or(token.parent),
             what: Some(token.what.clone()),
-            conditions,
+            conditions: token.requirements.clone(),
         };
         let id = self.list_reference(reference).map_err(told)?;
         into.set_id(&id);
-        let outcome = self.point_to(&token.what, provider.as_ref(), &id, into).await;
+        let outcome = self
+            .point_to(&token.what, provider.as_ref(), (&id, holder), into)
+            .await;
         let still = self.references.borrow().contains_key(&id);
         if outcome.is_err() || !still {
             self.references.borrow_mut().remove(&id);
@@ -241,7 +239,7 @@ impl Broker {
         self: &Rc<Self>,
         what: &Referent,
         provider: Option<&GrainId>,
-        id: &SessionId,
+        (id, holder): (&SessionId, &GrainId),
         into: restored::Builder<'_>,
     ) -> Result<(), Error> {
         match (what, provider) {
@@ -271,7 +269,7 @@ impl Broker {
                 Ok(())
             }
             (Referent::Website { .. } | Referent::Network { .. } | Referent::Interface, _) => {
-                self.point_outside(what, id, into).await
+                self.point_outside(what, (id, holder), into).await
             }
             (Referent::Identity { account }, _) => {
                 let identity = self.identity(account);
@@ -349,13 +347,7 @@ impl host_keeper::Server for Keeper {
             .token(&text, &Sealed::Grain(self.grain.clone()))
             .map_err(told)?;
         broker
-            .revive(
-                &self.grain,
-                &token,
-                Some(hash),
-                Vec::new(),
-                results.get().init_restored(),
-            )
+            .revive(&self.grain, &token, Some(hash), results.get().init_restored())
             .await
     }
 

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use capnp::Error;
-use percloud_core::id::AccountId;
+use percloud_core::id::{AccountId, GrainId};
 use percloud_core::powerbox::{Quality, matches};
 use percloud_core::sharing::requirement::Requirement;
 use percloud_core::web_address::WebAddress;
@@ -38,8 +38,8 @@ const API_SESSION: u64 = api_session::Client::TYPE_ID;
 const IP_NETWORK: u64 = ip_network::Client::TYPE_ID;
 const IP_INTERFACE: u64 = ip_interface::Client::TYPE_ID;
 
-/// How long the egress may take to end something.
-const END_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the egress may take to do what it is told.
+const DEADLINE: Duration = Duration::from_secs(1);
 /// Addresses of one question that are shown.
 const SHOWN: usize = 32;
 
@@ -67,9 +67,23 @@ pub(crate) struct Chosen {
 }
 
 impl Broker {
-    /// Introduces the egress, which is reached by grain hosts at the socket `door`. It replaces one that ended.
-    pub fn use_egress(&self, client: egress::Client, door: PathBuf) {
+    /// Introduces the egress, which is reached by grain hosts at the socket `door`. It replaces one that ended, and with
+    /// that everything that was taken there: apps restore it, as they do what broke off.
+    pub fn use_egress(self: &Rc<Self>, client: egress::Client, door: PathBuf) {
         *self.egress.borrow_mut() = Some(Egress { client, door });
+        let mut ended = Vec::new();
+        self.references.borrow_mut().retain(|id, reference| {
+            let is_outside = reference
+                .what
+                .as_ref()
+                .is_some_and(|what| what.outside().is_some());
+            if is_outside {
+                ended.push((reference.holder.clone(), *id));
+            }
+            !is_outside
+        });
+        let broker = self.clone();
+        tokio::task::spawn_local(async move { broker.end_sessions(ended).await });
     }
 
     /// The broker towards the egress.
@@ -84,7 +98,7 @@ impl Broker {
     pub(crate) async fn point_outside(
         &self,
         what: &Referent,
-        reference: &SessionId,
+        (reference, holder): (&SessionId, &GrainId),
         into: restored::Builder<'_>,
     ) -> Result<(), Error> {
         let (client, door) = {
@@ -97,6 +111,7 @@ impl Broker {
         let mut call = request.get();
         call.set_nonce(nonce.expose());
         call.set_reference(reference);
+        call.set_holder(holder.as_str());
         let outlet = call.init_outlet();
         match what {
             Referent::Website { url, credential } => {
@@ -113,10 +128,11 @@ impl Broker {
             }
             _ => return Err(Error::failed("this is not outside".to_owned())),
         }
-        request.send().promise.await.map_err(|error| {
-            tracing::warn!("the egress does not answer: {error}");
-            told(Problem::NoWayOut)
-        })?;
+        let admitted = tokio::time::timeout(DEADLINE, request.send().promise).await;
+        if !matches!(admitted, Ok(Ok(_))) {
+            tracing::warn!("the egress does not answer");
+            return Err(told(Problem::NoWayOut));
+        }
         let door = door
             .to_str()
             .ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".to_owned()))?;
@@ -134,7 +150,7 @@ impl Broker {
         let endings = ended.into_iter().map(async |reference| {
             let mut request = client.end_request();
             request.get().set_reference(&reference);
-            let ended = tokio::time::timeout(END_DEADLINE, request.send().promise).await;
+            let ended = tokio::time::timeout(DEADLINE, request.send().promise).await;
             if !matches!(ended, Ok(Ok(_))) {
                 tracing::warn!("the egress did not confirm that a connection has ended");
             }
@@ -332,8 +348,18 @@ impl egress_keeper::Server for Keeper {
         let broker = self.broker.upgrade();
         let broker = broker.ok_or_else(|| Error::disconnected("the server stops".to_owned()))?;
         let params = params.get()?;
-        let reference = params.get_reference()?.try_into();
-        let reference: SessionId = reference.map_err(|_| told(Problem::NoReference))?;
+        let unknown = || told(Problem::NoReference);
+        let reference: SessionId = params.get_reference()?.try_into().map_err(|_| unknown())?;
+        let leads_outside = {
+            let references = broker.references.borrow();
+            let what = references
+                .get(&reference)
+                .and_then(|reference| reference.what.as_ref());
+            what.is_some_and(|what| what.outside().is_some())
+        };
+        if !leads_outside {
+            return Err(unknown());
+        }
         let token = broker.save_reference(&reference, params.get_owner()).await?;
         results.get().set_token(token.expose().as_bytes());
         Ok(())

@@ -189,17 +189,19 @@ impl Broker {
         token.seal = Sealed::Answer(percloud_core::secret::hex(&asked.visit.id));
         token.expires = Some(self.outside.now().plus_seconds(CLAIM));
         token.by = Some(asked.by.clone());
+        if token.label.is_empty() {
+            token.label.clone_from(&asked.label);
+        }
+        // What an app calls it is the app's word; what it is, ours.
+        let noted = match token.what.outside() {
+            Some(what) => format!("{} ({what})", asked.label),
+            None => asked.label.clone(),
+        };
         {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
             let grain = &asked.visit.grain;
-            self.note(
-                &mut batch,
-                Some(&asked.by),
-                Act::Handed,
-                Some(grain),
-                &asked.label,
-            );
+            self.note(&mut batch, Some(&asked.by), Act::Handed, Some(grain), &noted);
             self.commit_noted(batch).await?;
         }
         let text = self.make_token(token).await?;

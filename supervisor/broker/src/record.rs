@@ -277,12 +277,22 @@ pub(crate) enum Referent {
 }
 
 impl Referent {
-    /// Whether it is reached through the egress.
-    pub(crate) fn is_outside(&self) -> bool {
-        matches!(
-            self,
-            Self::Website { .. } | Self::Network { .. } | Self::Interface
-        )
+    /// What lies outside and is reached through the egress, in a word; `None` for what does not.
+    pub(crate) fn outside(&self) -> Option<&str> {
+        match self {
+            Self::Website { url, .. } => Some(url.as_str()),
+            Self::Network { .. } => Some("the whole network"),
+            Self::Interface => Some("ports of this machine"),
+            Self::Object { .. } | Self::View { .. } | Self::Identity { .. } => None,
+        }
+    }
+
+    /// The same without its credential.
+    pub(crate) fn without_credential(mut self) -> Self {
+        if let Self::Website { credential, .. } = &mut self {
+            *credential = None;
+        }
+        self
     }
 
     /// The same with its credential, if it has one, made something else.
@@ -311,6 +321,18 @@ pub(crate) enum Sealed {
     Answer(String),
     /// The platform, for a scheduled job of this grain.
     Job(GrainId),
+    /// Nobody: it is what a person once gave this grain. What is alive of that, and all that was saved of it, hangs on it.
+    Grant(GrainId),
+}
+
+impl Sealed {
+    /// The grain that holds it, if one does.
+    pub(crate) fn holder(&self) -> Option<&GrainId> {
+        match self {
+            Self::Grain(grain) | Self::Grant(grain) => Some(grain),
+            Self::Answer(_) | Self::Job(_) => None,
+        }
+    }
 }
 
 /// Finds what a grain holds of others. Key: the grain id, `/`, the token's hash in hexadecimal.

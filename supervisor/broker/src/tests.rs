@@ -4,6 +4,7 @@ mod accounts;
 mod grains;
 mod jobs;
 mod notices;
+mod outlets;
 mod pages;
 mod pour;
 mod programs;

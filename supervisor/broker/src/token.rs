@@ -4,6 +4,7 @@
 //! comes of it is alive only while its conditions hold: each live reference is listed and looked at again with every
 //! change of sharing.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -24,7 +25,7 @@ use crate::broker::Broker;
 use crate::outside::Outside;
 use crate::problem::Problem;
 use crate::record::{Grain, Held, Referent, Sealed, Token, grain_key};
-use crate::visit::SessionId;
+use crate::visit::{SessionId, Visit};
 
 /// Longest chain of tokens made from tokens.
 const CHAIN: usize = 64;
@@ -178,7 +179,7 @@ impl Broker {
         let hash = text.hash();
         token.what = token.what.with_credential(|open| open.sealed(&text))?;
         let mut batch = Batch::new();
-        if let Sealed::Grain(grain) = &token.seal {
+        if let Some(grain) = token.seal.holder() {
             batch.put(&held_key(grain, &hash), &Held { id: hex(&hash.0) });
         }
         batch.put(&hash.0, &token);
@@ -207,6 +208,37 @@ impl Broker {
         batch.expect_present::<Token>(&hash.0);
         batch.delete::<Token>(&hash.0);
         self.commit(batch).await.map_err(|_| Problem::NoReference)
+    }
+
+    /// Takes, once, what a person gave a session. From then on its grain holds it: as a grant, on which everything hangs
+    /// that comes of it. Of an object of the grain's own there is nothing to hold.
+    pub(crate) async fn take_answer(
+        &self,
+        visit: &Visit,
+        text: &TokenText,
+        condition: Requirement,
+    ) -> Result<(Option<TokenHash>, Token), Problem> {
+        let (hash, mut token) = self.token(text, &Sealed::Answer(hex(&visit.id)))?;
+        token.requirements.push(condition);
+        if matches!(&token.what, Referent::Object { grain, .. } if *grain == visit.grain) {
+            self.spend(&hash).await?;
+            return Ok((None, token));
+        }
+        let grant = Token {
+            // Whoever saves it saves the credential too; nobody restores a grant.
+            what: token.what.clone().without_credential(),
+            seal: Sealed::Grant(visit.grain.clone()),
+            expires: None,
+            ..token.clone()
+        };
+        let key = TokenText::new(&self.outside).hash();
+        let mut batch = Batch::new();
+        batch.expect_present::<Token>(&hash.0);
+        batch.delete::<Token>(&hash.0);
+        batch.put(&held_key(&visit.grain, &key), &Held { id: hex(&key.0) });
+        batch.put(&key.0, &grant);
+        self.commit(batch).await.map_err(|_| Problem::NoReference)?;
+        Ok((Some(key), token))
     }
 
     /// Lists a reference that comes alive.
@@ -256,7 +288,7 @@ impl Broker {
                 continue;
             }
             self.references.borrow_mut().remove(&id);
-            if reference.what.is_some_and(|what| what.is_outside()) {
+            if reference.what.is_some_and(|what| what.outside().is_some()) {
                 broken.outlets.push(id);
             }
             broken.at_hosts.push((reference.holder, id));
@@ -314,7 +346,7 @@ impl Broker {
                 self.commit(std::mem::take(&mut batch)).await?;
             }
             batch.delete::<Token>(&key);
-            if let (Sealed::Grain(grain), Ok(hash)) = (&token.seal, <[u8; 32]>::try_from(&key[..])) {
+            if let (Some(grain), Ok(hash)) = (token.seal.holder(), <[u8; 32]>::try_from(&key[..])) {
                 batch.delete::<Held>(&held_key(grain, &TokenHash(hash)));
             }
         }
@@ -382,6 +414,7 @@ impl Broker {
         self.own_grain(who, id)?;
         let mut held = self.held_by(id)?;
         held.retain(|(_, token)| !matches!(&token.what, Referent::Object { grain, .. } if grain == id));
+        let mut held = self.grants(held);
         held.sort_by_key(|(_, token)| std::cmp::Reverse(token.created));
         let held: Vec<Value> = held
             .iter()
@@ -419,7 +452,7 @@ impl Broker {
         }
         let hash = TokenHash::try_from(token.to_owned()).map_err(|_| Problem::NotFound)?;
         let known: Token = self.read(&hash.0)?.ok_or(Problem::NotFound)?;
-        if known.seal != Sealed::Grain(id.clone()) {
+        if known.seal.holder() != Some(id) {
             return Err(Problem::NotFound);
         }
         {
@@ -434,7 +467,52 @@ impl Broker {
             );
             self.commit_noted(batch).await?;
         }
-        self.forget_token(id, &hash).await
+        // What was saved of it dies with it, and need not be kept.
+        let mut batch = Batch::new();
+        let mut gone = vec![hash];
+        let held = self.held_by(id)?;
+        while let Some(parent) = gone.pop() {
+            batch.delete::<Token>(&parent.0);
+            batch.delete::<Held>(&held_key(id, &parent));
+            let children = held.iter().filter(|(_, token)| token.parent == Some(parent));
+            gone.extend(children.map(|(child, _)| *child));
+            if batch.is_nearly_full() {
+                self.commit(std::mem::take(&mut batch)).await?;
+            }
+        }
+        self.commit(batch).await?;
+        self.enforce().await;
+        Ok(())
+    }
+
+    /// What a person sees of what a grain holds: each thing it was given once, however often it was saved; nothing of what
+    /// is neither saved nor alive.
+    fn grants(&self, held: Vec<(TokenHash, Token)>) -> Vec<(TokenHash, Token)> {
+        let alive: HashSet<TokenHash> = {
+            let references = self.references.borrow();
+            references
+                .values()
+                .filter_map(|reference| reference.token)
+                .collect()
+        };
+        let all: HashSet<TokenHash> = held.iter().map(|(hash, _)| *hash).collect();
+        let labels: HashMap<TokenHash, String> = held
+            .iter()
+            .filter_map(|(_, token)| Some((token.parent?, token.label.clone())))
+            .collect();
+        let mut shown = held;
+        shown.retain(|(hash, token)| {
+            let is_root = token.parent.is_none_or(|parent| !all.contains(&parent));
+            let is_used =
+                !matches!(token.seal, Sealed::Grant(_)) || labels.contains_key(hash) || alive.contains(hash);
+            is_root && is_used
+        });
+        for (hash, token) in &mut shown {
+            if let Some(label) = labels.get(hash).filter(|label| !label.is_empty()) {
+                token.label.clone_from(label);
+            }
+        }
+        shown
     }
 }
 

@@ -82,7 +82,7 @@ impl Broker {
         }
     }
 
-    /// Running grains in which nobody is, which do nothing by themselves, and of which nobody holds anything; with when
+    /// Running grains in which nobody is, which do nothing by themselves, and of which no other holds anything; with when
     /// they were used last.
     fn idle_grains(&self) -> Vec<(Timestamp, GrainId)> {
         let running = self.slots.borrow();
@@ -98,7 +98,7 @@ impl Broker {
                     .references
                     .borrow()
                     .values()
-                    .any(|reference| reference.holder == *id || reference.provider.as_ref() == Some(id))
+                    .any(|reference| reference.provider.as_ref() == Some(id))
         };
         running
             .into_iter()

@@ -100,7 +100,7 @@ impl Broker {
         let fits = match &seal {
             Sealed::Grain(grain) => *grain == reference.holder,
             Sealed::Answer(session) => self.has_session(&reference.holder, session),
-            Sealed::Job(_) => false,
+            Sealed::Job(_) | Sealed::Grant(_) => false,
         };
         let what = reference.what.filter(|_| fits).ok_or_else(unknown)?;
         let token = Token {

@@ -7,7 +7,7 @@ use capnp::Error;
 use percloud_core::sharing::permission::PermissionSet;
 use percloud_core::sharing::requirement::Requirement;
 use percloud_core::sharing::share::Holder;
-use percloud_schemas::host_capnp::session_keeper;
+use percloud_schemas::host_capnp::{restored, session_keeper};
 
 use super::told;
 use crate::broker::Broker;
@@ -66,6 +66,19 @@ impl Keeper {
 }
 
 impl Keeper {
+    /// Brings to life what the person gave; it is the grain's from now on, while the condition holds.
+    async fn take(
+        &self,
+        broker: &Rc<Broker>,
+        text: &TokenText,
+        condition: Requirement,
+        into: restored::Builder<'_>,
+    ) -> Result<(), Error> {
+        let visit = &self.door.visit;
+        let (grant, token) = broker.take_answer(visit, text, condition).await.map_err(told)?;
+        broker.revive(&visit.grain, &token, grant, into).await
+    }
+
     /// What the app provides, taken out of the token its host made for this session, and bound to this person too.
     async fn take_provided(
         &self,
@@ -113,24 +126,14 @@ impl session_keeper::Server for Keeper {
         params: session_keeper::ClaimParams,
         mut results: session_keeper::ClaimResults,
     ) -> Result<(), Error> {
-        let (broker, visit) = self.alive()?;
+        let (broker, _) = self.alive()?;
         let params = params.get()?;
         let condition = self
             .condition(&broker, permissions(params.get_permissions()?)?)
             .await?;
         let unknown = || told(Problem::NoReference);
         let text = TokenText::parse(params.get_token()?.to_str()?).ok_or_else(unknown)?;
-        let seal = Sealed::Answer(percloud_core::secret::hex(&visit.id));
-        let (hash, token) = broker.token(&text, &seal).map_err(told)?;
-        broker.spend(&hash).await.map_err(told)?;
-        broker
-            .revive(
-                &visit.grain,
-                &token,
-                None,
-                vec![condition],
-                results.get().init_restored(),
-            )
+        self.take(&broker, &text, condition, results.get().init_restored())
             .await
     }
 
@@ -216,17 +219,7 @@ impl session_keeper::Server for Keeper {
             .map_err(|_| Error::failed("the person did not choose anything".to_owned()))?;
         let descriptor = answer.descriptor.get_root_as_reader()?;
         results.get().set_descriptor(descriptor)?;
-        let seal = Sealed::Answer(percloud_core::secret::hex(&visit.id));
-        let (hash, token) = broker.token(&answer.token, &seal).map_err(told)?;
-        broker.spend(&hash).await.map_err(told)?;
-        broker
-            .revive(
-                &visit.grain,
-                &token,
-                None,
-                vec![condition],
-                results.get().init_restored(),
-            )
+        self.take(&broker, &answer.token, condition, results.get().init_restored())
             .await
     }
 

@@ -74,7 +74,7 @@ fn what_is_in_use_runs_on() {
             (open, true),
             (busy, true),
             (provider, true),
-            (holder, true),
+            (holder, false),
             (idle, false),
         ] {
             assert_eq!(runs(&world, &id), goes_on);
