@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
@@ -25,8 +25,11 @@ use crate::egress_role::{BROKER_FD, DOOR_FD};
 use crate::launcher_role::{CONTROL_FD, Job};
 use crate::wiring::{LauncherHandle, outside};
 
-/// How long to wait before a dead edge or launcher is started again: long enough not to spin.
+/// How long to wait before a dead process is started again, at first and at most.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A process that lived for longer died of something new.
+const SETTLED: Duration = Duration::from_secs(60);
 /// A Unix socket's path has at most 107 bytes; ours are named by 22 below the runtime folder.
 const RUNTIME_LIMIT: usize = 80;
 
@@ -117,35 +120,34 @@ impl Server {
         })
     }
 
-    /// Starts a dead edge, egress or launcher again, for as long as it is awaited.
-    pub async fn keep_alive(&mut self) -> Result<(), Box<dyn Error>> {
-        loop {
-            let edge = watch(&self.edge)?;
-            let egress = watch(&self.egress)?;
-            let launcher = watch(&self.launcher_process)?;
-            tokio::select! {
-                _ = edge.readable() => {
-                    tracing::error!("the edge ended; starting it again");
-                    let _ = self.edge.wait();
-                    tokio::time::sleep(RESTART_PAUSE).await;
-                    self.edge = start_edge(&self.broker, &self.listener, &self.base, self.threads)?;
-                }
-                _ = egress.readable() => {
-                    tracing::error!("the egress ended; starting it again");
-                    let _ = self.egress.wait();
-                    tokio::time::sleep(RESTART_PAUSE).await;
-                    self.egress = start_egress(&self.broker, &self.egress_door, &self.way_out)?;
-                }
-                _ = launcher.readable() => {
-                    tracing::error!("the launcher ended, and every running grain with it; starting it again");
-                    let _ = self.launcher_process.wait();
-                    tokio::time::sleep(RESTART_PAUSE).await;
+    /// Starts a dead edge, egress or launcher again, for as long as it is awaited; it never returns.
+    pub async fn keep_alive(&mut self) {
+        let Self {
+            broker,
+            base,
+            listener,
+            threads,
+            launcher,
+            way_out,
+            egress_door,
+            edge,
+            egress,
+            launcher_process,
+            ..
+        } = self;
+        futures::join!(
+            keep(edge, "edge", || start_edge(broker, listener, base, *threads)),
+            keep(egress, "egress", || start_egress(broker, egress_door, way_out)),
+            keep(
+                launcher_process,
+                "launcher, and with it every running grain,",
+                || {
                     let (client, process) = start_launcher()?;
-                    self.launcher.replace(client);
-                    self.launcher_process = process;
+                    launcher.replace(client);
+                    Ok(process)
                 }
-            }
-        }
+            ),
+        );
     }
 
     /// Ends grains, then the processes beside this one.
@@ -154,6 +156,38 @@ impl Server {
         end(&self.egress);
         self.broker.stop().await;
         end(&self.launcher_process);
+    }
+}
+
+/// Starts a process again whenever it ends. One that never lives long is started ever more rarely.
+async fn keep(child: &mut Child, what: &str, start: impl Fn() -> Result<Child, Box<dyn Error>>) {
+    let mut pause = RESTART_PAUSE;
+    loop {
+        let since = Instant::now();
+        match watch(child) {
+            Ok(process) => drop(process.readable().await),
+            Err(error) => {
+                tracing::error!("cannot watch the {what}: {error}");
+                tokio::time::sleep(LONGEST_PAUSE).await;
+                continue;
+            }
+        }
+        let _ = child.wait();
+        tracing::error!("the {what} ended; starting it again");
+        if since.elapsed() > SETTLED {
+            pause = RESTART_PAUSE;
+        }
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match start() {
+                Ok(next) => {
+                    *child = next;
+                    break;
+                }
+                Err(error) => tracing::error!("cannot start the {what} again: {error}"),
+            }
+        }
     }
 }
 
@@ -256,7 +290,11 @@ fn start_egress(
     let child = process::spawn_role(Path::new(SELF), &arguments, &environment(), fds)?;
     let (network, peer) = (network(ours)?, Side::Client);
     let mut system = RpcSystem::new(Box::new(network), Some(broker.egress_keeper().client));
-    broker.use_egress(system.bootstrap(peer), door.to_owned());
+    let process = child.pidfd.try_clone()?;
+    let end = move || {
+        let _gone_already = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
+    };
+    broker.use_egress(system.bootstrap(peer), door.to_owned(), Rc::new(end));
     tokio::task::spawn_local(async move {
         if let Err(error) = system.await {
             tracing::debug!("the connection to the egress ended: {error}");

@@ -43,7 +43,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         let outcome = tokio::select! {
             _ = interrupted.recv() => Ok(()),
             _ = terminated.recv() => Ok(()),
-            failed = server.keep_alive() => failed,
+            () = server.keep_alive() => unreachable!("processes are kept for good"),
             () = maintain(&broker) => unreachable!("maintenance has no end"),
             () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percloud_tests::owner::{Visit, text};
-use percloud_tests::{Owner, Server, built};
+use percloud_tests::{Owner, Server, built, wait};
 use serde_json::{Value, json};
 
 const API_SESSION: u64 = 0xc879_e379_c625_cdc7;
@@ -148,6 +148,20 @@ fn a_website_is_given_used_kept_and_taken_away() {
         json!(format!("http://127.0.0.1:{port}/api"))
     );
     assert!(!listed.to_string().contains(&signed_in), "{listed}");
+
+    // What is taken back ends where it is alive, too, though it was saved there.
+    let (other, page) = book(&owner);
+    let (request, _) = ask(&owner, &other, &page, API_SESSION);
+    let choice = json!({"choice": "website", "website": {"url": format!("http://127.0.0.1:{port}/")}});
+    let taken = choose(&owner, &page, &request, choice);
+    assert!(caps(&page, &format!("save?held={taken}"))["token"].is_string());
+    let id = text(&owner.get(&format!("/api/grains/{other}/authority"))["held"][0]["id"]);
+    owner.expect("DELETE", &format!("/api/grains/{other}/authority/{id}"), None);
+    assert_eq!(
+        caps(&page, &format!("use?held={taken}"))["kind"],
+        json!("Disconnected")
+    );
+    assert!(caps(&page, &format!("save?held={taken}"))["error"].is_string());
 
     server.kill_everything();
     for secret in ["a very secret word", signed_in.as_str(), kept.as_str()] {
@@ -294,4 +308,35 @@ fn an_app_listens_where_the_owner_let_it() {
             .contains("cannot be had"),
         "{taken}"
     );
+}
+
+#[test]
+fn an_egress_that_dies_is_replaced_and_what_was_kept_is_found_again() {
+    let port = website();
+    let server = Server::start_with(&OPEN);
+    let owner = Owner::set_up(&server);
+    let (grain, visit) = book(&owner);
+    let (request, _) = ask(&owner, &grain, &visit, API_SESSION);
+    let choice = json!({"choice": "website", "website": {"url": format!("http://127.0.0.1:{port}/api")}});
+    let held = choose(&owner, &visit, &request, choice);
+    let kept = text(&caps(&visit, &format!("save?held={held}"))["token"]);
+    let egress = |server: &Server| {
+        let all = server.processes();
+        all.into_iter().find(|process| {
+            let words = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+            words.split(|byte| *byte == 0).nth(1) == Some(b"egress")
+        })
+    };
+    let dead = egress(&server).expect("an egress runs");
+    dead.kill();
+    wait::until("another egress runs", || {
+        egress(&server).filter(|next| next.pid != dead.pid)
+    });
+    let gone = caps(&visit, &format!("use?held={held}"));
+    assert_eq!(gone["kind"], json!("Disconnected"), "{gone}");
+    let restored = wait::until("what was kept is found again", || {
+        caps(&visit, &format!("restore?token={kept}"))["held"].as_u64()
+    });
+    let answered = json!({"asked": "GET /api HTTP/1.1", "authorization": null});
+    assert_eq!(caps(&visit, &format!("use?held={restored}")), answered);
 }

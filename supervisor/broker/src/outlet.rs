@@ -47,6 +47,8 @@ const SHOWN: usize = 32;
 pub(crate) struct Egress {
     client: egress::Client,
     door: PathBuf,
+    /// Kills it. Another is started.
+    end: Rc<dyn Fn()>,
 }
 
 /// How a person signs a grain in at a website, and where that is if the grain did not say.
@@ -67,10 +69,10 @@ pub(crate) struct Chosen {
 }
 
 impl Broker {
-    /// Introduces the egress, which is reached by grain hosts at the socket `door`. It replaces one that ended, and with
+    /// Introduces the egress, which is reached by grain hosts at the socket `door`, and killed by `end`. It replaces one that ended, and with
     /// that everything that was taken there: apps restore it, as they do what broke off.
-    pub fn use_egress(self: &Rc<Self>, client: egress::Client, door: PathBuf) {
-        *self.egress.borrow_mut() = Some(Egress { client, door });
+    pub fn use_egress(self: &Rc<Self>, client: egress::Client, door: PathBuf, end: Rc<dyn Fn()>) {
+        *self.egress.borrow_mut() = Some(Egress { client, door, end });
         let mut ended = Vec::new();
         self.references.borrow_mut().retain(|id, reference| {
             let is_outside = reference
@@ -143,19 +145,25 @@ impl Broker {
     }
 
     /// Has the egress end these. What their holders have of them was broken where they hold it; this ends the
-    /// connections too.
+    /// connections too. An egress that does not confirm is killed.
     pub(crate) async fn end_outlets(&self, ended: Vec<SessionId>) {
-        let client = self.egress.borrow().as_ref().map(|egress| egress.client.clone());
-        let Some(client) = client else { return };
+        let egress = self
+            .egress
+            .borrow()
+            .as_ref()
+            .map(|egress| (egress.client.clone(), egress.end.clone()));
+        let Some((client, kill)) = egress else { return };
         let endings = ended.into_iter().map(async |reference| {
             let mut request = client.end_request();
             request.get().set_reference(&reference);
-            let ended = tokio::time::timeout(DEADLINE, request.send().promise).await;
-            if !matches!(ended, Ok(Ok(_))) {
-                tracing::warn!("the egress did not confirm that a connection has ended");
-            }
+            let confirmed = tokio::time::timeout(DEADLINE, request.send().promise).await;
+            matches!(confirmed, Ok(Ok(_)))
         });
-        futures::future::join_all(endings).await;
+        let confirmed = futures::future::join_all(endings).await;
+        if confirmed.contains(&false) {
+            tracing::warn!("the egress did not confirm that a connection has ended, and is killed");
+            kill();
+        }
     }
 
     /// What outside fits a request.

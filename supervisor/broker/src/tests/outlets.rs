@@ -1,6 +1,6 @@
 //! What a person lets a grain reach outside, and what becomes of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -22,9 +22,22 @@ use crate::record::Token;
 /// An egress that notes what it is told.
 #[derive(Default)]
 struct Played {
-    /// Reference, holder, address, authorization.
-    admitted: RefCell<Vec<(Vec<u8>, String, String, String)>>,
+    /// Holder, address, authorization.
+    admitted: RefCell<Vec<[String; 3]>>,
     ended: RefCell<Vec<Vec<u8>>>,
+    /// Set when it hangs: what it is told to end goes on.
+    hangs: Cell<bool>,
+    killed: Cell<bool>,
+}
+
+impl Played {
+    /// Has a broker use it.
+    fn join(self: &Rc<Self>, world: &World) {
+        let client: egress::Client = capnp_rpc::new_client_from_rc(self.clone());
+        let killed = self.clone();
+        let end = Rc::new(move || killed.killed.set(true));
+        world.broker.use_egress(client, PathBuf::from("/the/door"), end);
+    }
 }
 
 impl egress::Server for Played {
@@ -37,12 +50,11 @@ impl egress::Server for Played {
         let outlet::Which::Website(website) = params.get_outlet()?.which()? else {
             return Ok(());
         };
-        self.admitted.borrow_mut().push((
-            params.get_reference()?.to_vec(),
+        self.admitted.borrow_mut().push([
             params.get_holder()?.to_string()?,
             website.get_url()?.to_string()?,
             website.get_authorization()?.to_string()?,
-        ));
+        ]);
         Ok(())
     }
 
@@ -54,6 +66,9 @@ impl egress::Server for Played {
         self.ended
             .borrow_mut()
             .push(params.get()?.get_reference()?.to_vec());
+        if self.hangs.get() {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 }
@@ -75,8 +90,7 @@ impl Scene {
         world.app(&anna).await;
         let grain = world.grain(&anna).await;
         let egress = Rc::new(Played::default());
-        let client: egress::Client = capnp_rpc::new_client_from_rc(egress.clone());
-        world.broker.use_egress(client, PathBuf::from("/the/door"));
+        egress.join(&world);
         let opened = world.broker.open(&anna, &grain, "").unwrap();
         enter(&world, &opened).await.unwrap();
         let keeper = world.visitor(|last| last.keeper.clone().unwrap());
@@ -250,7 +264,7 @@ fn credentials_go_to_the_egress_and_nowhere_else() {
         scene.restore(&again).await.unwrap();
         let admitted = scene.egress.admitted.borrow().clone();
         assert_eq!(admitted.len(), 3);
-        for (_, holder, url, authorization) in admitted {
+        for [holder, url, authorization] in admitted {
             assert_eq!(holder, scene.grain.as_str());
             assert_eq!(url, "https://example.org/a");
             assert_eq!(authorization, format!("Bearer {key}"), "the longest there may be");
@@ -271,8 +285,7 @@ fn what_was_taken_at_an_egress_that_died_is_let_go_and_restored_at_the_next() {
         let scene = Scene::new().await;
         let claimed = scene.given(json!({"url": "https://example.org/"})).await;
         let kept = scene.save(&claimed).await.unwrap();
-        let next: egress::Client = capnp_rpc::new_client_from_rc(scene.egress.clone());
-        scene.world.broker.use_egress(next, PathBuf::from("/the/door"));
+        scene.egress.join(&scene.world);
         assert!(!scene.is_alive(&claimed));
         assert!(scene.save(&claimed).await.is_err());
         let restored = scene.restore(&kept).await.unwrap();
@@ -282,10 +295,32 @@ fn what_was_taken_at_an_egress_that_died_is_let_go_and_restored_at_the_next() {
         let silent = egress::Client::new(
             capnp_rpc::new_broken_cap(capnp::Error::disconnected("gone".to_owned())).hook,
         );
-        scene.world.broker.use_egress(silent, PathBuf::from("/the/door"));
+        scene
+            .world
+            .broker
+            .use_egress(silent, PathBuf::from("/the/door"), Rc::new(|| {}));
         let refused = scene.restore(&kept).await.unwrap_err();
         assert!(refused.extra.contains("cannot reach other machines"), "{refused}");
         assert!(scene.world.broker.references.borrow().is_empty());
+        scene.world.broker.stop().await;
+    });
+}
+
+#[test]
+fn an_egress_that_does_not_end_what_it_is_told_to_is_killed() {
+    run(async {
+        let scene = Scene::new().await;
+        let claimed = scene.given(json!({"url": "https://example.org/"})).await;
+        scene.egress.hangs.set(true);
+        let id = scene.held().await[0]["id"].as_str().unwrap().to_owned();
+        scene
+            .world
+            .broker
+            .drop_authority(&scene.anna, &scene.grain, &id)
+            .await
+            .unwrap();
+        assert!(scene.egress.killed.get());
+        assert!(!scene.is_alive(&claimed));
         scene.world.broker.stop().await;
     });
 }
