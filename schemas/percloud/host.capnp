@@ -142,6 +142,9 @@ interface HostKeeper {
   shareCap @10 (token :Data, display :PowerboxDisplayInfo) -> (link :SharingLink);
   shareView @11 (view :UiView) -> (view :UiView, link :ViewSharingLink);
   # `view` is one of ours; both results are new, revocable by the owner, and pass on no more.
+
+  letGo @12 (references :Data) -> ();
+  # Nothing of what came by these references (16 bytes each, any number) is held any more. Sent now and then, not at once.
 }
 
 struct JobSchedule {

@@ -363,6 +363,22 @@ impl host_keeper::Server for Keeper {
         }
     }
 
+    async fn let_go(
+        self: Rc<Self>,
+        params: host_keeper::LetGoParams,
+        _: host_keeper::LetGoResults,
+    ) -> Result<(), Error> {
+        let broker = self.broker()?;
+        let mut references = broker.references.borrow_mut();
+        let (ids, _) = params.get()?.get_references()?.as_chunks::<16>();
+        for id in ids {
+            if references.get(id).is_some_and(|known| known.holder == self.grain) {
+                references.remove(id);
+            }
+        }
+        Ok(())
+    }
+
     async fn identity_id(
         self: Rc<Self>,
         params: host_keeper::IdentityIdParams,

@@ -24,25 +24,33 @@ pub(crate) struct References {
     /// What was ended while an answer was under way, with the number of its ending.
     ended: RefCell<HashMap<Id, u64>>,
     endings: Cell<u64>,
+    /// What was found to be held by nobody, until the broker is told.
+    gone: RefCell<Vec<Id>>,
 }
 
 struct Listed {
     membrane: WeakMembrane,
     farewell: &'static str,
+    /// The broker lists it, too, until it is told that nobody holds it.
+    is_reference: bool,
 }
 
 impl References {
     /// Lists a membrane under `id`; when it is ended, its calls fail with `farewell`.
     pub(crate) fn list(&self, id: Id, membrane: &Membrane, farewell: &'static str) {
+        self.add(id, membrane, farewell, false);
+    }
+
+    fn add(&self, id: Id, membrane: &Membrane, farewell: &'static str, is_reference: bool) {
         if self.entries.get() >= self.crowd.get().max(FEW) {
             self.crowd.set(self.sweep() * 2);
         }
         let membrane = membrane.downgrade();
-        self.listed
-            .borrow_mut()
-            .entry(id)
-            .or_default()
-            .push(Listed { membrane, farewell });
+        self.listed.borrow_mut().entry(id).or_default().push(Listed {
+            membrane,
+            farewell,
+            is_reference,
+        });
         self.entries.set(self.entries.get() + 1);
     }
 
@@ -55,7 +63,10 @@ impl References {
         }
         let listed = self.listed.borrow_mut().remove(&id).unwrap_or_default();
         self.entries.set(self.entries.get() - listed.len());
-        for Listed { membrane, farewell } in listed {
+        for Listed {
+            membrane, farewell, ..
+        } in listed
+        {
             if let Some(membrane) = membrane.upgrade() {
                 membrane.revoke(farewell);
             }
@@ -80,12 +91,22 @@ impl References {
         })
     }
 
+    /// References that have been found since the last time to be held by nobody.
+    pub(crate) fn take_gone(&self) -> Vec<Id> {
+        self.gone.take()
+    }
+
     /// Forgets what nobody holds; how many are left.
     fn sweep(&self) -> usize {
         let mut left = 0;
-        self.listed.borrow_mut().retain(|_, listed| {
+        let mut gone = self.gone.borrow_mut();
+        self.listed.borrow_mut().retain(|id, listed| {
+            let is_reference = listed.iter().any(|listed| listed.is_reference);
             listed.retain(|listed| listed.membrane.upgrade().is_some());
             left += listed.len();
+            if listed.is_empty() && is_reference {
+                gone.push(*id);
+            }
             !listed.is_empty()
         });
         self.entries.set(left);
@@ -102,7 +123,7 @@ pub(crate) struct Expectation {
 impl Expectation {
     /// Lists what the answer brought.
     pub(crate) fn list(self, id: Id, membrane: &Membrane, farewell: &'static str) {
-        self.references.list(id, membrane, farewell);
+        self.references.add(id, membrane, farewell, true);
         let ending = self.references.ended.borrow().get(&id).copied();
         if ending.is_some_and(|ending| ending > self.since) {
             membrane.revoke(farewell);
@@ -172,5 +193,35 @@ mod tests {
         assert!(references.expect(5).is_err());
         drop(held);
         assert!(references.expect(5).is_ok());
+        assert!(references.take_gone().is_empty(), "sessions end by themselves");
+    }
+
+    #[test]
+    fn references_nobody_holds_are_told_once() {
+        let (references, realm) = (Rc::new(References::default()), Realm::default());
+        let mut held = Vec::new();
+        for number in 0..FEW as u8 {
+            let membrane = realm.membrane_of([number; 16]);
+            references
+                .expect(1000)
+                .unwrap()
+                .list([number; 16], &membrane, "over");
+            if number == 7 {
+                held.push(membrane.carry::<handle::Client>(new_client(Nothing), Side::Outside));
+            }
+        }
+        references.sweep();
+        let mut gone = references.take_gone();
+        gone.sort_unstable();
+        let expected: Vec<Id> = (0..FEW as u8)
+            .filter(|number| *number != 7)
+            .map(|number| [number; 16])
+            .collect();
+        assert_eq!(gone, expected);
+        references.sweep();
+        assert!(references.take_gone().is_empty());
+        drop(held);
+        references.sweep();
+        assert_eq!(references.take_gone(), [[7; 16]]);
     }
 }

@@ -324,3 +324,29 @@ fn an_egress_that_does_not_end_what_it_is_told_to_is_killed() {
         scene.world.broker.stop().await;
     });
 }
+
+#[test]
+fn what_a_grain_let_go_of_is_no_longer_counted_and_only_its_own() {
+    run(async {
+        let scene = Scene::new().await;
+        let claimed = scene.given(json!({"url": "https://example.org/"})).await;
+        let kept = scene.save(&claimed).await.unwrap();
+        let other = scene.world.grain(&scene.anna).await;
+        scene.world.broker.wake(&other).await.unwrap();
+        let stranger = scene.world.stage.keepers.borrow().last().unwrap().clone();
+        let let_go = async |host: &host_keeper::Client, ids: &[u8]| {
+            let mut request = host.let_go_request();
+            request.get().set_references(ids);
+            request.send().promise.await.unwrap();
+        };
+        let_go(&stranger, &claimed).await;
+        let_go(&scene.host, &[0; 15]).await;
+        let_go(&scene.host, &[0; 64]).await;
+        assert!(scene.is_alive(&claimed));
+        let_go(&scene.host, &claimed).await;
+        assert!(!scene.is_alive(&claimed));
+        scene.restore(&kept).await.unwrap();
+        assert_eq!(scene.held().await.len(), 1);
+        scene.world.broker.stop().await;
+    });
+}

@@ -52,7 +52,16 @@ impl Platform {
 
     /// To be called before the broker is asked for a reference.
     pub(super) fn expect(&self) -> Result<Expectation, Error> {
-        self.references.expect(self.limits.references)
+        let expectation = self.references.expect(self.limits.references);
+        let gone = self.references.take_gone();
+        if !gone.is_empty() {
+            let mut request = self.keeper().let_go_request();
+            request.get().set_references(&gone.concat());
+            // The broker counts what is alive; it loses nothing by hearing of this late.
+            let told = request.send().promise;
+            tokio::task::spawn_local(async move { drop(told.await) });
+        }
+        expectation
     }
 
     async fn bring(&self, expectation: Expectation, restored: restored::Reader<'_>) -> Result<Client, Error> {

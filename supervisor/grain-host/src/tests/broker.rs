@@ -76,6 +76,8 @@ pub struct Broker {
     ended: RefCell<HashSet<Id>>,
     counter: Cell<u64>,
     pub gifts: RefCell<Vec<Gift>>,
+    /// References it was told nobody holds any more.
+    pub let_go: RefCell<HashSet<Id>>,
     /// What else it was told, in words.
     pub told: RefCell<Vec<String>>,
     /// The choice a person makes at the next `request`.

@@ -102,6 +102,16 @@ impl host_keeper::Server for Keeper {
         Ok(())
     }
 
+    async fn let_go(
+        self: Rc<Self>,
+        params: host_keeper::LetGoParams,
+        _: host_keeper::LetGoResults,
+    ) -> Result<(), Error> {
+        let (ids, _) = params.get()?.get_references()?.as_chunks::<16>();
+        self.broker().let_go.borrow_mut().extend(ids);
+        Ok(())
+    }
+
     async fn identity_id(
         self: Rc<Self>,
         params: host_keeper::IdentityIdParams,

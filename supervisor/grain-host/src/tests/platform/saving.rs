@@ -5,7 +5,7 @@ use percloud_schemas::identity_capnp::identity;
 
 use super::super::app::{Thing, ThingClient, child, ping};
 use super::super::broker::Seal;
-use super::super::rig::{Grain, refusal, restore, save, with_grain, with_two, with_world};
+use super::super::rig::{Grain, refusal, restore, save, until, with_grain, with_two, with_world};
 use super::visit_of;
 use crate::config::Limits;
 
@@ -105,6 +105,21 @@ fn a_capability_of_the_platform_is_saved_by_whom_it_belongs_to() {
             .get_display_name()
             .unwrap();
         assert_eq!(name.get_default_text().unwrap(), "Ada");
+    });
+}
+
+#[test]
+fn the_broker_hears_of_what_is_held_no_more() {
+    with_grain(|grain| async move {
+        let (_session, ada) = visit_of(&grain, [1; 16], "Ada").await;
+        let token = save(&grain.api, ada, "").await.unwrap();
+        let kept: identity::Client = restore(&grain.api, &token).await.unwrap();
+        for _ in 0..200 {
+            let ada: identity::Client = restore(&grain.api, &token).await.unwrap();
+            ada.get_profile_request().send().promise.await.unwrap();
+        }
+        until(|| grain.broker().let_go.borrow().len() > 100).await;
+        kept.get_profile_request().send().promise.await.unwrap();
     });
 }
 
