@@ -126,7 +126,7 @@ test("an app is let to one address, with a sign-in it never sees", async () => {
   await dialog(page).getByText("https://api.github.com/repos", { exact: true }).waitFor();
   await dialog(page).getByText("It will reach only this address and what is below it; nothing else on the Internet.").waitFor();
   // There is no list to go back to, and nothing is chosen: whoever types into the app as this appears gives nothing away.
-  assert.equal(await button(page, "Choose something else").count(), 0);
+  assert.equal(await button(page, "Back to the list").count(), 0);
   assert.match(await focused(page), /^Moving house asks for this/);
   for (const key of ["Enter", "Space", "Enter"]) await page.keyboard.press(key);
   assert.deepEqual(held(state), []);
@@ -250,7 +250,7 @@ test("from the list and back, nothing typed is lost", async () => {
   await field(page, "Address of the website").fill("trains.example");
   await radio(page, /access key/).check();
   await field(page, "Access key").fill("k3y");
-  await button(page, "Choose something else").click();
+  await button(page, "Back to the list").click();
   await radio(page, "Another website").waitFor();
   assert.equal(await radio(page, "Another website").isChecked(), true);
   assert.match(await focused(page), /Another website/);
@@ -258,14 +258,14 @@ test("from the list and back, nothing typed is lost", async () => {
   await button(page, "Continue").click();
   await dialog(page).getByRole("heading", { name: "Let Moving house talk to api.github.com" }).waitFor();
   assert.equal(await radio(page, "No sign-in").isChecked(), true);
-  await button(page, "Choose something else").click();
+  await button(page, "Back to the list").click();
   await radio(page, "Another website").check();
   await page.keyboard.press("Enter");
   await field(page, "Address of the website").waitFor();
   assert.equal(await field(page, "Address of the website").inputValue(), "trains.example");
   assert.equal(await field(page, "Access key").inputValue(), "k3y");
   // What is of one's own, too, is still there to choose.
-  await button(page, "Choose something else").click();
+  await button(page, "Back to the list").click();
   await radio(page, "Choir").check();
   await button(page, "Use this").click();
   await toast(page, "Moving house can use Choir now.").waitFor();
@@ -296,7 +296,7 @@ test("the whole network and ports are given after two questions, by the owner of
   await page.keyboard.press("Enter");
   await button(page, "No, go back").click();
   await dialog(page).getByRole("heading", { name: "Let Moving house talk to the whole Internet" }).waitFor();
-  await button(page, "Choose something else").click();
+  await button(page, "Back to the list").click();
   await radio(page, /encrypted connections/).check();
   await button(page, "Continue").click();
   await dialog(page).getByText("Its connections are encrypted").waitFor();

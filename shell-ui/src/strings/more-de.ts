@@ -218,7 +218,7 @@ export const moreDe: More = {
     chooseFirst: "Wählen Sie zuerst etwas aus.",
     inside: "{title} fragt, was genau",
     insideFrame: "Eine Seite von {title}",
-    back: "Etwas anderes wählen",
+    back: "Zurück zur Liste",
     given: "{app} darf {title} jetzt benutzen. In den Einstellungen nehmen Sie es wieder zurück.",
     failed: "{app} hat um etwas gebeten, das sich nicht zeigen lässt.",
   },

@@ -219,7 +219,7 @@ export const moreEn = {
     chooseFirst: "Choose one first.",
     inside: "{title} asks what exactly",
     insideFrame: "A page of {title}",
-    back: "Choose something else",
+    back: "Back to the list",
     given: "{app} can use {title} now. You can take it back in its settings.",
     failed: "{app} asked for something that cannot be shown.",
   },
