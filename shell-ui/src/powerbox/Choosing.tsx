@@ -73,7 +73,7 @@ export function Choosing(props: {
   };
 
   return (
-    <form class="bare" novalidate ref={form} onSubmit={submit} onMouseDown={once} onClick={once}>
+    <form class="bare" novalidate ref={form} onSubmit={submit} on:mousedown={once} on:click={once}>
       <p>
         <Phrase of={props.of.label ? m.picker.introFor : m.picker.intro} with={{ app: props.app, label: plain(props.of.label, 80) }} />
       </p>

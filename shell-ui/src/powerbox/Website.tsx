@@ -95,7 +95,7 @@ export function Website(props: {
   };
 
   return (
-    <form class="bare" novalidate ref={form} onSubmit={submit} onMouseDown={once} onClick={once}>
+    <form class="bare" novalidate ref={form} onSubmit={submit} on:mousedown={once} on:click={once}>
       <Asked app={props.app} label={props.label} focus={!typed()} />
       <Show
         when={typed()}

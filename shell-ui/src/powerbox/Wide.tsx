@@ -24,8 +24,8 @@ export function Warning(props: {
   return (
     <form
       class="bare"
-      onMouseDown={once}
-      onClick={once}
+      on:mousedown={once}
+      on:click={once}
       onSubmit={(event) => {
         event.preventDefault();
         props.onNext();
@@ -54,8 +54,8 @@ export function Sure(props: { choice: Choice; app: string; busy: boolean; proble
   return (
     <form
       class="bare"
-      onMouseDown={once}
-      onClick={once}
+      on:mousedown={once}
+      on:click={once}
       onSubmit={(event) => {
         event.preventDefault();
         props.onYes();

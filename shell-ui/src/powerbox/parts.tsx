@@ -61,7 +61,15 @@ export function Address(props: { text: string }): JSX.Element {
   );
 }
 
-/** For forms: the second half of a double click answers nothing and takes no focus. It was meant for what stood there before. */
-export function once(event: MouseEvent): void {
-  if (event.detail > 1 && event.target instanceof Element && event.target.closest('[type="submit"]')) event.preventDefault();
-}
+/**
+ * For forms: the second half of a double click on one of their last buttons does nothing and takes no focus. It was meant
+ * for what stood there before.
+ */
+export const once = {
+  capture: true,
+  handleEvent(event: MouseEvent): void {
+    if (event.detail < 2 || !(event.target instanceof Element) || !event.target.closest(".k-actions button, [type=submit]")) return;
+    event.preventDefault();
+    event.stopPropagation();
+  },
+};
