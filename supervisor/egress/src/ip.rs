@@ -148,7 +148,7 @@ impl tcp_port::Server for Tcp {
         let downstream = params.get()?.get_downstream()?;
         let upstream = outlet
             .while_alive(async {
-                let room = outlet.room()?;
+                let room = outlet.socket()?;
                 let name = &self.host.name;
                 let stream = world.gate.connect(name, self.number).await;
                 let stream = stream.map_err(|refusal| Error::failed(refusal.to_string()))?;
@@ -185,7 +185,7 @@ struct Open {
 impl Udp {
     async fn open(self: &Rc<Self>) -> Result<Open, Error> {
         let Network { outlet, world, .. } = &self.host.network;
-        let room = outlet.room()?;
+        let room = outlet.socket()?;
         let socket = world.gate.datagrams(&self.host.name, self.number).await;
         let from = Rc::new(socket.map_err(|refusal| Error::failed(refusal.to_string()))?);
         let (answers, told) = watch::channel::<Option<udp_port::Client>>(None);

@@ -11,6 +11,7 @@
 mod address;
 mod door;
 mod gate;
+mod holder;
 mod ip;
 mod outlet;
 mod run;
