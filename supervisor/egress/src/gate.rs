@@ -1,16 +1,10 @@
 //! The gate: resolves a name, looks at each address, connects to that very address.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper::http::uri::Scheme;
-use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
@@ -39,6 +33,12 @@ pub(crate) enum Refusal {
     /// Nobody there took the connection.
     #[error("{0} does not answer: {1}")]
     Unreachable(String, io::Error),
+    /// Somebody did, and no encryption came of it.
+    #[error("{0} cannot be spoken to in TLS: {1}")]
+    Unencrypted(String, io::Error),
+    /// Whoever asks has enough already.
+    #[error("this app has too many connections open")]
+    Crowded,
 }
 
 /// Lets connections out. Cheap to clone.
@@ -128,40 +128,6 @@ impl Gate {
     fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         is_public(address) || self.open.iter().any(|open| open.contains(&address))
-    }
-}
-
-/// The gate as hyper asks for connections.
-#[derive(Clone, Debug)]
-pub(crate) struct GateConnector(Gate);
-
-impl GateConnector {
-    pub(crate) fn new(gate: Gate) -> Self {
-        Self(gate)
-    }
-}
-
-impl tower_service::Service<Uri> for GateConnector {
-    type Response = TokioIo<TcpStream>;
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let gate = self.0.clone();
-        Box::pin(async move {
-            let usual = if to.scheme() == Some(&Scheme::HTTPS) {
-                443
-            } else {
-                80
-            };
-            let host = to.host().unwrap_or_default();
-            let stream = gate.connect(host, to.port_u16().unwrap_or(usual)).await?;
-            Ok(TokioIo::new(stream))
-        })
     }
 }
 

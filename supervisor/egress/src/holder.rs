@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// One grain, known for as long as it holds anything.
 pub(crate) struct Holder {
@@ -12,6 +14,8 @@ pub(crate) struct Holder {
     rooms: Arc<Semaphore>,
     /// Connections that are open; a website's may outlive the request it was made for.
     sockets: Arc<Semaphore>,
+    /// Attempts to connect to websites, those included that wait for others to be over.
+    attempts: Semaphore,
     all: Arc<Semaphore>,
 }
 
@@ -39,6 +43,20 @@ impl Holder {
     /// Room for a connection.
     pub(crate) fn socket(self: &Arc<Self>) -> Option<Share> {
         self.take(&[&self.rooms, &self.sockets, &self.all])
+    }
+
+    /// Room for the connection of a request that has its own, as soon as there is any: what others leave idle is closed
+    /// before long.
+    pub(crate) async fn wait_for_socket(self: &Arc<Self>, patience: Duration) -> Option<Share> {
+        let _attempt = self.attempts.try_acquire().ok()?;
+        let both = async {
+            let own = Arc::clone(&self.sockets).acquire_owned().await?;
+            Ok::<_, AcquireError>(vec![own, Arc::clone(&self.all).acquire_owned().await?])
+        };
+        Some(Share {
+            _permits: timeout(patience, both).await.ok()?.ok()?,
+            _holder: Arc::clone(self),
+        })
     }
 }
 
@@ -69,6 +87,7 @@ impl Holders {
         let holder = Arc::new(Holder {
             rooms: Arc::new(Semaphore::new(self.connections)),
             sockets: Arc::new(Semaphore::new(self.connections)),
+            attempts: Semaphore::new(self.connections * 2),
             all: Arc::clone(&self.all),
         });
         known.insert(name.to_owned(), Arc::downgrade(&holder));

@@ -17,6 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gate::Refusal;
 use crate::outlet::{Outlet, Room};
 use crate::run::World;
 use crate::tls;
@@ -156,8 +157,8 @@ impl tcp_port::Server for Tcp {
                     return Ok(join(outlet, stream, downstream, room));
                 }
                 let encrypted = tls::encrypt(&world.tls, name, stream, world.limits.patience).await;
-                let encrypted = encrypted
-                    .map_err(|error| Error::failed(format!("{name} cannot be spoken to in TLS: {error}")))?;
+                let told = |error| Refusal::Unencrypted(name.clone(), error);
+                let encrypted = encrypted.map_err(|error| Error::failed(told(error).to_string()))?;
                 Ok(join(outlet, encrypted, downstream, room))
             })
             .await?;

@@ -12,6 +12,7 @@ use percloud_schemas::persistent_capnp::persistent;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::gate::Refusal;
 use crate::holder::{Holder, Share};
 
 /// What the broker names a reference by.
@@ -68,7 +69,7 @@ impl Outlet {
         let share = take(&self.holder);
         share
             .map(Rc::new)
-            .ok_or_else(|| Error::overloaded("this app has too many connections open".to_owned()))
+            .ok_or_else(|| Error::overloaded(Refusal::Crowded.to_string()))
     }
 
     /// Runs `work` beside everything else, until it or the outlet ends. Dropping the guard ends it too.

@@ -1,6 +1,7 @@
 //! A website as an `ApiSession`: every address below one, with the credentials the platform keeps.
 
 mod answer;
+mod connector;
 mod request;
 mod upload;
 mod web_socket;
@@ -15,7 +16,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 use percloud_core::web_address::WebAddress;
@@ -26,16 +26,16 @@ use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
 use percloud_schemas::web_session_capnp::web_session::{self, context, response};
 
-use crate::gate::GateConnector;
 use crate::outlet::Outlet;
 use crate::run::World;
 use answer::deliver;
+use connector::Connector;
 use request::{Asked, depth, reach, xml};
 use upload::Upload;
 
 /// What goes out as a request's body.
 type Body = UnsyncBoxBody<Bytes, Error>;
-type HttpClient = Client<HttpsConnector<GateConnector>, Body>;
+type HttpClient = Client<Connector, Body>;
 
 /// How many connections wait for the next request.
 const IDLE: usize = 4;
@@ -62,11 +62,7 @@ impl Site {
         address: WebAddress,
         authorization: Option<HeaderValue>,
     ) -> Self {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config((*world.tls).clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(GateConnector::new(world.gate.clone()));
+        let connector = Connector::new(&outlet.holder, world);
         let client = Client::builder(outlet.background())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(world.limits.patience)
