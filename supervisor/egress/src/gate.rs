@@ -1,7 +1,7 @@
 //! The gate: resolves a name, looks at each address, connects to that very address.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::address::is_public;
+use crate::holder::Holder;
 
 /// Longest name of a host (RFC 1035 section 2.3.4).
 const NAME: usize = 253;
@@ -48,20 +49,33 @@ pub(crate) struct Gate {
     open: Arc<[IpNet]>,
     /// Until a name is resolved, and for each address that is tried.
     patience: Duration,
+    /// What the C library does, but for tests.
+    look_up: LookUp,
+    /// Which servers to ask for names could be seen from the start.
+    sees_resolver: bool,
 }
+
+type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 impl Gate {
     pub(crate) fn new(open: &[IpNet], patience: Duration) -> Self {
         Self {
             open: open.into(),
             patience,
+            look_up: |host, port| Ok((host, port).to_socket_addrs()?.collect()),
+            sees_resolver: std::fs::File::open(RESOLVER).is_ok(),
         }
     }
 
     /// Connects to `host`, a name or an address.
-    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Refusal> {
+    pub(crate) async fn connect(
+        &self,
+        holder: &Arc<Holder>,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, Refusal> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.resolve(host, port).await? {
+        for address in self.resolve(holder, host, port).await? {
             match timeout(self.patience, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     // Small pieces leave at once; whoever has much to say says it in large ones.
@@ -76,9 +90,14 @@ impl Gate {
     }
 
     /// A socket that sends datagrams to `host`, and receives those of nobody else.
-    pub(crate) async fn datagrams(&self, host: &str, port: u16) -> Result<UdpSocket, Refusal> {
+    pub(crate) async fn datagrams(
+        &self,
+        holder: &Arc<Holder>,
+        host: &str,
+        port: u16,
+    ) -> Result<UdpSocket, Refusal> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.resolve(host, port).await? {
+        for address in self.resolve(holder, host, port).await? {
             match Self::connected(address).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
@@ -98,9 +117,8 @@ impl Gate {
     }
 
     /// The addresses of a host that may be reached; not none.
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let all: Vec<SocketAddr> = if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
+    async fn resolve(&self, holder: &Arc<Holder>, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+        let all: Vec<SocketAddr> = if let Ok(address) = bare(host).parse::<IpAddr>() {
             vec![(address, port).into()]
         } else {
             let fits =
@@ -108,11 +126,12 @@ impl Gate {
             if !fits {
                 return Err(Refusal::Name(host.chars().take(NAME).collect()));
             }
-            look_for_the_resolver();
-            let unknown = |error| Refusal::Unknown(host.to_owned(), error);
-            let found = timeout(self.patience, tokio::net::lookup_host((host, port))).await;
-            let found = found.map_err(|_| unknown(io::ErrorKind::TimedOut.into()))?;
-            found.map_err(unknown)?.collect()
+            if self.sees_resolver {
+                look_for_the_resolver();
+            }
+            let found = timeout(self.patience, self.find(holder, host, port)).await;
+            let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            found.map_err(|error| Refusal::Unknown(host.to_owned(), error))?
         };
         let mut allowed: Vec<SocketAddr> = all
             .into_iter()
@@ -125,10 +144,27 @@ impl Gate {
         Ok(allowed)
     }
 
+    /// What a name stands for. A look-up cannot be given up: whoever stops waiting leaves it its share of the bounds.
+    async fn find(&self, holder: &Arc<Holder>, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let share = holder.wait_for_lookup().await;
+        let (look_up, host) = (self.look_up, host.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            let _share = share;
+            look_up(&host, port)
+        });
+        found.await.map_err(io::Error::other)?
+    }
+
     fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         is_public(address) || self.open.iter().any(|open| open.contains(&address))
     }
+}
+
+/// A host without the brackets that addresses of version 6 may have.
+pub(crate) fn bare(host: &str) -> &str {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare.unwrap_or(host)
 }
 
 /// Ends this process where it can no longer see which servers to ask for names: the file was replaced, and what was
@@ -144,7 +180,14 @@ fn look_for_the_resolver() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
     use super::*;
+    use crate::holder::Holders;
+
+    fn holder(name: &str) -> Arc<Holder> {
+        Holders::new(64, 64).get(name)
+    }
 
     fn gate(open: &[&str]) -> Gate {
         let open: Vec<IpNet> = open.iter().map(|range| range.parse().unwrap()).collect();
@@ -163,14 +206,17 @@ mod tests {
             "::1",
             "127.1",
         ] {
-            let refused = gate(&[]).connect(host, port).await.unwrap_err();
+            let refused = gate(&[]).connect(&holder("a"), host, port).await.unwrap_err();
             assert!(matches!(refused, Refusal::NotPublic(_)), "{host}: {refused}");
-            let refused = gate(&[]).datagrams(host, port).await.unwrap_err();
+            let refused = gate(&[]).datagrams(&holder("a"), host, port).await.unwrap_err();
             assert!(matches!(refused, Refusal::NotPublic(_)), "{host}: {refused}");
         }
-        gate(&["127.0.0.0/8"]).connect("localhost", port).await.unwrap();
+        gate(&["127.0.0.0/8"])
+            .connect(&holder("a"), "localhost", port)
+            .await
+            .unwrap();
         gate(&["127.0.0.1/32"])
-            .connect("[::ffff:127.0.0.1]", port)
+            .connect(&holder("a"), "[::ffff:127.0.0.1]", port)
             .await
             .unwrap();
     }
@@ -179,8 +225,46 @@ mod tests {
     async fn what_is_no_name_is_not_asked_for() {
         let long = "a.".repeat(200);
         for host in ["", "a b", "a\0b", "ü", &long] {
-            let refused = gate(&[]).connect(host, 80).await.unwrap_err();
+            let refused = gate(&[]).connect(&holder("a"), host, 80).await.unwrap_err();
             assert!(matches!(refused, Refusal::Name(_)), "{host}: {refused}");
         }
+    }
+
+    static LOOKING: AtomicUsize = AtomicUsize::new(0);
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+    /// Knows one name, and thinks about others.
+    fn slow(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if host != "known" {
+            LOOKING.fetch_add(1, Ordering::SeqCst);
+            while !IS_OVER.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    }
+
+    #[tokio::test]
+    async fn names_that_take_long_hold_nobody_else_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut gate = gate(&["127.0.0.0/8"]);
+        gate.look_up = slow;
+        gate.patience = Duration::from_millis(100);
+        let holders = Holders::new(64, 64);
+        let (one, other) = (holders.get("one"), holders.get("other"));
+        for _ in 0..3 {
+            let asked = (0..10).map(|_| gate.connect(&one, "slow", port));
+            for refused in futures::future::join_all(asked).await {
+                assert!(matches!(refused, Err(Refusal::Unknown(..))));
+            }
+        }
+        assert_eq!(LOOKING.load(Ordering::SeqCst), 4);
+        gate.connect(&one, "known", port).await.unwrap_err();
+        gate.connect(&one, "127.0.0.1", port).await.unwrap();
+        gate.connect(&other, "known", port).await.unwrap();
+        IS_OVER.store(true, Ordering::SeqCst);
+        gate.patience = Duration::from_secs(5);
+        gate.connect(&one, "known", port).await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// One grain, known for as long as it holds anything.
@@ -16,8 +16,22 @@ pub(crate) struct Holder {
     sockets: Arc<Semaphore>,
     /// Attempts to connect to websites, those included that wait for others to be over.
     attempts: Semaphore,
-    all: Arc<Semaphore>,
+    /// Names that are being looked up.
+    lookups: Arc<Semaphore>,
+    all: All,
 }
+
+/// What all holders share.
+#[derive(Clone)]
+struct All {
+    sockets: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
+}
+
+/// Names of one holder that are looked up at a time, and those of all. Each takes a thread of the runtime's for as long as the
+/// C library likes; there are more of these.
+const LOOKUPS: usize = 4;
+const LOOKUPS_IN_ALL: usize = 256;
 
 /// A share of the bounds, for as long as somebody holds it.
 pub(crate) struct Share {
@@ -42,28 +56,39 @@ impl Holder {
 
     /// Room for a connection.
     pub(crate) fn socket(self: &Arc<Self>) -> Option<Share> {
-        self.take(&[&self.rooms, &self.sockets, &self.all])
+        self.take(&[&self.rooms, &self.sockets, &self.all.sockets])
     }
 
     /// Room for the connection of a request that has its own, as soon as there is any: what others leave idle is closed
     /// before long.
     pub(crate) async fn wait_for_socket(self: &Arc<Self>, patience: Duration) -> Option<Share> {
         let _attempt = self.attempts.try_acquire().ok()?;
-        let both = async {
-            let own = Arc::clone(&self.sockets).acquire_owned().await?;
-            Ok::<_, AcquireError>(vec![own, Arc::clone(&self.all).acquire_owned().await?])
-        };
-        Some(Share {
-            _permits: timeout(patience, both).await.ok()?.ok()?,
+        let share = self.wait([&self.sockets, &self.all.sockets]);
+        timeout(patience, share).await.ok()
+    }
+
+    /// Room to look up a name.
+    pub(crate) async fn wait_for_lookup(self: &Arc<Self>) -> Share {
+        self.wait([&self.lookups, &self.all.lookups]).await
+    }
+
+    async fn wait(self: &Arc<Self>, bounds: [&Arc<Semaphore>; 2]) -> Share {
+        let mut permits = Vec::with_capacity(bounds.len());
+        for bound in bounds {
+            let permit = Arc::clone(bound).acquire_owned().await;
+            permits.push(permit.expect("the semaphores are never closed"));
+        }
+        Share {
+            _permits: permits,
             _holder: Arc::clone(self),
-        })
+        }
     }
 }
 
 /// Everybody who holds something.
 pub(crate) struct Holders {
     connections: usize,
-    all: Arc<Semaphore>,
+    all: All,
     known: RefCell<HashMap<String, Weak<Holder>>>,
 }
 
@@ -72,7 +97,10 @@ impl Holders {
     pub(crate) fn new(connections: usize, in_all: usize) -> Self {
         Self {
             connections,
-            all: Arc::new(Semaphore::new(in_all)),
+            all: All {
+                sockets: Arc::new(Semaphore::new(in_all)),
+                lookups: Arc::new(Semaphore::new(LOOKUPS_IN_ALL)),
+            },
             known: RefCell::default(),
         }
     }
@@ -88,7 +116,8 @@ impl Holders {
             rooms: Arc::new(Semaphore::new(self.connections)),
             sockets: Arc::new(Semaphore::new(self.connections)),
             attempts: Semaphore::new(self.connections * 2),
-            all: Arc::clone(&self.all),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            all: self.all.clone(),
         });
         known.insert(name.to_owned(), Arc::downgrade(&holder));
         holder

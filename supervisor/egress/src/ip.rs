@@ -151,7 +151,7 @@ impl tcp_port::Server for Tcp {
             .while_alive(async {
                 let room = outlet.socket()?;
                 let name = &self.host.name;
-                let stream = world.gate.connect(name, self.number).await;
+                let stream = world.gate.connect(&outlet.holder, name, self.number).await;
                 let stream = stream.map_err(|refusal| Error::failed(refusal.to_string()))?;
                 if !*tls {
                     return Ok(join(outlet, stream, downstream, room));
@@ -187,7 +187,10 @@ impl Udp {
     async fn open(self: &Rc<Self>) -> Result<Open, Error> {
         let Network { outlet, world, .. } = &self.host.network;
         let room = outlet.socket()?;
-        let socket = world.gate.datagrams(&self.host.name, self.number).await;
+        let socket = world
+            .gate
+            .datagrams(&outlet.holder, &self.host.name, self.number)
+            .await;
         let from = Rc::new(socket.map_err(|refusal| Error::failed(refusal.to_string()))?);
         let (answers, told) = watch::channel::<Option<udp_port::Client>>(None);
         // Weak, so that the port ends when the grain lets go of it.

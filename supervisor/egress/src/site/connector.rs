@@ -50,7 +50,7 @@ impl Connector {
         let share = self.holder.wait_for_socket(self.patience).await;
         let share = share.ok_or(Refusal::Crowded)?;
         let connecting = async {
-            let stream = self.gate.connect(host, port).await?;
+            let stream = self.gate.connect(&self.holder, host, port).await?;
             if !is_encrypted {
                 return Ok(Either::Left(stream));
             }
