@@ -1,7 +1,7 @@
 //! The gate: resolves a name, looks at each address, connects to that very address.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,11 +107,7 @@ impl Gate {
     }
 
     async fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
+        let socket = UdpSocket::bind((any(address), 0)).await?;
         socket.connect(address).await?;
         Ok(socket)
     }
@@ -133,15 +129,22 @@ impl Gate {
             let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             found.map_err(|error| Refusal::Unknown(host.to_owned(), error))?
         };
-        let mut allowed: Vec<SocketAddr> = all
-            .into_iter()
-            .filter(|address| self.allows(address.ip()))
-            .collect();
-        if allowed.is_empty() {
-            return Err(Refusal::NotPublic(host.to_owned()));
+        let (mut allowed, mut unreachable) = (Vec::new(), None);
+        for address in all {
+            match self.allows(address) {
+                Ok(true) => allowed.push(address),
+                Ok(false) => {}
+                Err(error) => unreachable = Some(error),
+            }
+            if allowed.len() == TRIED {
+                break;
+            }
         }
-        allowed.truncate(TRIED);
-        Ok(allowed)
+        match unreachable {
+            _ if !allowed.is_empty() => Ok(allowed),
+            Some(error) => Err(Refusal::Unreachable(host.to_owned(), error)),
+            None => Err(Refusal::NotPublic(host.to_owned())),
+        }
     }
 
     /// What a name stands for. A look-up cannot be given up: whoever stops waiting leaves it its share of the bounds.
@@ -155,9 +158,37 @@ impl Gate {
         found.await.map_err(io::Error::other)?
     }
 
-    fn allows(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        is_public(address) || self.open.iter().any(|open| open.contains(&address))
+    /// Whether an address may be reached; an error when it cannot be.
+    fn allows(&self, address: SocketAddr) -> io::Result<bool> {
+        let target = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if self.open.iter().any(|open| open.contains(&target.ip())) {
+            return Ok(true);
+        }
+        Ok(is_public(target.ip()) && !is_beside(target.ip(), seen_from(target)?))
+    }
+}
+
+/// The address of this machine that a target would see. Nothing is sent.
+fn seen_from(target: SocketAddr) -> io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((any(target), 0))?;
+    socket.connect(target)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Whether a machine is this one, or one of its neighbours, as far as that can be told from the address this one has towards
+/// it: networks of version 6 have 64 bits, the size of others is unknown.
+fn is_beside(target: IpAddr, ours: IpAddr) -> bool {
+    match (target, ours) {
+        (IpAddr::V6(target), IpAddr::V6(ours)) => target.segments()[..4] == ours.segments()[..4],
+        _ => target == ours,
+    }
+}
+
+/// No address of the same version.
+fn any(like: SocketAddr) -> IpAddr {
+    match like {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -228,6 +259,29 @@ mod tests {
             let refused = gate(&[]).connect(&holder("a"), host, 80).await.unwrap_err();
             assert!(matches!(refused, Refusal::Name(_)), "{host}: {refused}");
         }
+    }
+
+    #[test]
+    fn neighbours_are_known_by_their_addresses() {
+        for (target, ours, is_so) in [
+            ("1.1.1.1", "1.1.1.1", true),
+            ("1.1.1.2", "1.1.1.1", false),
+            ("1.1.1.1", "192.168.0.2", false),
+            ("2606:4700::1", "2606:4700::1", true),
+            ("2606:4700::1", "2606:4700::ffff:0:0:2", true),
+            ("2606:4700:0:1::1", "2606:4700:0:2::1", false),
+            ("1.1.1.1", "2606:4700::1", false),
+            ("2606:4700::1", "1.1.1.1", false),
+        ] {
+            let (target, ours) = (target.parse().unwrap(), ours.parse().unwrap());
+            assert_eq!(is_beside(target, ours), is_so, "{target} {ours}");
+        }
+    }
+
+    #[test]
+    fn this_machine_sees_itself() {
+        let itself: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        assert!(is_beside(itself.ip(), seen_from(itself).unwrap()));
     }
 
     static LOOKING: AtomicUsize = AtomicUsize::new(0);
