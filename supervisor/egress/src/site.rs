@@ -24,7 +24,7 @@ use percloud_schemas::api_session_impl_capnp::persistent_api_session;
 use percloud_schemas::grain_capnp::ui_session;
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
-use percloud_schemas::web_session_capnp::web_session::{self, context, response};
+use percloud_schemas::web_session_capnp::web_session::{self, context, post_content, response};
 
 use crate::outlet::Outlet;
 use crate::run::World;
@@ -116,6 +116,17 @@ impl Site {
         }
     }
 
+    /// Sends a request with a body of some type.
+    async fn submit(
+        &self,
+        asked: Asked,
+        content: post_content::Reader<'_>,
+        out: response::Builder<'_>,
+    ) -> Result<(), Error> {
+        let asked = asked.of_type(content.get_mime_type()?, content.get_encoding()?)?;
+        self.exchange(asked, content.get_content()?, out).await
+    }
+
     /// Sends a request whose body is at hand, and passes the answer on.
     async fn exchange(&self, asked: Asked, body: &[u8], out: response::Builder<'_>) -> Result<(), Error> {
         let inner = Rc::clone(&self.0);
@@ -188,11 +199,8 @@ impl web_session::Server for Site {
         mut results: web_session::PostResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(Method::POST, params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(Method::POST, params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn put(
@@ -214,11 +222,8 @@ impl web_session::Server for Site {
         mut results: web_session::PatchResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(Method::PATCH, params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(Method::PATCH, params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn delete(
@@ -311,11 +316,8 @@ impl web_session::Server for Site {
         mut results: web_session::MkcolResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(webdav("MKCOL"), params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(webdav("MKCOL"), params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn copy(
@@ -392,11 +394,8 @@ impl web_session::Server for Site {
         mut results: web_session::ReportResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(webdav("REPORT"), params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(webdav("REPORT"), params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn options(
