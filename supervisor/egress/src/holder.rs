@@ -14,8 +14,8 @@ pub(crate) struct Holder {
     rooms: Arc<Semaphore>,
     /// Connections that are open; a website's may outlive the request it was made for.
     sockets: Arc<Semaphore>,
-    /// Attempts to connect to websites, those included that wait for others to be over.
-    attempts: Semaphore,
+    /// Who waits for a connection to a website. The client goes on waiting when nobody needs it any more.
+    queue: Semaphore,
     /// Names that are being looked up.
     lookups: Arc<Semaphore>,
     all: All,
@@ -62,7 +62,7 @@ impl Holder {
     /// Room for the connection of a request that has its own, as soon as there is any: what others leave idle is closed
     /// before long.
     pub(crate) async fn wait_for_socket(self: &Arc<Self>, patience: Duration) -> Option<Share> {
-        let _attempt = self.attempts.try_acquire().ok()?;
+        let _place = self.queue.try_acquire().ok()?;
         let share = self.wait([&self.sockets, &self.all.sockets]);
         timeout(patience, share).await.ok()
     }
@@ -115,7 +115,7 @@ impl Holders {
         let holder = Arc::new(Holder {
             rooms: Arc::new(Semaphore::new(self.connections)),
             sockets: Arc::new(Semaphore::new(self.connections)),
-            attempts: Semaphore::new(self.connections * 2),
+            queue: Semaphore::new(self.connections * 2),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             all: self.all.clone(),
         });

@@ -65,7 +65,8 @@ impl Site {
         let connector = Connector::new(&outlet.holder, world);
         let client = Client::builder(outlet.background())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(world.limits.patience)
+            // Long before somebody who waits for room gives up; the client may take twice as long.
+            .pool_idle_timeout(world.limits.patience / 4)
             .pool_max_idle_per_host(IDLE)
             .http1_max_buf_size(HEAD)
             .build(connector);
