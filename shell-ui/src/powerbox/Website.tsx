@@ -15,7 +15,7 @@ import { type SignIn, type createDraft, isTyped } from "./outside.ts";
 import { Actions, Address, Asked, Refused, once } from "./parts.tsx";
 
 /** Longest address that is shown, in characters; as long as the server takes one. */
-const ADDRESS_SHOWN = 2048;
+const ADDRESS_SHOWN = 1024;
 
 export function Website(props: {
   choice: Choice;

@@ -1,7 +1,7 @@
 // Reads the address of a website as a person types it. Pure.
 
 /** Longest address the server takes, in bytes. */
-const LENGTH_LIMIT = 2048;
+const LENGTH_LIMIT = 1024;
 
 /** Why an address cannot be used. */
 export type AddressProblem = "empty" | "malformed" | "scheme" | "query" | "fragment" | "long";

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use capnp::Error;
@@ -18,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::holder::{Holder, Holders};
 use crate::ip::{Interface, Network};
 use crate::outlet::{Id, Outlet, Outlets};
 use crate::run::World;
@@ -25,8 +27,9 @@ use crate::site::Site;
 
 /// How long a nonce is good for.
 const NONCE: Duration = Duration::from_secs(30);
-/// Nonces that may be waiting.
+/// Nonces that may be waiting, and those of one holder.
 const NONCES: usize = 10_000;
+const NONCES_OF_ONE: usize = 1000;
 /// How long a connection may last on which nothing has been taken.
 const HESITATION: Duration = Duration::from_secs(10);
 /// Pause after the kernel refused to accept, which it does when it is out of descriptors.
@@ -74,6 +77,7 @@ impl Kind {
 
 struct Announced {
     reference: Id,
+    holder: Arc<Holder>,
     kind: Kind,
     until: Instant,
 }
@@ -82,13 +86,15 @@ struct Announced {
 pub(crate) struct Door {
     world: World,
     outlets: Outlets,
+    holders: Holders,
     announced: RefCell<HashMap<[u8; 32], Announced>>,
 }
 
 impl Door {
     pub(crate) fn new(world: World) -> Self {
         Self {
-            outlets: Outlets::new(world.limits.connections),
+            outlets: Outlets::new(),
+            holders: Holders::new(world.limits.connections, world.limits.in_all),
             world,
             announced: RefCell::default(),
         }
@@ -99,19 +105,24 @@ impl Door {
         self.outlets.know(keeper);
     }
 
-    fn announce(&self, nonce: &[u8], reference: &[u8], kind: Kind) -> Result<(), Error> {
+    fn announce(&self, nonce: &[u8], reference: &[u8], holder: &str, kind: Kind) -> Result<(), Error> {
         let odd = |_| Error::failed("a nonce has 32 bytes, a reference 16".to_owned());
         let (nonce, reference) = (nonce.try_into().map_err(odd)?, reference.try_into().map_err(odd)?);
         let now = Instant::now();
         let mut announced = self.announced.borrow_mut();
         announced.retain(|_, waiting| now < waiting.until);
-        if announced.len() >= NONCES {
+        let holder = self.holders.get(holder);
+        let of_one = announced
+            .values()
+            .filter(|waiting| Arc::ptr_eq(&waiting.holder, &holder));
+        if announced.len() >= NONCES || of_one.count() >= NONCES_OF_ONE {
             return Err(Error::overloaded("too many wait at the door".to_owned()));
         }
         announced.insert(
             nonce,
             Announced {
                 reference,
+                holder,
                 kind,
                 until: now + NONCE,
             },
@@ -126,7 +137,7 @@ impl Door {
         let announced = announced
             .filter(|announced| Instant::now() < announced.until)
             .ok_or_else(unknown)?;
-        let outlet = self.outlets.list(announced.reference)?;
+        let outlet = self.outlets.list(announced.reference, announced.holder)?;
         let taken = Rc::downgrade(&outlet);
         let client = match announced.kind {
             Kind::Website {
@@ -160,7 +171,8 @@ impl egress::Server for Door {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let kind = Kind::read(params.get_outlet()?)?;
-        self.announce(params.get_nonce()?, params.get_reference()?, kind)
+        let holder = params.get_holder()?.to_str()?;
+        self.announce(params.get_nonce()?, params.get_reference()?, holder, kind)
     }
 
     async fn end(self: Rc<Self>, params: egress::EndParams, _: egress::EndResults) -> Result<(), Error> {

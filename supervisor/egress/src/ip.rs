@@ -3,6 +3,7 @@
 mod listen;
 mod pipe;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -14,9 +15,10 @@ use percloud_schemas::ip_capnp::{
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
 use tokio::net::UdpSocket;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gate::Refusal;
 use crate::outlet::{Outlet, Room};
 use crate::run::World;
 use crate::tls;
@@ -148,16 +150,16 @@ impl tcp_port::Server for Tcp {
         let downstream = params.get()?.get_downstream()?;
         let upstream = outlet
             .while_alive(async {
-                let room = outlet.room()?;
+                let room = outlet.socket()?;
                 let name = &self.host.name;
-                let stream = world.gate.connect(name, self.number).await;
+                let stream = world.gate.connect(&outlet.holder, name, self.number).await;
                 let stream = stream.map_err(|refusal| Error::failed(refusal.to_string()))?;
                 if !*tls {
                     return Ok(join(outlet, stream, downstream, room));
                 }
                 let encrypted = tls::encrypt(&world.tls, name, stream, world.limits.patience).await;
-                let encrypted = encrypted
-                    .map_err(|error| Error::failed(format!("{name} cannot be spoken to in TLS: {error}")))?;
+                let told = |error| Refusal::Unencrypted(name.clone(), error);
+                let encrypted = encrypted.map_err(|error| Error::failed(told(error).to_string()))?;
                 Ok(join(outlet, encrypted, downstream, room))
             })
             .await?;
@@ -176,8 +178,8 @@ struct Udp {
 struct Open {
     /// The receiver's, which ends with the outlet.
     socket: Weak<UdpSocket>,
-    /// Where answers go: where the last datagram said.
-    answers: watch::Sender<Option<udp_port::Client>>,
+    /// Where answers go: where the last datagram said. The receiver's too, for it may be this very port.
+    answers: Weak<RefCell<Option<udp_port::Client>>>,
     _receiver: AbortOnDropHandle<()>,
     _room: Room,
 }
@@ -185,12 +187,15 @@ struct Open {
 impl Udp {
     async fn open(self: &Rc<Self>) -> Result<Open, Error> {
         let Network { outlet, world, .. } = &self.host.network;
-        let room = outlet.room()?;
-        let socket = world.gate.datagrams(&self.host.name, self.number).await;
+        let room = outlet.socket()?;
+        let socket = world
+            .gate
+            .datagrams(&outlet.holder, &self.host.name, self.number)
+            .await;
         let from = Rc::new(socket.map_err(|refusal| Error::failed(refusal.to_string()))?);
-        let (answers, told) = watch::channel::<Option<udp_port::Client>>(None);
+        let told = Rc::<RefCell<Option<udp_port::Client>>>::default();
         // Weak, so that the port ends when the grain lets go of it.
-        let (socket, port) = (Rc::downgrade(&from), Rc::downgrade(self));
+        let (socket, answers, port) = (Rc::downgrade(&from), Rc::downgrade(&told), Rc::downgrade(self));
         let receiver = outlet.spawn(async move {
             let mut datagram = vec![0; DATAGRAM];
             loop {
@@ -234,8 +239,10 @@ impl udp_port::Server for Udp {
             .outlet
             .while_alive(async {
                 let open = self.open.get_or_try_init(|| self.open()).await?;
-                if params.has_return_port() {
-                    open.answers.send_replace(Some(params.get_return_port()?));
+                if params.has_return_port()
+                    && let Some(answers) = open.answers.upgrade()
+                {
+                    answers.replace(Some(params.get_return_port()?));
                 }
                 let socket = open.socket.upgrade();
                 let socket = socket.ok_or_else(|| Error::disconnected("the port was closed".to_owned()))?;

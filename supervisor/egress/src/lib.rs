@@ -3,7 +3,8 @@
 //! A grain has no network. What a person lets it reach is an *outlet*: a website, the network, or ports of this machine.
 //! The broker announces each with a nonce; the grain's host knocks at the [`door`] with it and takes a capability:
 //! an `ApiSession` ([`site`]), an `IpNetwork` or an `IpInterface` ([`ip`]). Every connection goes through the [`gate`], which
-//! resolves names, looks at the address, and connects to that very address.
+//! resolves names, looks at the address, and connects to that very address. What a grain takes, however often, shares the
+//! bounds of its [`holder`].
 //!
 //! The process holds no store and no key of the server, only the credentials of the outlets that are alive.
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@
 mod address;
 mod door;
 mod gate;
+mod holder;
 mod ip;
 mod outlet;
 mod run;

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use capnp::Error;
 use percloud_schemas::egress_capnp::egress_keeper;
 use percloud_schemas::persistent_capnp::persistent;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::gate::Refusal;
+use crate::holder::{Holder, Share};
 
 /// What the broker names a reference by.
 pub(crate) type Id = [u8; 16];
 
-/// Room for one connection, taken for as long as somebody holds it.
-pub(crate) type Room = Rc<OwnedSemaphorePermit>;
+/// Room for one request or connection, taken for as long as somebody holds it.
+pub(crate) type Room = Rc<Share>;
 
 /// Longest description of whom something is saved for, in words.
 const OWNER: u64 = 512;
@@ -29,7 +31,7 @@ pub(crate) struct Outlet {
     /// Tasks that hold connections. Calls are not counted: those of a peer that is gone may never be heard of again.
     work: TaskTracker,
     keeper: egress_keeper::Client,
-    connections: Arc<Semaphore>,
+    pub(crate) holder: Arc<Holder>,
 }
 
 /// Why calls fail once a reference has ended.
@@ -50,15 +52,24 @@ impl Outlet {
         }
     }
 
-    /// Room for one more connection, held as long as that lasts.
+    /// Room for one more request, held as long as that lasts.
     pub(crate) fn room(&self) -> Result<Room, Error> {
+        self.taken(Holder::room)
+    }
+
+    /// Room for one more connection, held as long as that lasts.
+    pub(crate) fn socket(&self) -> Result<Room, Error> {
+        self.taken(Holder::socket)
+    }
+
+    fn taken(&self, take: impl FnOnce(&Arc<Holder>) -> Option<Share>) -> Result<Room, Error> {
         if self.alive.is_cancelled() {
             return Err(over());
         }
-        let room = self.connections.clone().try_acquire_owned();
-        room.map(Rc::new).map_err(|_| {
-            Error::overloaded("too many connections are open through this capability".to_owned())
-        })
+        let share = take(&self.holder);
+        share
+            .map(Rc::new)
+            .ok_or_else(|| Error::overloaded(Refusal::Crowded.to_string()))
     }
 
     /// Runs `work` beside everything else, until it or the outlet ends. Dropping the guard ends it too.
@@ -145,7 +156,6 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Backgro
 /// Every outlet that is held by somebody, by its reference.
 pub(crate) struct Outlets {
     keeper: OnceCell<egress_keeper::Client>,
-    connections: usize,
     known: RefCell<HashMap<Id, Vec<Weak<Outlet>>>>,
     /// How many there may be before those are looked for that nobody holds.
     crowd: Cell<usize>,
@@ -155,10 +165,9 @@ pub(crate) struct Outlets {
 const FEW: usize = 64;
 
 impl Outlets {
-    pub(crate) fn new(connections: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             keeper: OnceCell::new(),
-            connections,
             known: RefCell::default(),
             crowd: Cell::new(FEW),
         }
@@ -171,14 +180,14 @@ impl Outlets {
     }
 
     /// Lists what somebody takes.
-    pub(crate) fn list(&self, id: Id) -> Result<Rc<Outlet>, Error> {
+    pub(crate) fn list(&self, id: Id, holder: Arc<Holder>) -> Result<Rc<Outlet>, Error> {
         let keeper = self.keeper.get().cloned();
         let outlet = Rc::new(Outlet {
             id,
             alive: CancellationToken::new(),
             work: TaskTracker::new(),
             keeper: keeper.ok_or_else(over)?,
-            connections: Arc::new(Semaphore::new(self.connections)),
+            holder,
         });
         let mut known = self.known.borrow_mut();
         if known.len() >= self.crowd.get() {

@@ -11,11 +11,16 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use ipnet::IpNet;
 use percloud_link::{Bounds, Link};
 use percloud_schemas::egress_capnp::{egress, egress_keeper};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Semaphore;
 
 use crate::door::{self, Door};
 use crate::gate::Gate;
 use crate::tls;
+
+/// Descriptors that are left for everything else: each look-up of a name needs one or two for a moment.
+const SPARE: usize = 1024;
 
 /// What an egress is told; nothing here has a default but the limits.
 pub struct Config {
@@ -38,8 +43,10 @@ pub struct Config {
 pub struct Limits {
     /// Grain hosts at the door at a time.
     pub hosts: usize,
-    /// Connections one outlet has at a time.
+    /// Connections one holder has at a time, through all its outlets.
     pub connections: usize,
+    /// Connections of all holders. There are never more than this process has descriptors for.
+    pub in_all: usize,
     /// How long another machine may take to be found, to take a connection, to greet.
     pub patience: Duration,
     /// How long a website may take to begin an answer, and between two pieces of it; also to take a piece of a question.
@@ -53,6 +60,7 @@ impl Default for Limits {
         Self {
             hosts: 4096,
             connections: 64,
+            in_all: usize::MAX,
             patience: Duration::from_secs(10),
             answer: Duration::from_secs(120),
             whole: 256 << 10,
@@ -88,7 +96,27 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(config))
+    ask_for_descriptors();
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config));
+    // Whoever still looks for a name is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Asks for all descriptors this process may have. If more is not to be had, what there is must do.
+fn ask_for_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// How many connections this process has descriptors for, beside those of grain hosts and some to look for names.
+fn room_for_connections(hosts: usize) -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(descriptors)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS);
+    descriptors.saturating_sub(hosts + SPARE).max(descriptors / 2)
 }
 
 /// The same inside a `LocalSet` that exists.
@@ -102,8 +130,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         open,
         listen,
         roots,
-        limits,
+        mut limits,
     } = config;
+    limits.in_all = limits.in_all.min(room_for_connections(limits.hosts));
     broker.set_nonblocking(true)?;
     door.set_nonblocking(true)?;
     let broker = tokio::net::UnixStream::from_std(broker)?;

@@ -1,6 +1,7 @@
 //! A website as an `ApiSession`: every address below one, with the credentials the platform keeps.
 
 mod answer;
+mod connector;
 mod request;
 mod upload;
 mod web_socket;
@@ -15,7 +16,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 use percloud_core::web_address::WebAddress;
@@ -24,18 +24,18 @@ use percloud_schemas::api_session_impl_capnp::persistent_api_session;
 use percloud_schemas::grain_capnp::ui_session;
 use percloud_schemas::persistent_capnp::persistent;
 use percloud_schemas::supervisor_capnp::system_persistent;
-use percloud_schemas::web_session_capnp::web_session::{self, context, response};
+use percloud_schemas::web_session_capnp::web_session::{self, context, post_content, response};
 
-use crate::gate::GateConnector;
 use crate::outlet::Outlet;
 use crate::run::World;
 use answer::deliver;
+use connector::Connector;
 use request::{Asked, depth, reach, xml};
 use upload::Upload;
 
 /// What goes out as a request's body.
 type Body = UnsyncBoxBody<Bytes, Error>;
-type HttpClient = Client<HttpsConnector<GateConnector>, Body>;
+type HttpClient = Client<Connector, Body>;
 
 /// How many connections wait for the next request.
 const IDLE: usize = 4;
@@ -62,14 +62,11 @@ impl Site {
         address: WebAddress,
         authorization: Option<HeaderValue>,
     ) -> Self {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config((*world.tls).clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(GateConnector::new(world.gate.clone()));
+        let connector = Connector::new(&outlet.holder, world);
         let client = Client::builder(outlet.background())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(world.limits.patience)
+            // Long before somebody who waits for room gives up; the client may take twice as long.
+            .pool_idle_timeout(world.limits.patience / 4)
             .pool_max_idle_per_host(IDLE)
             .http1_max_buf_size(HEAD)
             .build(connector);
@@ -118,6 +115,17 @@ impl Site {
                 limit.as_secs()
             ))),
         }
+    }
+
+    /// Sends a request with a body of some type.
+    async fn submit(
+        &self,
+        asked: Asked,
+        content: post_content::Reader<'_>,
+        out: response::Builder<'_>,
+    ) -> Result<(), Error> {
+        let asked = asked.of_type(content.get_mime_type()?, content.get_encoding()?)?;
+        self.exchange(asked, content.get_content()?, out).await
     }
 
     /// Sends a request whose body is at hand, and passes the answer on.
@@ -192,11 +200,8 @@ impl web_session::Server for Site {
         mut results: web_session::PostResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(Method::POST, params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(Method::POST, params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn put(
@@ -218,11 +223,8 @@ impl web_session::Server for Site {
         mut results: web_session::PatchResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(Method::PATCH, params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(Method::PATCH, params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn delete(
@@ -315,11 +317,8 @@ impl web_session::Server for Site {
         mut results: web_session::MkcolResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(webdav("MKCOL"), params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(webdav("MKCOL"), params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn copy(
@@ -396,11 +395,8 @@ impl web_session::Server for Site {
         mut results: web_session::ReportResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let content = params.get_content()?;
-        let asked = self
-            .asked(webdav("REPORT"), params.get_path()?, params.get_context()?)?
-            .of_type(content.get_mime_type()?, content.get_encoding()?)?;
-        self.exchange(asked, content.get_content()?, results.get()).await
+        let asked = self.asked(webdav("REPORT"), params.get_path()?, params.get_context()?)?;
+        self.submit(asked, params.get_content()?, results.get()).await
     }
 
     async fn options(

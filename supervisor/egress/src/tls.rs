@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::gate::bare;
+
 /// Reads whom the machine trusts, and says so in the log when that is nobody. To be called before the process is confined:
 /// they are files anywhere.
 #[must_use]
@@ -52,9 +54,8 @@ pub(crate) async fn encrypt(
 
 /// The name a host has to prove.
 fn proven(host: &str) -> io::Result<ServerName<'static>> {
-    // The gate takes addresses of version 6 with and without brackets; certificates have none.
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(io::Error::other)
+    // The gate takes addresses with and without brackets; certificates have none.
+    ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl ip_interface::Server for Interface {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let (number, port) = (params.get_port_num(), params.get_port()?);
-        let room = self.outlet.room()?;
+        let room = self.outlet.socket()?;
         let listener = TcpListener::bind((self.world.listen, number)).await;
         let listener = listener.map_err(Self::taken(number))?;
         let outlet = Rc::clone(&self.outlet);
@@ -60,7 +60,7 @@ impl ip_interface::Server for Interface {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let (number, port) = (params.get_port_num(), params.get_port()?);
-        let room = self.outlet.room()?;
+        let room = self.outlet.socket()?;
         let socket = UdpSocket::bind((self.world.listen, number)).await;
         let socket = Rc::new(socket.map_err(Self::taken(number))?);
         let task = self.outlet.spawn(receive(Rc::clone(&self.outlet), socket, port));
@@ -89,7 +89,7 @@ async fn accept(outlet: Rc<Outlet>, listener: TcpListener, port: tcp_port::Clien
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 // Who finds no room is hung up on.
-                Ok((stream, _)) => if let Ok(room) = outlet.room() {
+                Ok((stream, _)) => if let Ok(room) = outlet.socket() {
                     connections.spawn_local(hand_over(Rc::clone(&outlet), stream, port.clone(), room));
                 }
                 Err(_) => tokio::time::sleep(RECOVERY).await,

@@ -82,23 +82,25 @@ pub(super) async fn deliver(
             redirect.set_switch_to_get(matches!(head.status.as_u16(), 301..=303));
             redirect.set_location(&told);
         }
-        400..=499 => {
+        status @ 400..=599 => {
             let page = body.first(ERROR_PAGE).await?;
-            let mut error = out.init_client_error();
-            error.set_status_code(client_error(head.status));
-            if is_html(&head.headers) {
-                error.set_description_html(String::from_utf8_lossy(&page).as_ref());
-            } else if !page.is_empty() {
-                set_page(&head.headers, &page, error.init_non_html_body());
-            }
-        }
-        500..=599 => {
-            let page = body.first(ERROR_PAGE).await?;
-            let mut error = out.init_server_error();
-            if is_html(&head.headers) {
-                error.set_description_html(String::from_utf8_lossy(&page).as_ref());
-            } else if !page.is_empty() {
-                set_page(&head.headers, &page, error.init_non_html_body());
+            let html = is_html(&head.headers).then(|| String::from_utf8_lossy(&page));
+            let set_other = |body| set_page(&head.headers, &page, body);
+            if status < 500 {
+                let mut error = out.init_client_error();
+                error.set_status_code(client_error(head.status));
+                match html {
+                    Some(html) => error.set_description_html(&*html),
+                    None if page.is_empty() => {}
+                    None => set_other(error.init_non_html_body()),
+                }
+            } else {
+                let mut error = out.init_server_error();
+                match html {
+                    Some(html) => error.set_description_html(&*html),
+                    None if page.is_empty() => {}
+                    None => set_other(error.init_non_html_body()),
+                }
             }
         }
         status => {

@@ -177,7 +177,7 @@ fn few(count: u32) -> Result<(), Error> {
 /// Whether a grain may set this field itself: not what says how the message travels, who asks, or what has a place of its
 /// own in a session.
 fn is_free(name: &HeaderName) -> bool {
-    const TAKEN: [&str; 26] = [
+    const TAKEN: [&str; 33] = [
         "accept-encoding",
         "authorization",
         "connection",
@@ -202,9 +202,18 @@ fn is_free(name: &HeaderName) -> bool {
         "upgrade",
         "user-agent",
         "via",
-        // Some servers take these for the path that was asked for.
+        // Some servers take these for the host and the path that were asked for.
+        "x-original-host",
+        "x-original-uri",
         "x-original-url",
         "x-rewrite-url",
+        // And these for who asks.
+        "cf-connecting-ip",
+        "client-ip",
+        "true-client-ip",
+        "x-real-ip",
+        // CGI makes this the proxy of the programs behind it.
+        "proxy",
     ];
     // Programs behind CGI cannot tell one from the other.
     let name = name.as_str().replace('_', "-");

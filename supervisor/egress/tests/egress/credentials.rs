@@ -143,6 +143,14 @@ fn a_grain_sets_only_what_is_its_business() {
             ("X_Forwarded_For", "127.0.0.1"),
             ("X-Original-URL", "/admin"),
             ("X-Rewrite-URL", "/admin"),
+            ("X-Original-Host", "other.example"),
+            ("X-Original-URI", "/admin"),
+            ("X-Real-IP", "127.0.0.1"),
+            ("True-Client-IP", "127.0.0.1"),
+            ("Client-IP", "127.0.0.1"),
+            ("Client_IP", "127.0.0.1"),
+            ("CF-Connecting-IP", "127.0.0.1"),
+            ("Proxy", "http://other.example/"),
         ];
         let asked = ask(&session, "", |context| {
             let all = free.iter().chain(&taken);

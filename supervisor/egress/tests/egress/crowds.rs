@@ -140,3 +140,72 @@ fn ten_thousand_calls_at_once_are_all_answered() {
         assert_eq!(said.unwrap().body, b"well");
     });
 }
+
+#[test]
+fn who_takes_many_times_has_no_more_connections() {
+    run(async {
+        let world = World::new().await;
+        let server = Server::new().await;
+        let mut machines = Vec::new();
+        for (holder, reference) in [("grain", 1), ("grain", 2), ("other", 3)] {
+            let network = world.give_to(holder, reference, Outlet::Network { tls: false });
+            machines.push(host(&network.await, "127.0.0.1"));
+        }
+        let mut open = Vec::new();
+        for count in 0..64 {
+            let upstream = connect(&machines[count % 2], server.port, &Sink::default()).await;
+            open.push((upstream.unwrap(), server.accept().await));
+        }
+        for machine in &machines[..2] {
+            let told = problem(connect(machine, server.port, &Sink::default()).await);
+            assert!(told.contains("too many connections"), "{told}");
+        }
+        let session: web_session::Client = world.give_to("grain", 4, Outlet::Website(&server.url(""))).await;
+        let told = problem(get(&session, "").await);
+        assert!(told.contains("too many connections"), "{told}");
+        connect(&machines[2], server.port, &Sink::default())
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn all_together_have_a_bound() {
+    run(async {
+        let world = World::limited(|limits| limits.in_all = 3).await;
+        let server = Server::new().await;
+        let mut open = Vec::new();
+        for reference in 1..=3 {
+            let network = world.give(reference, Outlet::Network { tls: false }).await;
+            let machine = host(&network, "127.0.0.1");
+            let upstream = connect(&machine, server.port, &Sink::default()).await;
+            open.push((upstream.unwrap(), server.accept().await));
+        }
+        let network = world.give(4, Outlet::Network { tls: false }).await;
+        let machine = host(&network, "127.0.0.1");
+        let told = problem(connect(&machine, server.port, &Sink::default()).await);
+        assert!(told.contains("too many connections"), "{told}");
+        let (upstream, mut visitor) = open.pop().unwrap();
+        drop(upstream);
+        visitor.cut().await;
+        connect(&machine, server.port, &Sink::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_fills_the_door_alone() {
+    run(async {
+        let world = World::new().await;
+        let admit = async |holder: &str, number: u16| {
+            let mut nonce = [0; 32];
+            nonce[..2].copy_from_slice(&number.to_be_bytes());
+            let outlet = Outlet::Network { tls: false };
+            world.try_admit_for(holder, &nonce, &[1; 16], outlet).await
+        };
+        for number in 0..1000 {
+            admit("grain", number).await.unwrap();
+        }
+        assert!(problem(admit("grain", 1000).await).contains("too many wait"));
+        admit("other", 1001).await.unwrap();
+    });
+}

@@ -294,3 +294,31 @@ fn calls_of_a_grain_that_died_hold_nothing_up() {
         world.end(1).await;
     });
 }
+
+#[test]
+fn a_port_that_answers_itself_is_let_go_of() {
+    run(async {
+        let world = World::limited(|limits| limits.connections = 1).await;
+        let far = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for answers_itself in [false, true, true] {
+            let network = world.give_to("grain", 1, Outlet::Network { tls: false }).await;
+            let mut request = host(&network, "127.0.0.1").get_udp_port_request();
+            request.get().set_port_num(far.local_addr().unwrap().port());
+            let port = request.send().promise.await.unwrap();
+            let port = port.get().unwrap().get_port().unwrap();
+            let back = if answers_itself {
+                port.clone()
+            } else {
+                Mailbox::default().port()
+            };
+            // What was before it may take a moment to go.
+            soon(async {
+                while send_datagram(&port, b"a", Some(back.clone())).await.is_err() {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+            world.end(1).await;
+        }
+    });
+}

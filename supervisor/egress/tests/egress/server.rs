@@ -42,10 +42,20 @@ impl Server {
 
     /// Nobody came.
     pub fn is_lonely(&self) -> bool {
+        self.waiting().is_none()
+    }
+
+    /// Somebody who came and was not let in.
+    pub fn waiting(&self) -> Option<std::net::TcpStream> {
         // Straight from the kernel: the runtime may not have looked yet.
         let listener = self.listener.as_fd().try_clone_to_owned().unwrap();
-        let accepted = std::net::TcpListener::from(listener).accept();
-        accepted.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        match std::net::TcpListener::from(listener).accept() {
+            Ok((stream, _)) => Some(stream),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                None
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Encryption: whom we believe who they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use percloud_schemas::ip_capnp::ip_network;
 use percloud_schemas::web_session_capnp::web_session;
@@ -204,6 +205,59 @@ fn a_greeting_does_not_take_for_ever() {
         let silent = async { server.accept().await.closed().await };
         let (connected, _) = both(connect(&machine, server.port, &Sink::default()), silent).await;
         let told = problem(connected);
+        assert!(told.contains("localhost cannot be spoken to in TLS"), "{told}");
+    });
+}
+
+#[test]
+fn greetings_that_hang_are_few() {
+    run(async {
+        let authority = authority("known");
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let world = World::with(|config| {
+            config.roots = roots;
+            config.limits.connections = 4;
+        })
+        .await;
+        let server = Server::new().await;
+        let url = format!("https://localhost:{}/", server.port);
+        let session = world.website(&url).await;
+        let identity = identity(&authority, "localhost", 2100);
+        let mut asked = Box::pin(get(&session, ""));
+        let mut visitor = tokio::select! {
+            _ = &mut asked => unreachable!("nobody answers"),
+            visitor = greet(&server, &identity) => visitor.unwrap(),
+        };
+        let well = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell";
+        for _ in 0..10 {
+            // Each time a request makes the client connect once more, and is then answered on the connection there is.
+            visitor.request().await;
+            let mut another = Box::pin(get(&session, ""));
+            let early = tokio::time::timeout(Duration::from_millis(50), &mut another).await;
+            early.map(drop).unwrap_err();
+            let (said, ()) = both(asked, visitor.send(well)).await;
+            assert_eq!(said.unwrap().body, b"well");
+            asked = another;
+        }
+        let mut hanging = Vec::new();
+        while let Some(stream) = server.waiting() {
+            hanging.push(stream);
+        }
+        assert_eq!(hanging.len(), 3);
+    });
+}
+
+#[test]
+fn a_site_does_not_greet_for_ever() {
+    run(async {
+        let world = World::limited(|limits| limits.patience = Duration::from_millis(200)).await;
+        let server = Server::new().await;
+        let url = format!("https://localhost:{}/", server.port);
+        let session = world.website(&url).await;
+        let silent = async { server.accept().await.closed().await };
+        let (said, _) = both(get(&session, ""), silent).await;
+        let told = problem(said);
         assert!(told.contains("localhost cannot be spoken to in TLS"), "{told}");
     });
 }

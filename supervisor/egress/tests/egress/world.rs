@@ -175,9 +175,21 @@ impl World {
     }
 
     pub async fn try_admit(&self, nonce: &[u8], reference: &[u8], outlet: Outlet<'_>) -> Result<(), Error> {
+        let holder = format!("holder of {reference:?}");
+        self.try_admit_for(&holder, nonce, reference, outlet).await
+    }
+
+    pub async fn try_admit_for(
+        &self,
+        holder: &str,
+        nonce: &[u8],
+        reference: &[u8],
+        outlet: Outlet<'_>,
+    ) -> Result<(), Error> {
         let mut request = self.broker.admit_request();
         request.get().set_nonce(nonce);
         request.get().set_reference(reference);
+        request.get().set_holder(holder);
         let mut place = request.get().init_outlet();
         match outlet {
             Outlet::Website(url) => place.init_website().set_url(url),
@@ -192,10 +204,14 @@ impl World {
         request.send().promise.await.map(drop)
     }
 
+    fn fresh(&self) -> [u8; 32] {
+        self.nonces.set(self.nonces.get() + 1);
+        [self.nonces.get(); 32]
+    }
+
     /// Announces somebody, and returns the nonce.
     pub async fn admit(&self, reference: u8, outlet: Outlet<'_>) -> [u8; 32] {
-        self.nonces.set(self.nonces.get() + 1);
-        let nonce = [self.nonces.get(); 32];
+        let nonce = self.fresh();
         self.try_admit(&nonce, &[reference; 16], outlet).await.unwrap();
         nonce
     }
@@ -203,8 +219,21 @@ impl World {
     /// Gives somebody something, through a grain host of its own.
     pub async fn give<C: FromClientHook>(&self, reference: u8, outlet: Outlet<'_>) -> C {
         let nonce = self.admit(reference, outlet).await;
+        self.fetch(&nonce).await
+    }
+
+    /// The same for somebody with a name.
+    pub async fn give_to<C: FromClientHook>(&self, holder: &str, reference: u8, outlet: Outlet<'_>) -> C {
+        let nonce = self.fresh();
+        self.try_admit_for(holder, &nonce, &[reference; 16], outlet)
+            .await
+            .unwrap();
+        self.fetch(&nonce).await
+    }
+
+    async fn fetch<C: FromClientHook>(&self, nonce: &[u8]) -> C {
         let host = self.knock().await;
-        let taken = host.take(&nonce).await.unwrap();
+        let taken = host.take(nonce).await.unwrap();
         self.hosts.borrow_mut().push(host);
         taken
     }

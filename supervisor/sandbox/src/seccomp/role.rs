@@ -19,34 +19,30 @@ const WITHIN: [Group; 9] = groups(group(
 const WITH_THE_NETWORK: [Group; 9] = groups(group(
     &[SYS_socket],
     &[
-        arm(&[int(0, Compare::Eq, AF_UNIX as u64)], Verdict::Allow),
-        arm(
-            &[int(0, Compare::Eq, AF_INET as u64), kind(SOCK_STREAM)],
-            Verdict::Allow,
-        ),
-        arm(
-            &[int(0, Compare::Eq, AF_INET as u64), kind(SOCK_DGRAM)],
-            Verdict::Allow,
-        ),
-        arm(
-            &[int(0, Compare::Eq, AF_INET6 as u64), kind(SOCK_STREAM)],
-            Verdict::Allow,
-        ),
-        arm(
-            &[int(0, Compare::Eq, AF_INET6 as u64), kind(SOCK_DGRAM)],
-            Verdict::Allow,
-        ),
+        arm(&internet(AF_INET, SOCK_STREAM, 0), Verdict::Allow),
+        arm(&internet(AF_INET, SOCK_STREAM, IPPROTO_TCP), Verdict::Allow),
+        arm(&internet(AF_INET, SOCK_DGRAM, 0), Verdict::Allow),
+        arm(&internet(AF_INET, SOCK_DGRAM, IPPROTO_UDP), Verdict::Allow),
+        arm(&internet(AF_INET6, SOCK_STREAM, 0), Verdict::Allow),
+        arm(&internet(AF_INET6, SOCK_STREAM, IPPROTO_TCP), Verdict::Allow),
+        arm(&internet(AF_INET6, SOCK_DGRAM, 0), Verdict::Allow),
+        arm(&internet(AF_INET6, SOCK_DGRAM, IPPROTO_UDP), Verdict::Allow),
     ],
     errno(EAFNOSUPPORT),
-    "TCP and UDP; no raw packets, nothing of the kernel's own families",
+    "TCP and UDP, and no protocol the kernel has beside them; no way to other services of this machine, which names can do \
+     without: the C library asks a server then",
 ));
+
+const fn internet(family: i32, kind: i32, protocol: i32) -> [Condition; 3] {
+    [
+        int(0, Compare::Eq, family as u64),
+        int(1, Compare::Masked(KINDS), kind as u64),
+        int(2, Compare::Eq, protocol as u64),
+    ]
+}
 
 /// Bits of a socket's type beside its flags (`SOCK_TYPE_MASK` in linux/net.h).
 const KINDS: u64 = 0xf;
-
-const fn kind(kind: i32) -> Condition {
-    int(1, Compare::Masked(KINDS), kind as u64)
-}
 
 const fn rules(groups: &'static [Group]) -> Rules {
     Rules {

@@ -467,21 +467,29 @@ fn the_answers_apps_depend_on() {
 
 #[test]
 fn only_the_egress_opens_sockets_to_other_machines_and_none_opens_raw_ones() {
-    let says = |rules: &Rules, family: i32, kind: i32| {
-        let args = [family as u64, kind as u64, 0, 0, 0, 0];
+    let says = |rules: &Rules, family: i32, kind: i32, protocol: i32| {
+        let args = [family as u64, kind as u64, protocol as u64, 0, 0, 0];
         rules.verdict(ARCH, libc::SYS_socket as u32, &args) == Verdict::Allow
     };
-    for family in 0..64 {
-        for kind in 0..16 {
-            let is_ours = family == libc::AF_UNIX;
-            let is_internet = [libc::AF_INET, libc::AF_INET6].contains(&family)
-                && [libc::SOCK_STREAM, libc::SOCK_DGRAM].contains(&kind);
+    for (family, kind) in (0..64).flat_map(|family| (0..16).map(move |kind| (family, kind))) {
+        // MPTCP is the last protocol there is.
+        for protocol in -1..=libc::IPPROTO_MPTCP {
             let with_flags = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-            assert_eq!(says(&role::RULES, family, with_flags), is_ours, "{family} {kind}");
             assert_eq!(
-                says(&role::EGRESS_RULES, family, with_flags),
-                is_ours || is_internet,
-                "{family} {kind}"
+                says(&role::RULES, family, with_flags, protocol),
+                family == libc::AF_UNIX,
+                "{family} {kind} {protocol}"
+            );
+            let is_internet = [libc::AF_INET, libc::AF_INET6].contains(&family);
+            let is_plain = match kind {
+                libc::SOCK_STREAM => [0, libc::IPPROTO_TCP].contains(&protocol),
+                libc::SOCK_DGRAM => [0, libc::IPPROTO_UDP].contains(&protocol),
+                _ => false,
+            };
+            assert_eq!(
+                says(&role::EGRESS_RULES, family, with_flags, protocol),
+                is_internet && is_plain,
+                "{family} {kind} {protocol}"
             );
         }
     }
