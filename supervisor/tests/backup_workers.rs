@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use percloud_backup::{GrainInfo, Limits, Packed, STORAGE, Why};
 use percloud_broker::{BackupReport, FreezeReport, RestoreReport};
@@ -39,6 +40,8 @@ impl Starter {
     }
 }
 
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// A launcher, and a folder that is its user's.
 struct Rig {
     place: tempfile::TempDir,
@@ -62,6 +65,9 @@ impl Rig {
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
+        // One at a time: a process another thread forks off while the copy is being written holds it open for writing until it
+        // is another program, and what is open for writing cannot be executed.
+        let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         // A copy, for the other user may not enter the folder it was built in.
         let program = place.path().join("percloud");
         fs::copy(env!("CARGO_BIN_EXE_percloud"), &program).unwrap();
