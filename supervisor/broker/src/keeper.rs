@@ -5,6 +5,7 @@ mod session;
 mod shared;
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::{Rc, Weak};
 
 use base64::Engine;
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use capnp::Error;
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
+use percloud_core::secret::Secret;
 use percloud_core::sharing::permission::PermissionSet;
 use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_schemas::host_capnp::{host_keeper, object_id, restored, seal};
@@ -151,12 +153,7 @@ impl Keeper {
             }
         }
         let (holder, token) = through_reference.ok_or_else(unknown)?;
-        let fits = match &sealed {
-            Sealed::Grain(grain) => *grain == holder,
-            Sealed::Answer(session) => broker.has_session(&holder, session),
-            Sealed::Job(_) | Sealed::Grant(_) => false,
-        };
-        if fits {
+        if broker.may_save_for(&holder, &sealed) {
             Ok((sealed, conditions, token))
         } else {
             Err(unknown())
@@ -186,6 +183,16 @@ pub(crate) fn write_object(text: &str, mut into: object_id::Builder<'_>) -> Resu
     let message = capnp::serialize::read_message(&bytes[..], capnp::message::ReaderOptions::new())?;
     let id: object_id::Reader<'_> = message.get_root()?;
     into.reborrow().get_id().set_as(id.get_id())?;
+    Ok(())
+}
+
+/// Writes where something is to be taken, and with which nonce.
+pub(crate) fn write_door(door: &Path, nonce: &Secret, into: restored::Builder<'_>) -> Result<(), Error> {
+    let path = door.to_str();
+    let path = path.ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".to_owned()))?;
+    let mut way = into.init_door();
+    way.set_socket_path(path);
+    way.set_nonce(nonce.expose());
     Ok(())
 }
 
@@ -254,14 +261,7 @@ impl Broker {
                 admission.set_tab_id(&[0; 16]);
                 write_object(object, admission.init_object())?;
                 request.send().promise.await?;
-                let door = running
-                    .door
-                    .to_str()
-                    .ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".into()))?;
-                let mut way = into.init_door();
-                way.set_socket_path(door);
-                way.set_nonce(nonce.expose());
-                Ok(())
+                write_door(&running.door, &nonce, into)
             }
             (Referent::View { grain, .. }, _) => {
                 let view = self.grain_as_view(grain, *id);
@@ -276,6 +276,15 @@ impl Broker {
                 into.init_cap().set_as_capability(identity.client.hook);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether a grain may have something it holds saved for this recipient: itself, or the answer in a session of its own.
+    pub(crate) fn may_save_for(&self, holder: &GrainId, seal: &Sealed) -> bool {
+        match seal {
+            Sealed::Grain(grain) => grain == holder,
+            Sealed::Answer(session) => self.has_session(holder, session),
+            Sealed::Job(_) | Sealed::Grant(_) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use capnp::Error;
-use percloud_core::id::{AccountId, GrainId};
+use percloud_core::id::GrainId;
 use percloud_core::powerbox::{Quality, matches};
 use percloud_core::sharing::requirement::Requirement;
 use percloud_core::web_address::WebAddress;
@@ -27,7 +27,7 @@ use capnp::traits::HasTypeId;
 use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::descriptor;
-use crate::keeper::told;
+use crate::keeper::{told, write_door};
 use crate::powerbox::{Asked, Message};
 use crate::problem::Problem;
 use crate::record::Referent;
@@ -69,8 +69,8 @@ pub(crate) struct Chosen {
 }
 
 impl Broker {
-    /// Introduces the egress, which is reached by grain hosts at the socket `door`, and killed by `end`. It replaces one that ended, and with
-    /// that everything that was taken there: apps restore it, as they do what broke off.
+    /// Introduces the egress, which is reached by grain hosts at the socket `door`, and killed by `end`. It replaces one
+    /// that ended, and with that everything that was taken there: apps restore it, as they do what broke off.
     pub fn use_egress(self: &Rc<Self>, client: egress::Client, door: PathBuf, end: Rc<dyn Fn()>) {
         *self.egress.borrow_mut() = Some(Egress { client, door, end });
         let mut ended = Vec::new();
@@ -135,13 +135,7 @@ impl Broker {
             tracing::warn!("the egress does not answer");
             return Err(told(Problem::NoWayOut));
         }
-        let door = door
-            .to_str()
-            .ok_or_else(|| Error::failed("the runtime folder's name is not UTF-8".to_owned()))?;
-        let mut way = into.init_door();
-        way.set_socket_path(door);
-        way.set_nonce(nonce.expose());
-        Ok(())
+        write_door(&door, &nonce, into)
     }
 
     /// Has the egress end these. What their holders have of them was broken where they hold it; this ends the
@@ -192,7 +186,7 @@ impl Broker {
             };
             choices.push(choice);
         }
-        if self.facts_is_admin(&who.account) {
+        if self.runs_the_server(who).is_ok() {
             for (id, kind, message) in [
                 ("network:plain", "network", network_descriptor(false)),
                 ("network:tls", "network", network_descriptor(true)),
@@ -246,10 +240,8 @@ impl Broker {
         wish: WebsiteWish,
     ) -> Result<Chosen, Problem> {
         let admin = || {
-            let person = who.account.clone();
-            self.facts_is_admin(&person)
-                .then(|| vec![Requirement::IsAdmin(person)])
-                .ok_or(Problem::NotFound)
+            self.runs_the_server(who)?;
+            Ok::<_, Problem>(vec![Requirement::IsAdmin(who.account.clone())])
         };
         let chosen = match chosen.split_once(':') {
             Some(("website", index)) => {
@@ -279,11 +271,6 @@ impl Broker {
             return Err(Problem::NotFound);
         }
         Ok(chosen)
-    }
-
-    fn facts_is_admin(&self, person: &AccountId) -> bool {
-        use percloud_core::sharing::access::Facts;
-        self.facts().is_admin(person)
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use percloud_core::account;
 use percloud_core::id::{AccountId, InvitationId};
 use percloud_core::secret::Secret;
+use percloud_core::sharing::access::Facts;
 use percloud_store::Batch;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,10 +59,7 @@ impl Broker {
 
     /// Whether the person runs this server; for all others its affairs do not exist.
     pub(crate) fn runs_the_server(&self, who: &SignedIn) -> Result<(), Problem> {
-        let accounts = self.accounts.borrow();
-        let runs = accounts
-            .get(&who.account)
-            .is_some_and(|account| account.role == AccountRole::Owner);
+        let runs = self.facts().is_admin(&who.account);
         if runs { Ok(()) } else { Err(Problem::NotFound) }
     }
 

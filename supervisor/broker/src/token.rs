@@ -472,13 +472,13 @@ impl Broker {
         let mut gone = vec![hash];
         let held = self.held_by(id)?;
         while let Some(parent) = gone.pop() {
+            if batch.is_nearly_full() {
+                self.commit(std::mem::take(&mut batch)).await?;
+            }
             batch.delete::<Token>(&parent.0);
             batch.delete::<Held>(&held_key(id, &parent));
             let children = held.iter().filter(|(_, token)| token.parent == Some(parent));
             gone.extend(children.map(|(child, _)| *child));
-            if batch.is_nearly_full() {
-                self.commit(std::mem::take(&mut batch)).await?;
-            }
         }
         self.commit(batch).await?;
         self.enforce().await;

@@ -97,11 +97,7 @@ impl Broker {
         let unknown = || told(Problem::NoReference);
         let (seal, label) = sealed(owner)?;
         let reference = self.references.borrow().get(id).cloned().ok_or_else(unknown)?;
-        let fits = match &seal {
-            Sealed::Grain(grain) => *grain == reference.holder,
-            Sealed::Answer(session) => self.has_session(&reference.holder, session),
-            Sealed::Job(_) | Sealed::Grant(_) => false,
-        };
+        let fits = self.may_save_for(&reference.holder, &seal);
         let what = reference.what.filter(|_| fits).ok_or_else(unknown)?;
         let token = Token {
             what,
