@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use percloud_broker::UnpackReport;
 use percloud_sandbox::confine::{self, WorkerLimits};
-use percloud_sandbox::launcher::{self, Kind, Request};
+use percloud_sandbox::launcher::{self, Request, Task};
 use percloud_sandbox::refused::Recorder;
-use percloud_sandbox::{App, Policy, SandboxSpec, process};
+use percloud_sandbox::{App, Policy, SandboxSpec, StartError, process};
 use percloud_spk::install;
 use serde::{Deserialize, Serialize};
 
@@ -65,18 +65,22 @@ const WORKER_SECONDS: u64 = 300;
 /// Longest file a worker writes, in bytes: the format's own limit on a whole archive (sheet 1.1), and its table.
 const WORKER_FILE: u64 = (1 << 30) + (64 << 20);
 
+/// Grain hosts that wait, with most of a sandbox made: a page with a few grains opens from these, and an idle server pays
+/// about 0.6 MB for each.
+const AHEAD: usize = 4;
+
 /// Serves requests until the broker is gone. Must be reached before anything starts a thread: it forks.
 pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let control = process::take(CONTROL_FD)?;
-    launcher::serve(control, child)
+    launcher::serve(control, AHEAD, child)
 }
 
 /// The life of a forked child; returns its exit code.
 fn child(request: Request) -> i32 {
-    let Request { kind, fds } = request;
-    let outcome = match kind {
-        Kind::Grain { sandbox, host } => grain(&sandbox, host, fds),
-        Kind::Worker { job } => work(job, fds),
+    let Request { task, fds } = request;
+    let outcome = match task {
+        Task::Grain { sandbox, app, host } => grain(&sandbox, app, host, fds),
+        Task::Worker { job } => work(job, fds),
     };
     match outcome {
         Ok(()) => 0,
@@ -87,7 +91,12 @@ fn child(request: Request) -> i32 {
     }
 }
 
-fn grain(sandbox: &SandboxSpec, host: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>> {
+fn grain(
+    sandbox: &SandboxSpec,
+    app: Result<App, StartError>,
+    host: serde_json::Value,
+    fds: Vec<OwnedFd>,
+) -> Result<(), Box<dyn Error>> {
     let host: HostJob = serde_json::from_value(host)?;
     let [broker, door]: [OwnedFd; 2] = fds.try_into().map_err(|_| "a grain host needs two descriptors")?;
     let broker = UnixStream::from(broker);
@@ -99,7 +108,7 @@ fn grain(sandbox: &SandboxSpec, host: serde_json::Value, fds: Vec<OwnedFd>) -> R
         cgroup,
         warnings,
         ..
-    } = match percloud_sandbox::start(sandbox) {
+    } = match app {
         Ok(app) => app,
         Err(error) => {
             let reason = format!("the app could not be started: {}", explain(&error));

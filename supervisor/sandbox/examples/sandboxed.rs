@@ -3,7 +3,7 @@
 //! - `run`: reads a specification as JSON from standard input, runs the app to its end, prints a [`Run`] as JSON.
 //! - `run-many N`: starts and ends the app N times and prints what it left in this process.
 //! - `host`: starts the app, passes on what it prints, stays until it ends.
-//! - `launcher N`: serves launch requests on descriptor N. A grain is hosted as by `host`, with descriptor 0 of the
+//! - `launcher N AHEAD`: serves launch requests on descriptor N, with AHEAD children that wait. A grain is hosted as by `host`, with descriptor 0 of the
 //!   request for its output; a worker does the job named in the request (see `work`).
 
 #![allow(
@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use percloud_sandbox::confine::{self, WorkerLimits};
-use percloud_sandbox::launcher::{Kind, Request};
+use percloud_sandbox::launcher::{Request, Task};
 use percloud_sandbox::refused::Recorder;
 use percloud_sandbox::{App, Policy, SandboxSpec, StartError, process};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -46,13 +46,13 @@ fn main() {
             percloud_sandbox::cgroup::leave();
         }
         Some("host") => {
-            let code = host(&spec(), &mut std::io::stdout());
+            let code = host(percloud_sandbox::start(&spec()), &mut std::io::stdout());
             percloud_sandbox::cgroup::leave();
             std::process::exit(code);
         }
         Some("launcher") => {
             let control = process::take(arguments[1].parse().unwrap()).unwrap();
-            percloud_sandbox::launcher::serve(control, handle)
+            percloud_sandbox::launcher::serve(control, arguments[2].parse().unwrap(), handle)
         }
         other => panic!("unknown command {other:?}"),
     }
@@ -160,8 +160,8 @@ fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-fn host(spec: &SandboxSpec, output: &mut dyn Write) -> i32 {
-    let app = match percloud_sandbox::start(spec) {
+fn host(app: Result<App, StartError>, output: &mut dyn Write) -> i32 {
+    let app = match app {
         Ok(app) => app,
         Err(error) => {
             let _ = writeln!(output, "error: {error}");
@@ -190,28 +190,31 @@ fn host(spec: &SandboxSpec, output: &mut dyn Write) -> i32 {
 fn handle(request: Request) -> i32 {
     let mut fds = request.fds.into_iter();
     let mut output = fds.next().map(std::fs::File::from);
-    match request.kind {
-        Kind::Grain { sandbox, host: what } if what["confine"] == true => {
-            confined_host(&sandbox, &mut output.expect("an output"))
+    match request.task {
+        Task::Grain {
+            sandbox,
+            app,
+            host: what,
+        } if what["confine"] == true => {
+            confined_host(&sandbox, app.unwrap(), &mut output.expect("an output"))
         }
-        Kind::Grain { sandbox, .. } => match &mut output {
-            Some(output) => host(&sandbox, output),
-            None => host(&sandbox, &mut std::io::sink()),
+        Task::Grain { app, .. } => match &mut output {
+            Some(output) => host(app, output),
+            None => host(app, &mut std::io::sink()),
         },
-        Kind::Worker { job } if job["freeze"].is_u64() => {
+        Task::Worker { job } if job["freeze"].is_u64() => {
             let hold = fds
                 .next()
                 .map(std::fs::File::from)
                 .expect("something to wait for");
             freeze(&job, &mut output.expect("an output"), hold)
         }
-        Kind::Worker { job } => work(&job, output.as_mut()),
+        Task::Worker { job } => work(&job, output.as_mut()),
     }
 }
 
-/// Starts the app, confines itself to the grain's storage, tries things, waits until the app is ready and kills it.
-fn confined_host(spec: &SandboxSpec, output: &mut std::fs::File) -> i32 {
-    let app = percloud_sandbox::start(spec).unwrap();
+/// Confines itself to the grain's storage, tries things, waits until the app is ready and kills it.
+fn confined_host(spec: &SandboxSpec, app: App, output: &mut std::fs::File) -> i32 {
     confine::grain_host(&spec.var).unwrap();
     let say = |name: &str, result: std::io::Result<()>| {
         let outcome = match result {

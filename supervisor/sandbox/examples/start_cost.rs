@@ -8,12 +8,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "measures starting programs")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use percloud_sandbox::launcher::{Client, Kind, Request, Task};
 use percloud_sandbox::{CgroupMode, Policy, SandboxSpec};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -29,6 +30,9 @@ type Sample = (Duration, Duration);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "launcher") {
+        percloud_sandbox::launcher::serve(percloud_sandbox::process::take(3).unwrap(), 2, host)
+    }
     let json = arguments.iter().any(|argument| argument == "--json");
     let rounds = arguments.iter().position(|argument| argument == "--rounds");
     let rounds = rounds
@@ -42,6 +46,8 @@ fn main() {
     let bench = Bench::new(directory.path(), rounds, Path::new(program));
     percloud_sandbox::prepare();
 
+    let launcher = Launcher::new();
+    let pooled: Once = Box::new(move |bench: &Bench| Some(launcher.start(bench.spec())));
     let sandbox = |change: fn(&mut SandboxSpec)| -> Once {
         Box::new(move |bench: &Bench| {
             let mut spec = bench.spec();
@@ -52,6 +58,7 @@ fn main() {
     let subjects: Vec<(&str, usize, Once)> = vec![
         ("fork+exec", 1, Box::new(|bench| Some(bench.fork_exec()))),
         ("sandbox", 1, sandbox(|_| ())),
+        ("sandbox, made ahead", 1, pooled),
         (
             "sandbox, allow list",
             1,
@@ -79,6 +86,59 @@ fn main() {
     }
     percloud_sandbox::cgroup::leave();
     report(json, &subjects, &mut times);
+}
+
+/// The life of a grain host: says when the app wrote its byte, and sees to its end.
+fn host(request: Request) -> i32 {
+    let Task::Grain { app, .. } = request.task else {
+        return 1;
+    };
+    let app = app.unwrap();
+    std::fs::File::from(app.log).read_exact(&mut [0]).unwrap();
+    let now = moment();
+    std::fs::File::from(request.fds.into_iter().next().unwrap())
+        .write_all(&now.to_le_bytes())
+        .unwrap();
+    poll(&mut [PollFd::new(&app.pidfd, PollFlags::IN)], None).unwrap();
+    percloud_sandbox::reap(app.pidfd.as_fd()).unwrap();
+    if let Some(group) = app.cgroup {
+        group.remove();
+    }
+    0
+}
+
+/// Nanoseconds of a clock that is the same for all processes.
+fn moment() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A launcher that keeps sandboxes ahead.
+struct Launcher(std::cell::RefCell<Client>);
+
+impl Launcher {
+    fn new() -> Self {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let fds = vec![(theirs.into(), 3)];
+        percloud_sandbox::process::spawn_role(&own, &["launcher".into()], &[], fds).unwrap();
+        Self(Client::new(ours.into()).into())
+    }
+
+    /// From the request to the app's byte.
+    fn start(&self, spec: SandboxSpec) -> Duration {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let kind = Kind::Grain {
+            sandbox: Box::new(spec),
+            host: serde_json::Value::Null,
+        };
+        let begun = moment();
+        let started = self.0.borrow_mut().request(&kind, &[writer.as_fd()]).unwrap();
+        let mut ended = [0; 8];
+        reader.read_exact(&mut ended).unwrap();
+        poll(&mut [PollFd::new(&started.pidfd, PollFlags::IN)], None).unwrap();
+        Duration::from_nanos(u64::from_le_bytes(ended) - begun)
+    }
 }
 
 /// Processor time of this process and all it has waited for.

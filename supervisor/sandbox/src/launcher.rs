@@ -4,13 +4,18 @@
 //! is not. It holds the right to build sandboxes and nothing else: it reads requests of the broker alone, decodes no
 //! foreign byte, and keeps no descriptor of a request once it has forked.
 //!
+//! It keeps some children ahead of time, for whom everything that is the same for every app has been done: a grain that is
+//! asked for becomes one of those (`pool`).
+//!
 //! Who dies with whom: a child is killed when the launcher ends, by the kernel; the launcher kills its children and
 //! ends when the broker's end of the control socket closes.
 
+mod pool;
 mod wire;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal as Caught};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -19,9 +24,13 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::pidfd_of_child;
+use crate::error::StartError;
 use crate::spec::SandboxSpec;
+use crate::start::{self, App};
 use crate::sys::{self, Errno};
-use crate::{cgroup, start};
+use crate::cgroup;
+
+use pool::Pool;
 
 pub use wire::{MAX_DESCRIPTORS, MAX_MESSAGE, WireError};
 
@@ -43,11 +52,30 @@ pub enum Kind {
     },
 }
 
+/// What a forked child is to be.
+#[derive(Debug)]
+pub enum Task {
+    /// A grain host.
+    Grain {
+        /// The sandbox that was asked for.
+        sandbox: Box<SandboxSpec>,
+        /// The app in it, which runs; or why it does not.
+        app: Result<App, StartError>,
+        /// What the host is told besides.
+        host: serde_json::Value,
+    },
+    /// A disposable worker.
+    Worker {
+        /// What it is to do.
+        job: serde_json::Value,
+    },
+}
+
 /// A request as the forked child receives it.
 #[derive(Debug)]
 pub struct Request {
     /// What this child is to be.
-    pub kind: Kind,
+    pub task: Task,
     /// The descriptors that came with the request, in order; close-on-exec.
     pub fds: Vec<OwnedFd>,
 }
@@ -116,12 +144,12 @@ impl Client {
 
 /// Serves requests on `control` until its other end closes, then ends this process and every child.
 ///
-/// `handler` runs in each forked child, which is its own to keep; what it returns is the child's exit status. The
-/// calling process must have one thread.
-pub fn serve(control: OwnedFd, handler: fn(Request) -> i32) -> ! {
+/// `handler` runs in each forked child, which is its own to keep; what it returns is the child's exit status. `ahead` children
+/// wait to become grain hosts. The calling process must have one thread.
+pub fn serve(control: OwnedFd, ahead: usize, handler: fn(Request) -> i32) -> ! {
     start::prepare();
     cgroup::sweep();
-    let mut launcher = match Launcher::new(control, handler) {
+    let mut launcher = match Launcher::new(control, ahead, handler) {
         Ok(launcher) => launcher,
         Err(errno) => {
             eprintln!("percloud launcher: cannot wait for children: {errno}");
@@ -138,15 +166,22 @@ pub fn serve(control: OwnedFd, handler: fn(Request) -> i32) -> ! {
     launcher.end(code)
 }
 
+/// How soon to look again for groups that still held a dying process.
+const SWEEP_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long children that wait may take to end by themselves.
+const DISMISSAL: Duration = Duration::from_millis(900);
+
 struct Launcher {
     control: OwnedFd,
     exits: SignalFd,
     handler: fn(Request) -> i32,
     children: HashSet<i32>,
+    pool: Pool,
 }
 
 impl Launcher {
-    fn new(control: OwnedFd, handler: fn(Request) -> i32) -> Result<Self, nix::Error> {
+    fn new(control: OwnedFd, ahead: usize, handler: fn(Request) -> i32) -> Result<Self, nix::Error> {
         // Read as a descriptor, so that one poll waits for both.
         let mut mask = SigSet::empty();
         mask.add(Caught::SIGCHLD);
@@ -157,26 +192,36 @@ impl Launcher {
             exits,
             handler,
             children: HashSet::new(),
+            pool: Pool::new(ahead),
         })
     }
 
     fn run(&mut self) -> Result<(), WireError> {
         let mut unswept = false;
         loop {
-            let mut polled = [
-                PollFd::new(&self.control, PollFlags::IN),
-                PollFd::new(&self.exits, PollFlags::IN),
-            ];
             // A killed host's app takes a moment to die; its control group cannot be removed before.
-            let again = Timespec {
+            let again = unswept.then_some(SWEEP_AGAIN);
+            let wait = again.into_iter().chain(self.pool.fills_in()).min();
+            let wait = wait.map(|wait| Timespec {
                 tv_sec: 0,
-                tv_nsec: 20_000_000,
-            };
-            match poll(&mut polled, unswept.then_some(&again)) {
-                Ok(_) | Err(Errno::INTR) => {}
+                tv_nsec: wait.subsec_nanos().into(),
+            });
+            let preparing = self.pool.preparing();
+            let mut polled: Vec<_> = [Some(self.control.as_fd()), Some(self.exits.as_fd()), preparing]
+                .into_iter()
+                .flatten()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+                .collect();
+            let heard = match poll(&mut polled, wait.as_ref()) {
+                Ok(heard) => heard,
+                Err(Errno::INTR) => continue,
                 Err(errno) => return Err(WireError::Socket(errno.into())),
+            };
+            let mut heard_of = polled.iter().map(|polled| !polled.revents().is_empty());
+            let (asked, exited) = (heard_of.next() == Some(true), heard_of.next() == Some(true));
+            if heard_of.next() == Some(true) {
+                self.pool.hear();
             }
-            let (asked, exited) = (!polled[0].revents().is_empty(), !polled[1].revents().is_empty());
             if exited || unswept {
                 while let Ok(Some(_)) = self.exits.read_signal() {}
                 self.reap();
@@ -188,16 +233,32 @@ impl Launcher {
                 };
                 self.answer(&bytes, fds)?;
             }
+            if heard == 0 && self.pool.fills_in().is_some() {
+                self.fill_pool();
+            }
         }
     }
 
     fn answer(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<(), WireError> {
         let started = match serde_json::from_slice(bytes) {
-            Ok(kind) => self
-                .fork(Request { kind, fds })
-                .map_err(|errno| errno.to_string()),
-            Err(error) => Err(format!("request not understood: {error}")),
+            Ok(Kind::Grain { sandbox, host }) => match self.pool.order(bytes, &fds) {
+                Some(started) => Ok(started),
+                None => self.fork(|launcher| {
+                    let app = start::start(&sandbox);
+                    let task = Task::Grain { sandbox, app, host };
+                    (launcher.handler)(Request { task, fds })
+                }),
+            },
+            Ok(Kind::Worker { job }) => self.fork(|launcher| {
+                let task = Task::Worker { job };
+                (launcher.handler)(Request { task, fds })
+            }),
+            Err(error) => return self.reply(Err(format!("request not understood: {error}"))),
         };
+        self.reply(started.map_err(|errno| errno.to_string()))
+    }
+
+    fn reply(&self, started: Result<Started, String>) -> Result<(), WireError> {
         let (reply, pidfd) = match started {
             Ok(Started { pid, pidfd }) => (Reply::Started { pid }, Some(pidfd)),
             Err(error) => (Reply::Failed { error }, None),
@@ -207,10 +268,29 @@ impl Launcher {
         wire::send(self.control.as_fd(), &bytes, &fds)
     }
 
-    fn fork(&mut self, request: Request) -> Result<Started, Errno> {
+    /// Forks one more child that waits to become a grain host.
+    fn fill_pool(&mut self) {
+        let Ok((ours, theirs)) = pool::channel() else {
+            return self.pool.give_up();
+        };
+        // The end of ours that the child holds goes with the pool it gives up, see `give_up_descriptors`.
+        self.pool.ours(ours);
+        let forked = self.fork(move |launcher| {
+            let request = pool::wait(&theirs);
+            drop(theirs);
+            request.map_or(1, launcher.handler)
+        });
+        match forked {
+            Ok(started) => self.pool.theirs(started),
+            Err(_) => self.pool.give_up(),
+        }
+    }
+
+    /// Forks a child that lives `life`; returns it.
+    fn fork(&mut self, life: impl FnOnce(&mut Self) -> i32) -> Result<Started, Errno> {
         let launcher = rustix::process::getpid();
         let Some(pid) = sys::fork()? else {
-            self.become_child(request, launcher)
+            self.become_child(life, launcher)
         };
         self.children.insert(pid);
         // Not reaped yet, so the number cannot be another's.
@@ -221,7 +301,7 @@ impl Launcher {
     }
 
     /// The child's side of the fork: gives up what was the launcher's and becomes what was asked for.
-    fn become_child(&mut self, request: Request, launcher: Pid) -> ! {
+    fn become_child(&mut self, life: impl FnOnce(&mut Self) -> i32, launcher: Pid) -> ! {
         let orphan = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err()
             || rustix::process::getppid() != Some(launcher)
             || sys::unblock_all().is_err()
@@ -229,12 +309,12 @@ impl Launcher {
         if orphan {
             sys::exit_now(1);
         }
-        let handler = self.handler;
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(request)));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(self)));
         std::process::exit(ended.unwrap_or(101))
     }
 
-    /// Closes the control socket in this child: while a copy is open the broker would not see the launcher's end.
+    /// Closes the control socket in this child: while a copy is open the broker would not see the launcher's end. And
+    /// what belongs to children that wait.
     fn give_up_descriptors(&mut self) -> Result<(), Errno> {
         let nothing = rustix::fs::open(
             "/dev/null",
@@ -244,23 +324,49 @@ impl Launcher {
         self.exits =
             SignalFd::new(&SigSet::empty()).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
         self.control = nothing;
+        self.pool = Pool::new(0);
         Ok(())
     }
 
     fn reap(&mut self) {
         while let Ok(Some((pid, _))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
-            self.children.remove(&pid.as_raw_nonzero().get());
+            let pid = pid.as_raw_nonzero().get();
+            self.children.remove(&pid);
+            self.pool.forget(pid);
         }
     }
 
     fn end(&mut self, code: i32) -> ! {
-        for &pid in &self.children {
-            if let Some(pid) = Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
+        // Those that wait take their sandboxes and groups along when nothing can be asked of them any more.
+        let waiting = self.pool.dismiss();
+        for &pid in self.children.difference(&waiting) {
+            kill_process(pid);
+        }
+        let deadline = Instant::now() + DISMISSAL;
+        loop {
+            self.reap();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.children.is_empty() || left.is_zero() {
+                break;
             }
+            let left = Timespec {
+                tv_sec: 0,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let _ = poll(&mut [PollFd::new(&self.exits, PollFlags::IN)], Some(&left));
+            while let Ok(Some(_)) = self.exits.read_signal() {}
+        }
+        for &pid in &self.children {
+            kill_process(pid);
         }
         while rustix::process::waitpid(None, WaitOptions::empty()).is_ok() {}
         cgroup::leave();
         std::process::exit(code)
+    }
+}
+
+fn kill_process(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ended_already = rustix::process::kill_process(pid, Signal::KILL);
     }
 }

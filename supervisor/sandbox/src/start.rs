@@ -1,28 +1,33 @@
 //! Starts one app in one sandbox: the host's side.
 //!
-//! Everything that can be prepared or can fail with a name is done before the clone; the new process then follows
-//! the recipe in `child`, reporting the step and errno of a failure over a socket that exec closes. The end of that
-//! socket's stream is how the host knows the app runs.
+//! A sandbox is built in two parts. The *ground* is the same for every app: namespaces, a user, a control group, mounts
+//! that belong to nobody. The *order* says which app it is to be. The host either has its order at hand
+//! ([`start`]), and then both sides work at the same time; or it lays the ground ahead of time and waits ([`start_ahead`]).
+//! The new process follows the recipe in `child`, reporting the step and errno of a failure over a socket that exec
+//! closes. The end of that socket's stream is how the host knows the app runs.
 
 mod child;
+mod heard;
 mod plan;
 mod report;
 mod rights;
 mod root;
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::cgroup::{self, Cgroup, Making};
 use crate::error::{StartError, Step};
 use crate::exit::{kill, wait};
 use crate::feature;
-use crate::ids::{Ids, ids};
+use crate::ids::ids;
 use crate::seccomp;
 use crate::spec::{CgroupMode, SandboxSpec};
 use crate::sys::{self, Errno, Made, Stack};
 
-use plan::{Ends, HostEnds, Plan, Sources};
-use report::Report;
+use heard::Heard;
+use plan::{Ends, Ground, HostEnds, Order};
+use report::Word;
 
 /// A running app. Dropping this closes the channels and leaves the app running: [`crate::kill`] it, [`crate::reap`] it, and
 /// [`Cgroup::remove`] its group.
@@ -64,18 +69,161 @@ pub fn prepare() {
 ///
 /// Whatever keeps the app from running exactly as specified; nothing is left behind then.
 pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
-    if !sys::single_threaded() {
-        return Err(StartError::Threads);
+    let order = Order::new(spec.clone())?;
+    let ground = order.ground();
+    let slot = OnceCell::from(order);
+    build(&ground, &slot, |site| {
+        site.introduce()?;
+        site.go(&slot)?;
+        site.make_group()
+    })
+    .map_err(Stop::into_error)
+}
+
+/// A start that was ordered when its ground had been laid.
+pub(crate) struct Ordered<P> {
+    /// Which app it is.
+    pub(crate) spec: SandboxSpec,
+    /// What else came with the order.
+    pub(crate) rest: P,
+    /// What [`start`] returns.
+    pub(crate) app: Result<App, StartError>,
+}
+
+/// Lays the ground for an app with the default limits, then calls `await_order`, and starts the app it returns. `None`:
+/// it returned none. What is said of [`start`] holds here.
+///
+/// # Errors
+///
+/// What keeps the ground from being laid; `await_order` has not been called then.
+pub(crate) fn start_ahead<P>(
+    await_order: impl FnOnce() -> Option<(SandboxSpec, P)>,
+) -> Result<Option<Ordered<P>>, StartError> {
+    let ground = Ground::for_any();
+    let slot = OnceCell::new();
+    let mut asked = None;
+    let built = build(&ground, &slot, |site| {
+        site.introduce()?;
+        site.make_group()?;
+        site.await_prepared()?;
+        // The new process waits from here on, so this one need no longer be quiet.
+        let (spec, rest) = await_order().ok_or(Stop::Unsuited)?;
+        let order = Order::new(spec.clone());
+        asked = Some((spec, rest));
+        let order = order.map_err(Stop::Error)?;
+        if !ground.suits(&order) || slot.set(order).is_err() {
+            return Err(Stop::Unsuited);
+        }
+        site.go(&slot)
+    });
+    let Some((spec, rest)) = asked else {
+        return match built {
+            Err(Stop::Unsuited) => Ok(None),
+            Err(stop) => Err(stop.into_error()),
+            Ok(_) => unreachable!("no app runs without an order"),
+        };
+    };
+    let app = match built {
+        // One that was killed while it waited is no reason not to start this app.
+        Err(Stop::Unsuited | Stop::Error(StartError::Died { .. })) => start(&spec),
+        built => built.map_err(Stop::into_error),
+    };
+    Ok(Some(Ordered { spec, rest, app }))
+}
+
+/// Why no app runs.
+enum Stop {
+    Error(StartError),
+    /// Our own part failed: subjects are found when the new process is no more.
+    Part(Step, Errno),
+    /// The ground does not suit the order, or no order came.
+    Unsuited,
+}
+
+impl Stop {
+    fn into_error(self) -> StartError {
+        match self {
+            Self::Error(error) => error,
+            Self::Part(step, errno) => StartError::at(step, "the new process", errno),
+            Self::Unsuited => StartError::Spec("the sandbox was made for another app".to_owned()),
+        }
     }
-    plan::check(spec)?;
+}
+
+/// What the host does and hears while the new process is at work. Quiet, as [`sys::start_beside`] asks: the other one
+/// does as it likes with the memory that is theirs both.
+struct Site<'a> {
+    pid: i32,
+    ground: &'a Ground,
+    host: &'a HostEnds,
+    group: Option<&'a mut Making>,
+    heard: &'a mut Heard,
+}
+
+impl Site<'_> {
+    /// Writes the id maps.
+    fn introduce(&self) -> Result<(), Stop> {
+        let written = self.ground.ids.write_maps(self.pid);
+        written.map_err(|errno| Stop::Part(Step::IdMap, errno))?;
+        self.tell(Word::Ids, &[])
+    }
+
+    /// Makes the control group, where the app is not born into it.
+    fn make_group(&mut self) -> Result<(), Stop> {
+        let Some(group) = &mut self.group else {
+            return self.tell(Word::Group, &[]);
+        };
+        group.make().map_err(|errno| Stop::Part(Step::Cgroup, errno))?;
+        let doors = report::tell(
+            self.host.report.as_fd(),
+            Word::Group,
+            group.doors().iter().map(AsFd::as_fd),
+        );
+        doors.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+    }
+
+    /// Waits until the ground is laid.
+    fn await_prepared(&mut self) -> Result<(), Stop> {
+        while !self.heard.prepared {
+            match self.heard.next(&self.host.report) {
+                Ok(true) => {}
+                // It says why it ended.
+                Ok(false) => return Err(Stop::Part(Step::AwaitIds, Errno::PIPE)),
+                Err(errno) => return Err(Stop::Part(Step::AwaitIds, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the new process to fetch its order.
+    fn go(&self, slot: &OnceCell<Order>) -> Result<(), Stop> {
+        let trees = slot.get().map_or([None, None], Order::trees);
+        let told = report::tell(self.host.report.as_fd(), Word::Go, trees.into_iter().flatten());
+        told.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+    }
+
+    fn tell(&self, word: Word, fds: &[OwnedFd]) -> Result<(), Stop> {
+        let told = report::tell(self.host.report.as_fd(), word, fds.iter().map(AsFd::as_fd));
+        told.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+    }
+}
+
+/// Makes the new process and does the host's part, which is `part`; returns the app that runs.
+fn build(
+    ground: &Ground,
+    slot: &OnceCell<Order>,
+    part: impl FnOnce(&mut Site<'_>) -> Result<(), Stop>,
+) -> Result<App, Stop> {
+    if !sys::single_threaded() {
+        return Err(Stop::Error(StartError::Threads));
+    }
+    let failed = |step, subject: &str, errno| Stop::Error(StartError::at(step, subject, errno));
+    let ends = Ends::new().map_err(|errno| failed(Step::Channels, "sockets and pipes", errno))?;
     let mut warnings = Vec::new();
-    let (sources, ids) = Sources::find(spec, &mut warnings)?;
-    let plan = Plan::new(spec, ids)?;
-    let ends = Ends::new().map_err(|errno| StartError::at(Step::Channels, "sockets and pipes", errno))?;
     // Version 2: the app is born into its group, so the group comes first. Version 1: made while the new process is at
     // work, which enters it before it becomes the app.
-    let (born, mut entered) = match control_groups(spec, &mut warnings)? {
-        Some(group) if group.is_unified() => (Some(make(group)?), None),
+    let (born, mut entered) = match control_groups(ground, &mut warnings).map_err(Stop::Error)? {
+        Some(group) if group.is_unified() => (Some(make(group).map_err(Stop::Error)?), None),
         group => (None, group),
     };
 
@@ -83,13 +231,22 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     // app its process 1, with whose end the kernel kills all others. The three that are missing here take longer than
     // these together: the new process makes them, while this one does its part.
     let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    let mut stack = Stack::new().map_err(|errno| StartError::at(Step::Namespaces, "a stack", errno))?;
+    let mut stack = Stack::new().map_err(|errno| failed(Step::Namespaces, "a stack", errno))?;
     let dumpable = rustix::process::dumpable_behavior();
+    let mut heard = Heard::default();
     let made = sys::start_beside(
         flags as u64,
         born.as_ref().and_then(Cgroup::born_into),
-        || child::run(&plan, &ends.app, &ends.host, &sources, &mut stack),
-        |pid, _| introduce(ids, pid, &ends.host, entered.as_mut()),
+        || child::run(ground, slot, &ends.app, &ends.host, &mut stack),
+        |pid, _| {
+            part(&mut Site {
+                pid,
+                ground,
+                host: &ends.host,
+                group: entered.as_mut(),
+                heard: &mut heard,
+            })
+        },
     );
     // The new process changed this for the memory it shared.
     if let Ok(dumpable) = dumpable {
@@ -97,7 +254,6 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
     }
     let Ends { host, app } = ends;
     drop(app);
-    drop(sources);
     let stopped_at = entered.as_ref().map(Making::at).unwrap_or_default();
     let group = born.or(entered.map(Making::into_group));
     let Made {
@@ -108,42 +264,43 @@ pub fn start(spec: &SandboxSpec) -> Result<App, StartError> {
         Ok(made) => made,
         Err(errno) => {
             discard(group);
-            return Err(StartError::at(Step::Namespaces, "user, pid, uts, cgroup", errno));
+            return Err(failed(Step::Namespaces, "user, pid, uts, cgroup", errno));
         }
     };
-    let running = match (meanwhile, follow(&host, &plan, &mut warnings)) {
-        (Ok(()), followed) => followed,
+    let running = match (meanwhile, heard.rest(&host.report, slot.get())) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(Stop::Unsuited), _) => Err(Stop::Unsuited),
+        (Err(Stop::Error(error)), _) => Err(Stop::Error(error)),
         // What the new process has to say for itself comes first.
-        (Err(_), Err(error @ (StartError::Missing { .. } | StartError::Step { .. }))) => Err(error),
-        (Err((step, errno)), _) => Err(StartError::at(
-            step,
-            match step {
-                Step::Cgroup => stopped_at,
-                _ => format!("process {pid}"),
-            },
-            errno,
-        )),
+        (_, Err(error @ (StartError::Missing { .. } | StartError::Step { .. }))) => Err(Stop::Error(error)),
+        (Err(Stop::Part(Step::Cgroup, errno)), _) => Err(failed(Step::Cgroup, &stopped_at, errno)),
+        (Err(Stop::Part(step, errno)), _) => Err(failed(step, &format!("process {pid}"), errno)),
+        (Ok(()), Err(error)) => Err(Stop::Error(error)),
     };
     match running {
-        Ok(refused) => Ok(App {
-            pidfd,
-            pid,
-            rpc: host.rpc,
-            log: host.log,
-            refused,
-            cgroup: group,
-            warnings,
-        }),
-        Err(error) => {
+        Ok(()) => {
+            warnings.extend(slot.get().into_iter().flat_map(|order| order.warnings.iter().cloned()));
+            warnings.extend(heard.warnings());
+            Ok(App {
+                pidfd,
+                pid,
+                rpc: host.rpc,
+                log: host.log,
+                refused: heard.listener,
+                cgroup: group,
+                warnings,
+            })
+        }
+        Err(stop) => {
             let _ = kill(pidfd.as_fd());
             let ended = wait(pidfd.as_fd());
             discard(group);
-            Err(match (error, ended) {
-                (StartError::Died { program, .. }, Ok(exit)) => StartError::Died {
+            Err(match (stop, ended) {
+                (Stop::Error(StartError::Died { program, .. }), Ok(exit)) => Stop::Error(StartError::Died {
                     program,
                     status: exit.to_string(),
-                },
-                (error, _) => error,
+                }),
+                (stop, _) => stop,
             })
         }
     }
@@ -166,21 +323,6 @@ pub(crate) fn rehearse(spec: &SandboxSpec) -> Result<(), StartError> {
 /// them to.
 pub(crate) fn translates(directory: &std::path::Path) -> Result<Option<bool>, Errno> {
     plan::translates(directory, ids())
-}
-
-/// The host's part while the new process is at work. Quiet, as [`sys::start_beside`] asks: the other one does as it
-/// likes with the memory that is theirs both.
-fn introduce(ids: &Ids, pid: i32, host: &HostEnds, group: Option<&mut Making>) -> Result<(), (Step, Errno)> {
-    let tell = |fds| report::tell(host.report.as_fd(), fds).map_err(|errno| (Step::AwaitIds, errno));
-    ids.write_maps(pid).map_err(|errno| (Step::IdMap, errno))?;
-    tell(&[])?;
-    match group {
-        None => tell(&[]),
-        Some(group) => {
-            group.make().map_err(|errno| (Step::Cgroup, errno))?;
-            tell(group.doors())
-        }
-    }
 }
 
 /// What is weaker on this machine than it should be, for every app: sentences for the person running the server.
@@ -206,16 +348,16 @@ fn no_control_group(why: &str) -> String {
 }
 
 /// Plans a control group, if one is wanted.
-fn control_groups(spec: &SandboxSpec, warnings: &mut Vec<String>) -> Result<Option<Making>, StartError> {
-    if spec.cgroup == CgroupMode::Off {
+fn control_groups(ground: &Ground, warnings: &mut Vec<String>) -> Result<Option<Making>, StartError> {
+    if ground.cgroup == CgroupMode::Off {
         return Ok(None);
     }
     match cgroup::place() {
-        Ok(place) => match place.plan(&spec.limits) {
+        Ok(place) => match place.plan(&ground.limits) {
             Ok(group) => Ok(Some(group)),
             Err(errno) => Err(StartError::at(Step::Cgroup, "its path", errno)),
         },
-        Err(why) if spec.cgroup == CgroupMode::Required => {
+        Err(why) if ground.cgroup == CgroupMode::Required => {
             Err(StartError::at(Step::Cgroup, why.to_owned(), Errno::OPNOTSUPP))
         }
         Err(why) => {
@@ -232,36 +374,6 @@ fn make(mut group: Making) -> Result<Cgroup, StartError> {
             let error = StartError::at(Step::Cgroup, group.at(), errno);
             group.into_group().remove();
             Err(error)
-        }
-    }
-}
-
-/// Reads reports until the app is executed (the end of the stream) or a step has failed.
-fn follow(host: &HostEnds, plan: &Plan, warnings: &mut Vec<String>) -> Result<Option<OwnedFd>, StartError> {
-    let mut ready = false;
-    let mut listener = None;
-    loop {
-        let (report, fd) = report::receive(host.report.as_fd())
-            .map_err(|errno| StartError::at(Step::AwaitIds, "the new process", errno))?;
-        match report {
-            Some(Report::Ready) => {
-                ready = true;
-                listener = fd;
-            }
-            Some(Report::Warning(warning)) => warnings.push(warning.to_string()),
-            Some(Report::Failed(Step::Exec, errno)) => {
-                return Err(StartError::exec(&plan.spec.argv[0], errno));
-            }
-            Some(Report::Failed(step, errno)) => {
-                return Err(StartError::at(step, child::subject(step, plan.spec), errno));
-            }
-            None if ready => return Ok(listener),
-            None => {
-                return Err(StartError::Died {
-                    program: plan.spec.argv[0].clone(),
-                    status: "its end is unknown".to_owned(),
-                });
-            }
         }
     }
 }

@@ -14,7 +14,7 @@ mod signals;
 pub(crate) use ask::{
     Asked, adjusted_clock, known, landlock_abi, project_quota, random_is_ready, seccomp_action,
 };
-pub(crate) use beside::{Made, Stack, run_beside, start_beside};
+pub(crate) use beside::{Beside, Made, Stack, run_beside, start_beside};
 pub(crate) use descriptors::{close_copy, close_on_exec_from, dup_onto, own};
 pub(crate) use filter::{install_listening, notification, refuse};
 pub(crate) use interface::{bring_up, network_of};

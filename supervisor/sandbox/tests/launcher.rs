@@ -2,95 +2,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
+#[path = "support/launched.rs"]
+mod launched;
 mod support;
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
 
 use percloud_sandbox::launcher::{Client, Kind, LaunchError, MAX_MESSAGE, Started};
 use percloud_sandbox::process::spawn_role;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
+use launched::{Launcher, ended, mark};
 use support::*;
-
-/// A launcher and the broker's end of its socket.
-struct Launcher {
-    process: Running,
-    socket: UnixStream,
-    client: Client,
-}
-
-impl Launcher {
-    fn start(place: &Place, starter: Starter) -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut command = place.driver(starter, &["launcher", "0"]);
-        command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::null());
-        let process = Running(command.spawn().unwrap());
-        let client = Client::new(ours.try_clone().unwrap().into());
-        Self {
-            process,
-            socket: ours,
-            client,
-        }
-    }
-
-    fn work(&mut self, job: Value) -> (Started, std::io::PipeReader) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let started = self
-            .client
-            .request(&Kind::Worker { job }, &[writer.as_fd()])
-            .unwrap();
-        (started, reader)
-    }
-
-    fn grain(&mut self, spec: percloud_sandbox::SandboxSpec) -> (Started, std::io::PipeReader) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let kind = Kind::Grain {
-            sandbox: Box::new(spec),
-            host: Value::Null,
-        };
-        let started = self.client.request(&kind, &[writer.as_fd()]).unwrap();
-        (started, reader)
-    }
-
-    /// What a worker wrote until it ended.
-    fn report(&mut self, job: Value) -> String {
-        let (started, mut reader) = self.work(job);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        ended(&started);
-        text
-    }
-
-    /// That it still works.
-    fn lives(&mut self) {
-        let (started, _reader) = self.work(json!({"exit": 0}));
-        ended(&started);
-    }
-}
-
-/// Waits for the end of a child the launcher reaps.
-fn ended(started: &Started) {
-    let limit = Timespec {
-        tv_sec: 10,
-        tv_nsec: 0,
-    };
-    let mut polled = [PollFd::new(&started.pidfd, PollFlags::IN)];
-    assert_eq!(
-        poll(&mut polled, Some(&limit)).unwrap(),
-        1,
-        "process {} goes on",
-        started.pid
-    );
-}
-
-fn mark(place: &Place) -> String {
-    format!("mark={}", place.path("").display())
-}
 
 #[test]
 fn a_grain_runs_and_ends_under_the_launcher() {
@@ -278,14 +202,13 @@ fn a_killed_host_takes_its_app_and_its_group_along() {
         eventually("every process of the app is gone", || {
             processes_with(&mark(&place)).is_empty()
         });
+        let named = format!("{}-", host.pid);
         eventually("its control group is gone", || {
             let bases = groups_of(launcher.process.id());
-            bases.iter().all(|base| {
-                std::fs::read_dir(base)
-                    .unwrap()
-                    .flatten()
-                    .all(|e| !e.path().is_dir())
-            })
+            let mut groups = bases
+                .iter()
+                .flat_map(|base| std::fs::read_dir(base).unwrap().flatten());
+            groups.all(|group| !group.file_name().to_string_lossy().starts_with(&named))
         });
         launcher.lives();
     }
@@ -467,7 +390,7 @@ fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let driver = place.path("driver");
     let role = spawn_role(
         &driver,
-        &["launcher".into(), "7".into()],
+        &["launcher".into(), "7".into(), "2".into()],
         &[],
         vec![(theirs.into(), 7)],
     )
@@ -494,7 +417,7 @@ fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let role = std::thread::spawn(move || {
         let role = spawn_role(
             &driver,
-            &["launcher".into(), "3".into()],
+            &["launcher".into(), "3".into(), "2".into()],
             &[],
             vec![(theirs.into(), 3)],
         )

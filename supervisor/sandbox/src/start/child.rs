@@ -1,6 +1,7 @@
 //! The recipe: from a fresh clone to the app, step by step. Runs as process 1 of the new namespaces, with all
 //! capabilities over them and none over the server's.
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Gid, Mode, Uid};
@@ -12,10 +13,10 @@ use crate::cgroup;
 use crate::error::Step;
 use crate::ids::{INSIDE, Ids};
 use crate::spec::SandboxSpec;
-use crate::sys::{self, Errno, Stack};
+use crate::sys::{self, Beside, Errno, Stack};
 
-use super::plan::{AppEnds, HostEnds, Plan, Sources};
-use super::report::{self, Report, Warning};
+use super::plan::{AppEnds, Ground, HostEnds, Order};
+use super::report::{self, Report, Warning, Word};
 use super::{rights, root};
 
 /// A failed step.
@@ -29,10 +30,16 @@ pub(super) fn at(step: Step) -> impl Fn(Errno) -> Failure {
 /// Becomes the app, or reports why not and returns an exit status. `stack` is for a process of this one's own.
 ///
 /// Shares the host's memory until then: what is borrowed here stays, and is the host's to close.
-pub(super) fn run(plan: &Plan, ends: &AppEnds, host: &HostEnds, sources: &Sources, stack: &mut Stack) -> i32 {
+pub(super) fn run(
+    ground: &Ground,
+    slot: &OnceCell<Order>,
+    ends: &AppEnds,
+    host: &HostEnds,
+    stack: &mut Stack,
+) -> i32 {
     // This copy would keep the socket from ever telling that the host is gone. Those of the other ends close at exec.
     sys::close_copy(host.report.as_fd());
-    let Failure(step, errno) = match become_app(plan, ends, sources, stack) {
+    let Failure(step, errno) = match become_app(ground, slot, ends, stack) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -41,22 +48,22 @@ pub(super) fn run(plan: &Plan, ends: &AppEnds, host: &HostEnds, sources: &Source
 }
 
 /// What a failed step was done to, for the error message.
-pub(super) fn subject(step: Step, spec: &SandboxSpec) -> String {
-    match step {
-        Step::Package | Step::Root | Step::Pivot => spec.package.display().to_string(),
-        Step::Var => spec.var.display().to_string(),
-        Step::Tmp => format!("{} bytes", spec.limits.tmp_bytes),
-        Step::Shm => format!("{} bytes", spec.limits.shm_bytes),
-        Step::Device => "null, zero, random, urandom".to_owned(),
-        Step::Limits => format!("{:?}", spec.limits),
+pub(super) fn subject(step: Step, spec: Option<&SandboxSpec>) -> String {
+    match (step, spec) {
+        (Step::Package | Step::Root | Step::Pivot, Some(spec)) => spec.package.display().to_string(),
+        (Step::Var, Some(spec)) => spec.var.display().to_string(),
+        (Step::Tmp, Some(spec)) => format!("{} bytes", spec.limits.tmp_bytes),
+        (Step::Shm, Some(spec)) => format!("{} bytes", spec.limits.shm_bytes),
+        (Step::Device, _) => "null, zero, random, urandom".to_owned(),
+        (Step::Limits, Some(spec)) => format!("{:?}", spec.limits),
         _ => "in the new process".to_owned(),
     }
 }
 
 fn become_app(
-    plan: &Plan,
+    ground: &Ground,
+    slot: &OnceCell<Order>,
     ends: &AppEnds,
-    sources: &Sources,
     stack: &mut Stack,
 ) -> Result<std::convert::Infallible, Failure> {
     let AppEnds {
@@ -67,18 +74,46 @@ fn become_app(
     } = ends;
     // The kernel takes 0.3 to 0.5 ms to make a network namespace, as long as for all the rest: another process makes it
     // meanwhile and hands it over.
-    let loopback = plan.spec.loopback;
-    let network = sys::run_beside(stack, move || make_network(loopback));
-    await_host_and_assemble(plan, reports, sources)?;
-    let network = match network {
-        Ok(beside) => beside.join().map_err(at(Step::Network))?,
-        // A control group that has room for the app's one process alone.
-        Err(Errno::AGAIN) => Some(make_network(loopback)),
-        Err(errno) => return Err(Failure(Step::Network, errno)),
+    let mut network = Network::Coming(sys::run_beside(stack, make_network));
+    let common = lay_ground(ground, reports)?;
+    let mut grouped = false;
+    let trees = loop {
+        match await_host(reports)? {
+            (Word::Group, doors) => {
+                cgroup::enter(&doors).map_err(at(Step::EnterCgroup))?;
+                grouped = true;
+                if ground.ahead {
+                    network = network.enter()?;
+                    report::send(reports.as_fd(), &Report::Prepared, None).map_err(at(Step::AwaitIds))?;
+                }
+            }
+            (Word::Go, trees) => break trees,
+            (Word::Ids, _) => return Err(Failure(Step::AwaitIds, Errno::BADMSG)),
+        }
     };
-    let network = network.unwrap_or(Err(Failure(Step::Network, Errno::SRCH)))?;
-    let kind = Some(LinkNameSpaceType::Network);
-    rustix::thread::move_into_link_name_space(network.as_fd(), kind).map_err(at(Step::Network))?;
+    // The host has said that it lies there.
+    let order = slot.get().ok_or(Failure(Step::AwaitIds, Errno::BADMSG))?;
+    root::assemble(&order.sources, trees, common, reports)?;
+    // Before the app's first line, so that whatever it forks is inside too.
+    if !grouped {
+        let (Word::Group, doors) = await_host(reports)? else {
+            return Err(Failure(Step::EnterCgroup, Errno::BADMSG));
+        };
+        cgroup::enter(&doors).map_err(at(Step::EnterCgroup))?;
+    }
+    rights::limits(order).map_err(at(Step::Limits))?;
+    if !rights::restrict_files().map_err(at(Step::Landlock))? {
+        if !order.spec.allow_without_landlock {
+            return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
+        }
+        report::warn(reports, Warning::NoLandlock).map_err(at(Step::Landlock))?;
+    }
+    if let Network::Entered { socket } = network.enter()?
+        && order.spec.loopback
+    {
+        // The kernel gives it 127.0.0.1 and ::1 as it comes up.
+        sys::bring_up(&socket, "lo").map_err(at(Step::Loopback))?;
+    }
     rights::drop_capabilities().map_err(at(Step::Capabilities))?;
 
     // 0 to 3 are the app's; the rest closes at the very moment of exec. No number above 3 is lost before: the four
@@ -90,10 +125,10 @@ fn become_app(
     sys::close_on_exec_from(4).map_err(at(Step::Descriptors))?;
 
     // Last, so that no rule has to allow what the steps above call.
-    let listener = if plan.spec.record_refused {
-        Some(plan.filter.install_listening().map_err(at(Step::Seccomp))?)
+    let listener = if order.spec.record_refused {
+        Some(order.filter.install_listening().map_err(at(Step::Seccomp))?)
     } else {
-        plan.filter.install().map_err(at(Step::Seccomp))?;
+        order.filter.install().map_err(at(Step::Seccomp))?;
         None
     };
     report::send(
@@ -104,12 +139,12 @@ fn become_app(
     .map_err(at(Step::Seccomp))?;
     Err(Failure(
         Step::Exec,
-        sys::execve(&plan.program, &plan.argv, &plan.environ),
+        sys::execve(&order.program, &order.argv, &order.environ),
     ))
 }
 
-/// Everything that needs no network namespace, and leaves the capabilities it takes to enter one.
-fn await_host_and_assemble(plan: &Plan, reports: &OwnedFd, sources: &Sources) -> Result<(), Failure> {
+/// What is the same for every app, and leaves the capabilities it takes to do the rest.
+fn lay_ground(ground: &Ground, reports: &OwnedFd) -> Result<root::Common, Failure> {
     // First what needs no ids, while the host writes the maps. These two namespaces take long enough not to be made by
     // the clone either.
     let slow = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
@@ -119,45 +154,65 @@ fn await_host_and_assemble(plan: &Plan, reports: &OwnedFd, sources: &Sources) ->
     rustix::system::setdomainname(b"sandbox").map_err(at(Step::Names))?;
 
     // Until the maps are written this process is nobody, and may not even make a file.
-    await_host(reports)?;
-    become_user(plan.ids).map_err(at(Step::BecomeUser))?;
+    let (Word::Ids, _) = await_host(reports)? else {
+        return Err(Failure(Step::AwaitIds, Errno::BADMSG));
+    };
+    become_user(ground.ids).map_err(at(Step::BecomeUser))?;
     die_with_host(reports).map_err(at(Step::DieWithHost))?;
     no_namespaces(reports)?;
-    root::assemble(&sources.package, &sources.var, &plan.spec.limits, reports)?;
-    // Before the app's first line, so that whatever it forks is inside too.
-    cgroup::enter(&await_host(reports)?).map_err(at(Step::EnterCgroup))?;
-    rights::limits(plan).map_err(at(Step::Limits))?;
     rights::empty_bounding_set().map_err(at(Step::Capabilities))?;
-
     // No program gains rights by being executed, from here on; Landlock and seccomp ask for this first.
     rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
-    if !rights::restrict_files().map_err(at(Step::Landlock))? {
-        if !plan.spec.allow_without_landlock {
-            return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
-        }
-        report::warn(reports, Warning::NoLandlock).map_err(at(Step::Landlock))?;
-    }
-    Ok(())
+    root::prepare(&ground.limits)
 }
 
-/// Waits until the host has done its next part, and takes what it hands over.
-fn await_host(reports: &OwnedFd) -> Result<Vec<OwnedFd>, Failure> {
+/// Waits for the host's next word, and takes what it hands over.
+fn await_host(reports: &OwnedFd) -> Result<(Word, Vec<OwnedFd>), Failure> {
     match report::await_word(reports.as_fd()).map_err(at(Step::AwaitIds))? {
-        Some(fds) => Ok(fds),
+        Some(word) => Ok(word),
         None => sys::exit_now(127),
     }
 }
 
-/// Makes a network namespace and returns it. Quiet, as [`sys::run_beside`] asks.
-fn make_network(loopback: bool) -> Result<OwnedFd, Failure> {
+/// The network namespace of this process.
+enum Network<'s> {
+    Coming(Result<Beside<'s, Result<NewNetwork, Failure>>, Errno>),
+    /// And a socket in it.
+    Entered {
+        socket: OwnedFd,
+    },
+}
+
+impl Network<'_> {
+    /// Enters it, if that has not been done.
+    fn enter(self) -> Result<Self, Failure> {
+        let made = match self {
+            Self::Coming(Ok(beside)) => beside.join().map_err(at(Step::Network))?,
+            // A control group that has room for the app's one process alone.
+            Self::Coming(Err(Errno::AGAIN)) => Some(make_network()),
+            Self::Coming(Err(errno)) => return Err(Failure(Step::Network, errno)),
+            entered @ Self::Entered { .. } => return Ok(entered),
+        };
+        let NewNetwork { network, socket } = made.unwrap_or(Err(Failure(Step::Network, Errno::SRCH)))?;
+        let kind = Some(LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(network.as_fd(), kind).map_err(at(Step::Network))?;
+        Ok(Self::Entered { socket })
+    }
+}
+
+/// A network namespace and a socket in it.
+struct NewNetwork {
+    network: OwnedFd,
+    socket: OwnedFd,
+}
+
+/// Makes a network namespace. Quiet, as [`sys::run_beside`] asks.
+fn make_network() -> Result<NewNetwork, Failure> {
     sys::unshare_namespaces(UnshareFlags::NEWNET).map_err(at(Step::Network))?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(at(Step::Network))?;
-    if loopback {
-        // The kernel gives it 127.0.0.1 and ::1 as it comes up.
-        sys::bring_up(&socket, "lo").map_err(at(Step::Loopback))?;
-    }
-    sys::network_of(&socket).map_err(at(Step::Network))
+    let network = sys::network_of(&socket).map_err(at(Step::Network))?;
+    Ok(NewNetwork { network, socket })
 }
 
 /// Becomes 1000:1000 where the clone did not come out as that already.

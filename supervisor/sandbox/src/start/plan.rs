@@ -13,13 +13,13 @@ use crate::cgroup;
 use crate::error::{StartError, Step};
 use crate::ids::{Ids, ids, own};
 use crate::seccomp::{self, Program};
-use crate::spec::{CgroupMode, SandboxSpec};
+use crate::spec::{CgroupMode, Limits, SandboxSpec};
 use crate::sys::{self, Attributes, CStrings, Errno};
 
 use super::root::Source;
 
 /// Refuses what no machine can carry out.
-pub(super) fn check(spec: &SandboxSpec) -> Result<(), StartError> {
+fn check(spec: &SandboxSpec) -> Result<(), StartError> {
     let unusable = |what: String| Err(StartError::Spec(what));
     if spec.argv.first().is_none_or(String::is_empty) {
         return unusable("argv names no program".to_owned());
@@ -39,31 +39,85 @@ pub(super) fn check(spec: &SandboxSpec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What the child needs of the specification, in shapes that need no allocation after the clone.
-pub(super) struct Plan<'a> {
-    pub(super) spec: &'a SandboxSpec,
+/// What the new process is made for before it is known which app it will be.
+pub(super) struct Ground {
+    pub(super) ids: &'static Ids,
+    pub(super) cgroup: CgroupMode,
+    pub(super) limits: Limits,
+    /// Whether the order comes later: then nothing is left for the last moment.
+    pub(super) ahead: bool,
+}
+
+impl Ground {
+    /// For an app with the default limits.
+    pub(super) fn for_any() -> Self {
+        Self {
+            ids: ids(),
+            cgroup: CgroupMode::Auto,
+            limits: Limits::default(),
+            ahead: true,
+        }
+    }
+
+    /// Whether an app can be what `order` asks here.
+    pub(super) fn suits(&self, order: &Order) -> bool {
+        std::ptr::eq(self.ids, order.ids)
+            && self.limits == order.spec.limits
+            && match order.spec.cgroup {
+                CgroupMode::Auto => true,
+                CgroupMode::Required => cgroup::place().is_ok(),
+                CgroupMode::Off => false,
+            }
+    }
+}
+
+/// Which app it is to be, in shapes that need no allocation after the clone.
+pub(super) struct Order {
+    pub(super) spec: SandboxSpec,
     pub(super) program: std::ffi::CString,
     pub(super) argv: CStrings,
     pub(super) environ: CStrings,
     pub(super) filter: &'static Program,
     pub(super) ids: &'static Ids,
     pub(super) grouped: bool,
+    pub(super) sources: Sources,
+    pub(super) warnings: Vec<String>,
 }
 
-impl<'a> Plan<'a> {
-    pub(super) fn new(spec: &'a SandboxSpec, ids: &'static Ids) -> Result<Self, StartError> {
+impl Order {
+    pub(super) fn new(spec: SandboxSpec) -> Result<Self, StartError> {
+        check(&spec)?;
+        let mut warnings = Vec::new();
+        let (sources, ids) = Sources::find(&spec, &mut warnings)?;
         let nul = |_| StartError::Spec("a NUL byte in argv or environment".to_owned());
         let program = spec.argv.first().map(String::as_str).unwrap_or_default();
+        let environ = spec.environ.iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
-            spec,
             program: std::ffi::CString::new(program).map_err(nul)?,
             argv: CStrings::new(spec.argv.iter().map(String::as_str)).map_err(nul)?,
-            environ: CStrings::new(spec.environ.iter().map(|(name, value)| format!("{name}={value}")))
-                .map_err(nul)?,
+            environ: CStrings::new(environ).map_err(nul)?,
             filter: seccomp::program(spec.policy, spec.record_refused),
             ids,
             grouped: spec.cgroup != CgroupMode::Off && cgroup::place().is_ok(),
+            sources,
+            warnings,
+            spec,
         })
+    }
+
+    /// The ground for this app alone.
+    pub(super) fn ground(&self) -> Ground {
+        Ground {
+            ids: self.ids,
+            cgroup: self.spec.cgroup,
+            limits: self.spec.limits,
+            ahead: false,
+        }
+    }
+
+    /// What the new process is handed: package and storage, where they are detached here.
+    pub(super) fn trees(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [self.sources.package.tree(), self.sources.var.tree()]
     }
 }
 

@@ -15,6 +15,8 @@ use crate::sys::Errno;
 
 /// One message: a datagram of six bytes, a tag and what belongs to it.
 pub(super) enum Report {
+    /// Everything that is the same for every app is in place; what this app is comes next.
+    Prepared,
     /// Everything is in place; the next thing is exec. Carries the seccomp listener, if there is one.
     Ready,
     /// The sandbox differs from what was asked, harmlessly.
@@ -34,7 +36,7 @@ pub(super) enum Warning {
 }
 
 impl Warning {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::NoLandlock,
         Self::VarIsNoDirectory,
         Self::TmpIsNoDirectory,
@@ -57,30 +59,51 @@ impl std::fmt::Display for Warning {
     }
 }
 
+const PREPARED: u8 = b'P';
 const READY: u8 = b'R';
 const WARNING: u8 = b'W';
 const FAILED: u8 = b'F';
-const GO: u8 = b'G';
+
+/// What the host tells the new process: a datagram of one byte, and descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Word {
+    /// The id maps are written.
+    Ids = b'I',
+    /// The control group is made. With the doors of one of version 1.
+    Group = b'C',
+    /// The order lies ready. With the mounts of package and storage, where the host detaches them.
+    Go = b'G',
+}
 
 /// Most descriptors in one message: the doors of a control group.
-const MOST: usize = 2;
+const MOST: usize = 4;
 
-/// Host: tells the new process that what it waits for is done, and hands it descriptors. Quiet, as
-/// [`crate::sys::start_beside`] asks.
-pub(super) fn tell(socket: BorrowedFd<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
-    match fds {
-        [] => transmit(socket, &[GO], &[]),
-        [one] => transmit(socket, &[GO], &[one.as_fd()]),
-        [one, two] => transmit(socket, &[GO], &[one.as_fd(), two.as_fd()]),
-        _ => Err(Errno::TOOBIG),
+/// Host: says a word, and hands over descriptors. Quiet, as [`crate::sys::start_beside`] asks.
+pub(super) fn tell<'fd>(
+    socket: BorrowedFd<'_>,
+    word: Word,
+    fds: impl IntoIterator<Item = BorrowedFd<'fd>>,
+) -> Result<(), Errno> {
+    let mut handed = [socket; MOST];
+    let mut count = 0;
+    for fd in fds {
+        *handed.get_mut(count).ok_or(Errno::TOOBIG)? = fd;
+        count += 1;
     }
+    transmit(socket, &[word as u8], &handed[..count])
 }
 
 /// New process: waits for the next [`tell`]. `None`: the host is gone.
-pub(super) fn await_word(socket: BorrowedFd<'_>) -> Result<Option<Vec<OwnedFd>>, Errno> {
+pub(super) fn await_word(socket: BorrowedFd<'_>) -> Result<Option<(Word, Vec<OwnedFd>)>, Errno> {
     let mut byte = [0];
     let (length, fds) = collect(socket, &mut byte)?;
-    Ok((length == 1 && byte[0] == GO).then_some(fds))
+    let known = [Word::Ids, Word::Group, Word::Go];
+    match known.into_iter().find(|word| *word as u8 == byte[0]) {
+        Some(word) if length == 1 => Ok(Some((word, fds))),
+        None if length > 0 => Err(Errno::BADMSG),
+        _ => Ok(None),
+    }
 }
 
 /// New process: whether the host's end is still open.
@@ -99,6 +122,7 @@ pub(super) fn host_lives(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
 /// New process: sends one report.
 pub(super) fn send(socket: BorrowedFd<'_>, report: &Report, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let (tag, detail, errno) = match report {
+        Report::Prepared => (PREPARED, 0, 0),
         Report::Ready => (READY, 0, 0),
         Report::Warning(warning) => (WARNING, *warning as u8, 0),
         Report::Failed(step, errno) => (FAILED, *step as u8, errno.raw_os_error()),
@@ -162,6 +186,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Report>, Option<
     }
     let [tag, detail, e0, e1, e2, e3] = bytes;
     let report = match tag {
+        PREPARED => Some(Report::Prepared),
         READY => Some(Report::Ready),
         WARNING => Warning::ALL
             .get(usize::from(detail))
@@ -200,7 +225,7 @@ mod tests {
             None,
         );
         let (host, app) = pair.unwrap();
-        tell(host.as_fd(), &[]).unwrap();
+        tell(host.as_fd(), Word::Ids, []).unwrap();
         send(app.as_fd(), &Report::Failed(Step::Namespaces, Errno::NOSPC), None).unwrap();
         drop(app);
         let (heard, _) = receive(host.as_fd()).unwrap();

@@ -12,11 +12,11 @@ use rustix::thread::{CapabilitiesSecureBits as Secure, CapabilitySet, Capability
 
 use crate::sys::Errno;
 
-use super::plan::Plan;
+use super::plan::Order;
 
 /// Sets resource limits.
-pub(super) fn limits(plan: &Plan) -> Result<(), Errno> {
-    let limits = &plan.spec.limits;
+pub(super) fn limits(order: &Order) -> Result<(), Errno> {
+    let limits = &order.spec.limits;
     let both = |value| Rlimit {
         current: Some(value),
         maximum: Some(value),
@@ -38,7 +38,7 @@ pub(super) fn limits(plan: &Plan) -> Result<(), Errno> {
     set(Resource::Nproc, both(pids))?;
     // Memory of each process, where no group counts the whole: private writable memory, which unlike address space
     // is near to what is used. Four times, for it includes stacks that are never touched.
-    if !plan.grouped {
+    if !order.grouped {
         let data = limits.memory.saturating_mul(4).min(current(Resource::Data).1);
         set(Resource::Data, both(data))?;
     }

@@ -14,6 +14,7 @@ use crate::spec::Limits;
 use crate::sys::{self, Attributes, Errno};
 
 use super::child::{Failure, at};
+use super::plan::Sources;
 use super::report::{self, Warning};
 
 /// Where a mount comes from.
@@ -30,29 +31,49 @@ impl Source {
         Self::Path(CString::new(bytes).unwrap_or_default())
     }
 
-    /// Returns this as a mount that is not attached anywhere yet: the host's, or one made in `own`.
-    fn detach<'a>(&'a self, own: &'a mut Option<OwnedFd>) -> Result<BorrowedFd<'a>, Errno> {
+    /// The host's tree, to be handed over.
+    pub(super) fn tree(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Tree(tree) => Ok(tree.as_fd()),
-            Self::Path(path) => {
-                let own: &'a OwnedFd = own.insert(copy_of(path)?);
-                Ok(own.as_fd())
-            }
+            Self::Tree(tree) => Some(tree.as_fd()),
+            Self::Path(_) => None,
+        }
+    }
+
+    /// Returns this as a mount that is not attached anywhere yet: the host's, as it was handed over, or one made here.
+    fn detach(&self, handed: &mut impl Iterator<Item = OwnedFd>) -> Result<OwnedFd, Errno> {
+        match self {
+            Self::Tree(_) => handed.next().ok_or(Errno::BADF),
+            Self::Path(path) => copy_of(path),
         }
     }
 }
 
-/// Puts the package where the root was, and everything else into it.
+/// The mounts that are the same for every app.
+pub(super) struct Common {
+    tmp: OwnedFd,
+    dev: OwnedFd,
+}
+
+/// Makes what is the same for every app.
+pub(super) fn prepare(limits: &Limits) -> Result<Common, Failure> {
+    Ok(Common {
+        tmp: fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?,
+        dev: devices(limits)?,
+    })
+}
+
+/// Puts the package where the root was, and everything else into it. `handed` are the trees of `sources` the host detached.
 pub(super) fn assemble(
-    package: &Source,
-    var: &Source,
-    limits: &Limits,
+    sources: &Sources,
+    handed: Vec<OwnedFd>,
+    common: Common,
     reports: &OwnedFd,
 ) -> Result<(), Failure> {
+    let mut handed = handed.into_iter();
     // Attach the package on top of "/": pivot_root wants the new root on a mount of its own, and "/" is the one
     // directory every system has. What lies under it stays reachable by descriptor until the end.
-    let mut own = None;
-    let root = package.detach(&mut own).map_err(at(Step::Package))?;
+    let root = sources.package.detach(&mut handed).map_err(at(Step::Package))?;
+    let root = root.as_fd();
     sys::set_attributes(
         root,
         Attributes {
@@ -73,10 +94,9 @@ pub(super) fn assemble(
 
     // The storage, writable, programs in it executable: apps compile and install there (trap 7).
     if let Some(point) = point(root, "var", reports, Warning::VarIsNoDirectory).map_err(at(Step::Var))? {
-        let mut own = None;
-        let tree = var.detach(&mut own).map_err(at(Step::Var))?;
+        let tree = sources.var.detach(&mut handed).map_err(at(Step::Var))?;
         sys::set_attributes(
-            tree,
+            tree.as_fd(),
             Attributes {
                 no_suid: true,
                 no_dev: true,
@@ -84,14 +104,13 @@ pub(super) fn assemble(
             },
         )
         .map_err(at(Step::Var))?;
-        attach(tree, point.as_fd(), c"").map_err(at(Step::Var))?;
+        attach(tree.as_fd(), point.as_fd(), c"").map_err(at(Step::Var))?;
     }
     if let Some(point) = point(root, "tmp", reports, Warning::TmpIsNoDirectory).map_err(at(Step::Tmp))? {
-        let tmp = fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?;
-        attach(tmp.as_fd(), point.as_fd(), c"").map_err(at(Step::Tmp))?;
+        attach(common.tmp.as_fd(), point.as_fd(), c"").map_err(at(Step::Tmp))?;
     }
     if let Some(point) = point(root, "dev", reports, Warning::DevIsNoDirectory).map_err(at(Step::Dev))? {
-        devices(point.as_fd(), limits)?;
+        attach(common.dev.as_fd(), point.as_fd(), c"").map_err(at(Step::Dev))?;
     }
     // Some runtimes count processors there and nowhere else.
     if let Some(file) = cpuinfo(root).map_err(at(Step::Cpuinfo))? {
@@ -157,25 +176,32 @@ fn open_beneath(root: BorrowedFd<'_>, name: &str, extra: OFlags) -> Result<Owned
     )
 }
 
-/// `/dev`: four devices and shared memory. No terminal, no random that blocks (trap 8).
-fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
-    let dev = fresh(1 << 20, 16, "0755").map_err(at(Step::Dev))?;
-    attach(dev.as_fd(), point, c"").map_err(at(Step::Dev))?;
-    for (name, device) in [
+/// `/dev`: four devices and shared memory. No terminal, no random that blocks (trap 8). Kernels before 6.15 mount nothing
+/// on what is detached, so it is put together on the machine's own `/dev`, in this namespace alone.
+fn devices(limits: &Limits) -> Result<OwnedFd, Failure> {
+    let names = [
         (c"null", c"/dev/null"),
         (c"zero", c"/dev/zero"),
         (c"random", c"/dev/urandom"),
         (c"urandom", c"/dev/urandom"),
-    ] {
+    ];
+    let dev = fresh(1 << 20, 16, "0755").map_err(at(Step::Dev))?;
+    let mut trees = [const { None }; 4];
+    for ((_, device), tree) in names.iter().zip(&mut trees) {
+        *tree = Some(copy_of(device).map_err(at(Step::Device))?);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let machine = rustix::fs::open("/dev", flags, Mode::empty()).map_err(at(Step::Dev))?;
+    attach(dev.as_fd(), machine.as_fd(), c"").map_err(at(Step::Dev))?;
+    for ((name, _), tree) in names.iter().zip(trees.iter().flatten()) {
         // mknod is not for us; a bind of the host's device onto an empty file is.
         rustix::fs::openat(
             &dev,
-            name,
+            *name,
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
             Mode::RUSR,
         )
         .map_err(at(Step::Device))?;
-        let tree = copy_of(device).map_err(at(Step::Device))?;
         attach(tree.as_fd(), dev.as_fd(), name).map_err(at(Step::Device))?;
     }
     rustix::fs::mkdirat(&dev, c"shm", Mode::RWXU).map_err(at(Step::Shm))?;
@@ -191,7 +217,8 @@ fn devices(point: BorrowedFd<'_>, limits: &Limits) -> Result<(), Failure> {
             ids: None,
         },
     )
-    .map_err(at(Step::Dev))
+    .map_err(at(Step::Dev))?;
+    Ok(dev)
 }
 
 /// Makes an empty tmpfs of bounded size.

@@ -1,0 +1,145 @@
+//! Children that wait to become grain hosts, each with the ground of a sandbox laid ([`crate::start`]).
+//!
+//! What takes most of a start (namespaces, a network, a control group, the fork itself) is the same for every app, so it
+//! is done while nobody waits for it. A child that waits costs no processor time, and about 0.6 MB, most of it the
+//! kernel's. Whoever asks when none is ready is served by a start from nothing.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::{Kind, Request, Started, Task, wire};
+use crate::exit::kill;
+use crate::start::{self, Ordered};
+
+/// How long nothing is asked before the next child is made: whoever has just opened one grain gets the processor first.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// The launcher's side.
+pub(super) struct Pool {
+    size: usize,
+    ready: Vec<Member>,
+    preparing: Option<(OwnedFd, Option<Started>)>,
+    /// Set when one could not be made: not tried again before somebody asks for a grain.
+    discouraged: bool,
+}
+
+struct Member {
+    orders: OwnedFd,
+    started: Started,
+}
+
+/// Both ends of the socket a child is told over what to become.
+pub(super) fn channel() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into()))
+}
+
+impl Pool {
+    pub(super) fn new(size: usize) -> Self {
+        Self {
+            size,
+            ready: Vec::new(),
+            preparing: None,
+            discouraged: false,
+        }
+    }
+
+    /// How long nothing may be asked before [`Pool::ours`] is due; `None` while nobody is missing.
+    pub(super) fn fills_in(&self) -> Option<Duration> {
+        let missing = self.ready.len() < self.size && self.preparing.is_none() && !self.discouraged;
+        missing.then_some(QUIET)
+    }
+
+    /// The end of a new child's socket that is ours. The child itself follows by [`Pool::theirs`].
+    pub(super) fn ours(&mut self, orders: OwnedFd) {
+        self.preparing = Some((orders, None));
+    }
+
+    /// The child that has been forked.
+    pub(super) fn theirs(&mut self, child: Started) {
+        if let Some((_, started)) = &mut self.preparing {
+            *started = Some(child);
+        }
+    }
+
+    /// What to listen to for [`Pool::hear`].
+    pub(super) fn preparing(&self) -> Option<BorrowedFd<'_>> {
+        self.preparing.as_ref().map(|(orders, _)| orders.as_fd())
+    }
+
+    /// Takes the word of the child that is being prepared: it is ready, or has ended.
+    pub(super) fn hear(&mut self) {
+        let Some((orders, Some(started))) = self.preparing.take() else {
+            return;
+        };
+        match rustix::io::read(&orders, &mut [0; 1]) {
+            Ok(1) => self.ready.push(Member { orders, started }),
+            _ => self.discouraged = true,
+        }
+    }
+
+    /// No more for now.
+    pub(super) fn give_up(&mut self) {
+        self.preparing = None;
+        self.discouraged = true;
+    }
+
+    /// Has a ready child become what `request` says. `None`: there is none.
+    pub(super) fn order(&mut self, request: &[u8], fds: &[OwnedFd]) -> Option<Started> {
+        self.discouraged = false;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        while let Some(Member { orders, started }) = self.ready.pop() {
+            if wire::send(orders.as_fd(), request, &fds).is_ok() {
+                return Some(started);
+            }
+            let _ended_already = kill(started.pidfd.as_fd());
+        }
+        None
+    }
+
+    /// Tells all children that they are not needed; returns them.
+    pub(super) fn dismiss(&mut self) -> HashSet<i32> {
+        self.discouraged = true;
+        let ready = self.ready.drain(..).map(|member| member.started.pid);
+        let preparing = self.preparing.take().and_then(|(_, started)| started);
+        ready.chain(preparing.map(|started| started.pid)).collect()
+    }
+
+    /// A child has ended.
+    pub(super) fn forget(&mut self, pid: i32) {
+        self.ready.retain(|member| member.started.pid != pid);
+    }
+}
+
+/// The child's side: lays the ground, says so, waits for its order, starts the app. `None`: it is not needed, or cannot.
+pub(super) fn wait(orders: &OwnedFd) -> Option<Request> {
+    let await_order = || {
+        rustix::io::write(orders, b"!").ok()?;
+        let (request, fds) = wire::receive(orders.as_fd()).ok()??;
+        match serde_json::from_slice(&request) {
+            Ok(Kind::Grain { sandbox, host }) => Some((*sandbox, (host, fds))),
+            _ => None,
+        }
+    };
+    match start::start_ahead(await_order) {
+        Ok(Some(Ordered {
+            spec,
+            rest: (host, fds),
+            app,
+        })) => Some(Request {
+            task: Task::Grain {
+                sandbox: Box::new(spec),
+                app,
+                host,
+            },
+            fds,
+        }),
+        Ok(None) => None,
+        // Whoever asks next starts from nothing, and is told the reason.
+        Err(error) => {
+            eprintln!("percloud launcher: no sandbox is made ahead: {error}");
+            None
+        }
+    }
+}
