@@ -23,12 +23,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::pidfd_of_child;
+use crate::cgroup;
 use crate::error::StartError;
+use crate::exit::pidfd_of_child;
 use crate::spec::SandboxSpec;
 use crate::start::{self, App};
 use crate::sys::{self, Errno};
-use crate::cgroup;
 
 use pool::Pool;
 

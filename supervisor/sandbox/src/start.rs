@@ -279,7 +279,11 @@ fn build(
     };
     match running {
         Ok(()) => {
-            warnings.extend(slot.get().into_iter().flat_map(|order| order.warnings.iter().cloned()));
+            warnings.extend(
+                slot.get()
+                    .into_iter()
+                    .flat_map(|order| order.warnings.iter().cloned()),
+            );
             warnings.extend(heard.warnings());
             Ok(App {
                 pidfd,

@@ -10,10 +10,10 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use launched::{Launcher, ended, mark};
 use percloud_sandbox::launcher::{Client, Kind, LaunchError, MAX_MESSAGE, Started};
 use percloud_sandbox::process::spawn_role;
 use serde_json::{Value, json};
-use launched::{Launcher, ended, mark};
 use support::*;
 
 #[test]

@@ -22,7 +22,11 @@ fn children(parent: i32) -> Vec<i32> {
         let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
         (line.trim().parse() == Ok(parent)).then_some(pid)
     };
-    std::fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(of)
+        .collect()
 }
 
 /// Waits until both that are kept are there, and the first of them has said that it is ready: they are made one by one.
@@ -110,7 +114,11 @@ fn those_that_wait_are_replaced_when_they_are_lost() {
             kill_process(Pid::from_raw(host).unwrap(), Signal::KILL).unwrap();
         }
         launcher.lives();
-        assert_eq!(from_pool(&mut launcher, place.spec(&["byte"])), "!\n", "{starter:?}");
+        assert_eq!(
+            from_pool(&mut launcher, place.spec(&["byte"])),
+            "!\n",
+            "{starter:?}"
+        );
     }
 }
 

@@ -17,7 +17,8 @@ use crate::sys::{self, Beside, Errno, Stack};
 
 use super::plan::{AppEnds, Ground, HostEnds, Order};
 use super::report::{self, Report, Warning, Word};
-use super::{rights, root};
+use super::rights::{self, FileRules};
+use super::root;
 
 /// A failed step.
 pub(super) struct Failure(Step, Errno);
@@ -75,7 +76,7 @@ fn become_app(
     // The kernel takes 0.3 to 0.5 ms to make a network namespace, as long as for all the rest: another process makes it
     // meanwhile and hands it over.
     let mut network = Network::Coming(sys::run_beside(stack, make_network));
-    let common = lay_ground(ground, reports)?;
+    let (common, file_rules) = lay_ground(ground, reports)?;
     let mut grouped = false;
     let trees = loop {
         match await_host(reports)? {
@@ -102,7 +103,7 @@ fn become_app(
         cgroup::enter(&doors).map_err(at(Step::EnterCgroup))?;
     }
     rights::limits(order).map_err(at(Step::Limits))?;
-    if !rights::restrict_files().map_err(at(Step::Landlock))? {
+    if !rights::restrict_files(file_rules).map_err(at(Step::Landlock))? {
         if !order.spec.allow_without_landlock {
             return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
         }
@@ -144,7 +145,7 @@ fn become_app(
 }
 
 /// What is the same for every app, and leaves the capabilities it takes to do the rest.
-fn lay_ground(ground: &Ground, reports: &OwnedFd) -> Result<root::Common, Failure> {
+fn lay_ground(ground: &Ground, reports: &OwnedFd) -> Result<(root::Common, FileRules), Failure> {
     // First what needs no ids, while the host writes the maps. These two namespaces take long enough not to be made by
     // the clone either.
     let slow = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
@@ -163,7 +164,9 @@ fn lay_ground(ground: &Ground, reports: &OwnedFd) -> Result<root::Common, Failur
     rights::empty_bounding_set().map_err(at(Step::Capabilities))?;
     // No program gains rights by being executed, from here on; Landlock and seccomp ask for this first.
     rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
-    root::prepare(&ground.limits)
+    let common = root::prepare(&ground.limits, ground.leaves_server())?;
+    let rules = rights::file_rules(&common).map_err(at(Step::Landlock))?;
+    Ok((common, rules))
 }
 
 /// Waits for the host's next word, and takes what it hands over.

@@ -68,6 +68,8 @@ impl Heard {
     /// In words for the person running the server.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let warned = Warning::ALL.into_iter().zip(self.warned);
-        warned.filter(|(_, heard)| *heard).map(|(warning, _)| warning.to_string())
+        warned
+            .filter(|(_, heard)| *heard)
+            .map(|(warning, _)| warning.to_string())
     }
 }

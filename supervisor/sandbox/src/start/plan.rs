@@ -16,7 +16,7 @@ use crate::seccomp::{self, Program};
 use crate::spec::{CgroupMode, Limits, SandboxSpec};
 use crate::sys::{self, Attributes, CStrings, Errno};
 
-use super::root::Source;
+use super::root::{self, Source};
 
 /// Refuses what no machine can carry out.
 fn check(spec: &SandboxSpec) -> Result<(), StartError> {
@@ -57,6 +57,11 @@ impl Ground {
             limits: Limits::default(),
             ahead: true,
         }
+    }
+
+    /// Whether the server's files can be left before the order comes: its own part of them is handed over then.
+    pub(super) fn leaves_server(&self) -> bool {
+        self.ahead && self.ids.mounts().is_some()
     }
 
     /// Whether an app can be what `order` asks here.
@@ -195,8 +200,12 @@ impl Sources {
         let package = open_directory(Step::Package, &spec.package)?;
         let var = open_directory(Step::Var, &spec.var)?;
         if let Some(namespace) = ids().mounts() {
-            let package = translated(Step::Package, &spec.package, &package, namespace)?;
-            let var = translated(Step::Var, &spec.var, &var, namespace)?;
+            let as_mapped = |attributes| Attributes {
+                ids: Some(namespace),
+                ..attributes
+            };
+            let package = translated(Step::Package, &spec.package, &package, as_mapped(root::PACKAGE))?;
+            let var = translated(Step::Var, &spec.var, &var, as_mapped(root::VAR))?;
             if let (Some(package), Some(var)) = (package, var) {
                 return Ok((Self { package, var }, ids()));
             }
@@ -227,26 +236,22 @@ fn open_directory(step: Step, path: &Path) -> Result<OwnedFd, StartError> {
     opened.map_err(|errno| StartError::at(step, path.display().to_string(), errno))
 }
 
-/// Detaches a mount of `directory` whose owners are translated by `namespace`. `None`: its file system cannot.
+/// Detaches a mount of `directory` whose owners are translated as `attributes` say. `None`: its file system cannot.
 fn translated(
     step: Step,
     path: &Path,
     directory: &OwnedFd,
-    namespace: BorrowedFd<'_>,
+    attributes: Attributes<'_>,
 ) -> Result<Option<Source>, StartError> {
-    match translated_tree(directory, namespace) {
+    match translated_tree(directory, attributes) {
         Ok(tree) => Ok(tree.map(Source::Tree)),
         Err(errno) => Err(StartError::at(step, path.display().to_string(), errno)),
     }
 }
 
-fn translated_tree(directory: &OwnedFd, namespace: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+fn translated_tree(directory: &OwnedFd, attributes: Attributes<'_>) -> Result<Option<OwnedFd>, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let attributes = Attributes {
-        ids: Some(namespace),
-        ..Attributes::default()
-    };
     let made = rustix::mount::open_tree(directory, c"", flags)
         .and_then(|tree| sys::set_attributes(tree.as_fd(), attributes).map(|()| tree));
     match made {
@@ -264,5 +269,9 @@ pub(super) fn translates(path: &Path, ids: &Ids) -> Result<Option<bool>, Errno> 
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(path, flags, Mode::empty())?;
-    Ok(Some(translated_tree(&directory, namespace)?.is_some()))
+    let attributes = Attributes {
+        ids: Some(namespace),
+        ..Attributes::default()
+    };
+    Ok(Some(translated_tree(&directory, attributes)?.is_some()))
 }

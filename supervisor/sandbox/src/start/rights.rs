@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, RestrictionStatus, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
@@ -13,6 +13,7 @@ use rustix::thread::{CapabilitiesSecureBits as Secure, CapabilitySet, Capability
 use crate::sys::Errno;
 
 use super::plan::Order;
+use super::root::Common;
 
 /// Sets resource limits.
 pub(super) fn limits(order: &Order) -> Result<(), Errno> {
@@ -56,39 +57,46 @@ fn current(resource: Resource) -> (u64, u64) {
     )
 }
 
+/// Rules for files, not in force yet; `None` on a kernel without Landlock.
+pub(super) type FileRules = Option<RulesetCreated>;
+
 /// The mounts allow no more than these rules do. They hold even where a mount would be found writable through a bug,
-/// and against descriptors of directories passed in from elsewhere. Returns whether this kernel can.
-pub(super) fn restrict_files() -> Result<bool, Errno> {
-    // ABI 1 forbids every rename between directories, which apps need; it counts as no Landlock.
-    let everything = AccessFs::from_all(ABI::V6);
-    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::Truncate;
-    let storage = everything & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
-    let rules: [(&std::ffi::CStr, BitFlags<AccessFs>); 5] = [
-        (c"/", AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute),
-        (c"/var", storage),
-        (c"/tmp", storage),
-        // Nothing can be made there: the mount is read-only.
-        (c"/dev", device),
-        (c"/dev/shm", storage),
-    ];
-    let refused = |_: RulesetError| Errno::INVAL;
+/// and against descriptors of directories passed in from elsewhere. Here are those for what is the same for every app.
+pub(super) fn file_rules(common: &Common) -> Result<FileRules, Errno> {
     let required = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
+        // ABI 1 forbids every rename between directories, which apps need; it counts as no Landlock.
         .handle_access(AccessFs::from_all(ABI::V2));
-    let ruleset = match required {
-        Ok(ruleset) => ruleset,
-        Err(_) => return Ok(false),
+    let Ok(ruleset) = required else {
+        return Ok(None);
     };
-    let mut ruleset = ruleset
+    let rules = ruleset
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)
-        .map_err(refused)?
-        // Signals and abstract sockets beyond this sandbox (ABI 6); its namespaces separate both already.
-        .scope(Scope::from_all(ABI::V6))
-        .map_err(refused)?
-        .create()
-        .map_err(refused)?;
-    for (path, access) in rules {
+        .handle_access(everything())
+        .and_then(|ruleset| {
+            ruleset
+                // Signals and abstract sockets beyond this sandbox (ABI 6); its namespaces separate both already.
+                .scope(Scope::from_all(ABI::V6))?
+                .create()?
+                .add_rule(PathBeneath::new(&common.tmp, storage()))?
+                // Nothing can be made there: the mount is read-only.
+                .add_rule(PathBeneath::new(&common.dev, device()))?
+                .add_rule(PathBeneath::new(&common.shm, storage()))
+        });
+    rules.map(Some).map_err(|_| Errno::INVAL)
+}
+
+/// Adds the app's own, and puts all in force. Returns whether this kernel can.
+pub(super) fn restrict_files(rules: FileRules) -> Result<bool, Errno> {
+    let Some(mut rules) = rules else {
+        return Ok(false);
+    };
+    let refused = |_: RulesetError| Errno::INVAL;
+    let own: [(&std::ffi::CStr, BitFlags<AccessFs>); 2] = [
+        (c"/", AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute),
+        (c"/var", storage()),
+    ];
+    for (path, access) in own {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(beneath) => {
@@ -97,7 +105,7 @@ pub(super) fn restrict_files() -> Result<bool, Errno> {
                 } else {
                     access & AccessFs::from_file(ABI::V6)
                 };
-                ruleset = ruleset
+                rules = rules
                     .add_rule(PathBeneath::new(beneath, access))
                     .map_err(refused)?;
             }
@@ -106,8 +114,20 @@ pub(super) fn restrict_files() -> Result<bool, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    let RestrictionStatus { ruleset, .. } = ruleset.restrict_self().map_err(refused)?;
+    let RestrictionStatus { ruleset, .. } = rules.restrict_self().map_err(refused)?;
     Ok(ruleset != RulesetStatus::NotEnforced)
+}
+
+fn everything() -> BitFlags<AccessFs> {
+    AccessFs::from_all(ABI::V6)
+}
+
+fn storage() -> BitFlags<AccessFs> {
+    everything() & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+}
+
+fn device() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::Truncate
 }
 
 fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {

@@ -40,26 +40,97 @@ impl Source {
     }
 
     /// Returns this as a mount that is not attached anywhere yet: the host's, as it was handed over, or one made here.
-    fn detach(&self, handed: &mut impl Iterator<Item = OwnedFd>) -> Result<OwnedFd, Errno> {
+    fn detach(
+        &self,
+        handed: &mut impl Iterator<Item = OwnedFd>,
+        attributes: Attributes<'static>,
+    ) -> Result<OwnedFd, Errno> {
         match self {
             Self::Tree(_) => handed.next().ok_or(Errno::BADF),
-            Self::Path(path) => copy_of(path),
+            Self::Path(path) => {
+                let tree = copy_of(path)?;
+                sys::set_attributes(tree.as_fd(), attributes)?;
+                Ok(tree)
+            }
         }
     }
 }
 
+/// How the package is mounted: nothing in it can be changed, none of its programs gives rights.
+pub(super) const PACKAGE: Attributes<'static> = Attributes {
+    read_only: true,
+    ..VAR
+};
+
+/// How the storage is mounted: writable, programs in it executable, for apps compile and install there (trap 7).
+pub(super) const VAR: Attributes<'static> = Attributes {
+    read_only: false,
+    no_suid: true,
+    no_dev: true,
+    no_exec: false,
+    ids: None,
+};
+
 /// The mounts that are the same for every app.
 pub(super) struct Common {
-    tmp: OwnedFd,
-    dev: OwnedFd,
+    pub(super) tmp: OwnedFd,
+    pub(super) dev: OwnedFd,
+    pub(super) shm: OwnedFd,
+    below: Below,
 }
 
-/// Makes what is the same for every app.
-pub(super) fn prepare(limits: &Limits) -> Result<Common, Failure> {
-    Ok(Common {
-        tmp: fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?,
-        dev: devices(limits)?,
-    })
+/// What lies under the package when it becomes the root.
+enum Below {
+    /// The server's files, which have to go.
+    Server,
+    /// Nothing that could be seen or changed. The file was taken along.
+    Void { cpuinfo: OwnedFd },
+}
+
+/// Makes what is the same for every app, and leaves the server's files if nothing of them is needed any more: the kernel
+/// looks at every process there is, and waits for every processor, which takes longer than all other mounts.
+pub(super) fn prepare(limits: &Limits, leave: bool) -> Result<Common, Failure> {
+    let tmp = fresh(limits.tmp_bytes, limits.tmp_inodes, "0770").map_err(at(Step::Tmp))?;
+    let (dev, shm) = devices(limits)?;
+    let below = match leave {
+        true => enter_void(&dev)?,
+        false => Below::Server,
+    };
+    Ok(Common { tmp, dev, shm, below })
+}
+
+/// Makes an empty directory the root.
+fn enter_void(dev: &OwnedFd) -> Result<Below, Failure> {
+    let cpuinfo = machine_cpuinfo().map_err(at(Step::Cpuinfo))?;
+    let void = fresh(4 << 10, 4, "0555").map_err(at(Step::Root))?;
+    let old = open_root().map_err(at(Step::Root))?;
+    attach(void.as_fd(), old.as_fd(), c"").map_err(at(Step::Root))?;
+    // It would go with the rest.
+    rustix::fs::mkdirat(&void, c"dev", Mode::empty()).map_err(at(Step::Dev))?;
+    attach(dev.as_fd(), void.as_fd(), c"dev").map_err(at(Step::Dev))?;
+    let unchanging = Attributes {
+        read_only: true,
+        ..Attributes::default()
+    };
+    sys::set_attributes(void.as_fd(), unchanging).map_err(at(Step::Root))?;
+    pivot(void.as_fd(), &old).map_err(at(Step::Pivot))?;
+    Ok(Below::Void { cpuinfo })
+}
+
+/// Makes `root`, which is attached on the old root, the root, and lets go of the old one.
+fn pivot(root: BorrowedFd<'_>, old: &OwnedFd) -> Result<(), Errno> {
+    // pivot_root(2) with both names the same: the old root ends up on top of the new one, is unmounted from there,
+    // and no directory for it is needed.
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::process::fchdir(old)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+fn open_root() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty())
 }
 
 /// Puts the package where the root was, and everything else into it. `handed` are the trees of `sources` the host detached.
@@ -72,38 +143,16 @@ pub(super) fn assemble(
     let mut handed = handed.into_iter();
     // Attach the package on top of "/": pivot_root wants the new root on a mount of its own, and "/" is the one
     // directory every system has. What lies under it stays reachable by descriptor until the end.
-    let root = sources.package.detach(&mut handed).map_err(at(Step::Package))?;
+    let root = sources
+        .package
+        .detach(&mut handed, PACKAGE)
+        .map_err(at(Step::Package))?;
     let root = root.as_fd();
-    sys::set_attributes(
-        root,
-        Attributes {
-            read_only: true,
-            no_suid: true,
-            no_dev: true,
-            ..Attributes::default()
-        },
-    )
-    .map_err(at(Step::Package))?;
-    let old = rustix::fs::open(
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(at(Step::Root))?;
+    let old = open_root().map_err(at(Step::Root))?;
     attach(root, old.as_fd(), c"").map_err(at(Step::Root))?;
 
-    // The storage, writable, programs in it executable: apps compile and install there (trap 7).
     if let Some(point) = point(root, "var", reports, Warning::VarIsNoDirectory).map_err(at(Step::Var))? {
-        let tree = sources.var.detach(&mut handed).map_err(at(Step::Var))?;
-        sys::set_attributes(
-            tree.as_fd(),
-            Attributes {
-                no_suid: true,
-                no_dev: true,
-                ..Attributes::default()
-            },
-        )
-        .map_err(at(Step::Var))?;
+        let tree = sources.var.detach(&mut handed, VAR).map_err(at(Step::Var))?;
         attach(tree.as_fd(), point.as_fd(), c"").map_err(at(Step::Var))?;
     }
     if let Some(point) = point(root, "tmp", reports, Warning::TmpIsNoDirectory).map_err(at(Step::Tmp))? {
@@ -114,25 +163,37 @@ pub(super) fn assemble(
     }
     // Some runtimes count processors there and nowhere else.
     if let Some(file) = cpuinfo(root).map_err(at(Step::Cpuinfo))? {
-        let tree = copy_of(c"/proc/cpuinfo").map_err(at(Step::Cpuinfo))?;
-        let locked = Attributes {
-            read_only: true,
-            no_suid: true,
-            no_dev: true,
-            no_exec: true,
-            ids: None,
+        let own;
+        let tree = match &common.below {
+            Below::Void { cpuinfo } => cpuinfo,
+            Below::Server => {
+                own = machine_cpuinfo().map_err(at(Step::Cpuinfo))?;
+                &own
+            }
         };
-        sys::set_attributes(tree.as_fd(), locked).map_err(at(Step::Cpuinfo))?;
         attach(tree.as_fd(), file.as_fd(), c"").map_err(at(Step::Cpuinfo))?;
     }
+    match common.below {
+        Below::Server => pivot(root, &old).map_err(at(Step::Pivot)),
+        // What lies below is as empty as what one would get by leaving it, and out of reach without the capability.
+        Below::Void { .. } => rustix::process::fchdir(root)
+            .and_then(|()| rustix::process::chroot(c"."))
+            .map_err(at(Step::Pivot)),
+    }
+}
 
-    // pivot_root(2) with both names the same: the old root ends up on top of the new one, is unmounted from there,
-    // and no directory for it is needed in the package.
-    rustix::process::fchdir(root).map_err(at(Step::Pivot))?;
-    rustix::process::pivot_root(c".", c".").map_err(at(Step::Pivot))?;
-    rustix::process::fchdir(&old).map_err(at(Step::Pivot))?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Pivot))?;
-    rustix::process::chdir(c"/").map_err(at(Step::Pivot))
+/// Copies the machine's `/proc/cpuinfo`, to be read.
+fn machine_cpuinfo() -> Result<OwnedFd, Errno> {
+    let tree = copy_of(c"/proc/cpuinfo")?;
+    let locked = Attributes {
+        read_only: true,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+        ids: None,
+    };
+    sys::set_attributes(tree.as_fd(), locked)?;
+    Ok(tree)
 }
 
 /// Opens the directory `name` of the package, to mount on. `None` if it has none.
@@ -178,7 +239,7 @@ fn open_beneath(root: BorrowedFd<'_>, name: &str, extra: OFlags) -> Result<Owned
 
 /// `/dev`: four devices and shared memory. No terminal, no random that blocks (trap 8). Kernels before 6.15 mount nothing
 /// on what is detached, so it is put together on the machine's own `/dev`, in this namespace alone.
-fn devices(limits: &Limits) -> Result<OwnedFd, Failure> {
+fn devices(limits: &Limits) -> Result<(OwnedFd, OwnedFd), Failure> {
     let names = [
         (c"null", c"/dev/null"),
         (c"zero", c"/dev/zero"),
@@ -218,7 +279,7 @@ fn devices(limits: &Limits) -> Result<OwnedFd, Failure> {
         },
     )
     .map_err(at(Step::Dev))?;
-    Ok(dev)
+    Ok((dev, shm))
 }
 
 /// Makes an empty tmpfs of bounded size.
