@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["role:sandbox", rest @ ..] => sandbox::ours::serve(rest),
+        ["role:launcher"] => sandbox::ahead::serve(),
         ["role:upstream", socket] => peer::upstream::serve(socket),
         _ => measure(&arguments),
     };

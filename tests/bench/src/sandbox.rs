@@ -1,8 +1,10 @@
 //! Group `sandbox`: from the decision to start a program to the first byte it writes.
 //!
-//! The same small, statically linked program every time; the starts of all sides take turns. Ours is `percloud_sandbox::start`,
-//! complete and unpooled, called by a single-threaded process as a grain host is.
+//! The same small, statically linked program every time; the starts of all sides take turns. Ours is a start as the server
+//! makes it, asked of a launcher that keeps sandboxes ready; and, with `unpooled` in the name, one from nothing:
+//! `percloud_sandbox::start`, called by a single-threaded process as a grain host is.
 
+pub mod ahead;
 mod others;
 pub mod ours;
 mod payload;
@@ -12,15 +14,19 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use percloud_sandbox::SandboxSpec;
+
 use crate::Plan;
 use crate::failure::{Attempt, Failure};
 use crate::figures::Series;
 use crate::summary::{Better, Entry};
 
-pub const NAMES: [&str; 3] = [
+pub const NAMES: [&str; 5] = [
     "sandbox_start_vs_bwrap",
     "sandbox_start_vs_runc",
     "sandbox_start_vs_fork_exec",
+    "sandbox_start_unpooled_vs_bwrap",
+    "sandbox_start_unpooled_vs_runc",
 ];
 
 /// One start of one side: its time in milliseconds.
@@ -32,6 +38,7 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("percloud-sandboxes-").tempdir();
     let folder = folder.attempt(|| "make a temporary folder".to_owned())?;
     let payload = payload::build(folder.path())?;
+    let ahead = ahead::Starter::new(folder.path(), &payload)?;
     let mut ours = ours::Starter::new(folder.path(), &payload, "auto")?;
     let mut ungrouped = ours::Starter::new(folder.path(), &payload, "off")?;
     let warnings = ours.warnings().join("; ");
@@ -40,13 +47,14 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     let mut runc = others::runc(folder.path(), &payload)?;
     let rounds = if plan.quick { 5 } else { 100 };
     let wanted = |name| plan.wants(&[name]);
-    let bwrap = bwrap.as_mut().filter(|_| wanted(NAMES[0])).map(boxed);
-    let runc = runc.as_mut().filter(|_| wanted(NAMES[1])).map(boxed);
+    let bwrap = bwrap.as_mut().filter(|_| wanted(NAMES[0]) || wanted(NAMES[3]));
+    let runc = runc.as_mut().filter(|_| wanted(NAMES[1]) || wanted(NAMES[4]));
     let mut sides = [
+        Side::new(Some(Box::new(|| ahead.start()))),
         Side::new(Some(Box::new(|| ours.start()))),
         Side::new(Some(Box::new(|| ungrouped.start()))),
-        Side::new(bwrap),
-        Side::new(runc),
+        Side::new(bwrap.map(boxed)),
+        Side::new(runc.map(boxed)),
         Side::new(wanted(NAMES[2]).then_some(boxed(&mut fork_exec))),
     ];
     for round in 0..=rounds {
@@ -59,7 +67,7 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
                 // The first of each finds nothing in any cache.
                 Ok(took) if round > 0 => side.series.push(took),
                 Ok(_) => {}
-                Err(failure) if index < 2 => return Err(failure),
+                Err(failure) if index < 3 => return Err(failure),
                 // Some peers do not run everywhere (runc wants its control groups): then there is nothing to compare with.
                 Err(failure) => {
                     eprintln!("a peer is left out: {failure}");
@@ -68,23 +76,36 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
             }
         }
     }
-    let [own, ungrouped, bwrap, runc, fork_exec] = sides.map(|side| side.series);
+    let [ahead, own, ungrouped, bwrap, runc, fork_exec] = sides.map(|side| side.series);
     let figure = |series: &Series, part| series.quantile(part).unwrap_or(f64::NAN);
-    let entry = |name: &str| Entry::alone(name, "ms", figure(&own, 0.5), Better::Lower);
-    let note = format!(
-        "unpooled; p10 {:.2} ms, p99 {:.2} ms; {:.2} ms without a control group; {rounds} rounds",
-        figure(&own, 0.1),
-        figure(&own, 0.99),
-        figure(&ungrouped, 0.5)
-    );
-    let against_bwrap = entry(NAMES[0]).against("bwrap --unshare-all", bwrap.median());
-    entries.push(against_bwrap.times_faster().with_note(note));
-    entries.push(entry(NAMES[1]).against("runc run", runc.median()).times_faster());
+    let spread = |series: &Series| format!("p10 {:.2} ms, p99 {:.2} ms", figure(series, 0.1), figure(series, 0.99));
+    let of_ahead = |name: &str| Entry::alone(name, "ms", figure(&ahead, 0.5), Better::Lower);
+    let unpooled = |name: &str| Entry::alone(name, "ms", figure(&own, 0.5), Better::Lower);
+    let (named_bwrap, named_runc) = ("bwrap --unshare-all", "runc run");
     entries.push(
-        entry(NAMES[2])
+        of_ahead(NAMES[0])
+            .against(named_bwrap, bwrap.median())
+            .times_faster()
+            .with_note(format!("made ahead; {}; {rounds} rounds", spread(&ahead))),
+    );
+    entries.push(of_ahead(NAMES[1]).against(named_runc, runc.median()).times_faster());
+    entries.push(
+        of_ahead(NAMES[2])
             .against("fork + exec", fork_exec.median())
             .with_note(warnings),
     );
+    let note = format!(
+        "from nothing; {}; {:.2} ms without a control group",
+        spread(&own),
+        figure(&ungrouped, 0.5)
+    );
+    entries.push(
+        unpooled(NAMES[3])
+            .against(named_bwrap, bwrap.median())
+            .times_faster()
+            .with_note(note),
+    );
+    entries.push(unpooled(NAMES[4]).against(named_runc, runc.median()).times_faster());
     Ok(())
 }
 
@@ -133,6 +154,14 @@ fn timed(command: &mut Command) -> Result<f64, Failure> {
         )));
     }
     Ok(took.as_secs_f64() * 1e3)
+}
+
+/// Makes package and storage of our sandboxes, and what to start in them.
+fn place(folder: &std::path::Path, payload: &std::path::Path) -> Result<SandboxSpec, Failure> {
+    let package = root(folder, "package", payload)?;
+    let var = folder.join("var");
+    fs::create_dir_all(&var).attempt(|| format!("make {}", var.display()))?;
+    Ok(SandboxSpec::new(package, var, vec!["/first-byte".to_owned()]))
 }
 
 /// Makes the root of a sandbox: the program, and places to mount on.

@@ -25,9 +25,7 @@ pub struct Starter {
 impl Starter {
     /// Starts it, and with it one sandbox to see that they can be; `cgroup` is `auto` or `off`.
     pub fn new(folder: &Path, payload: &Path, cgroup: &str) -> Result<Self, Failure> {
-        let package = super::root(folder, "package", payload)?;
-        let var = folder.join("var");
-        std::fs::create_dir_all(&var).attempt(|| format!("make {}", var.display()))?;
+        let SandboxSpec { package, var, .. } = super::place(folder, payload)?;
         let own = std::env::current_exe().attempt(|| "find this program".to_owned())?;
         let mut process = Command::new(own)
             .arg("role:sandbox")
@@ -132,7 +130,7 @@ pub fn serve(arguments: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn describe(error: &(dyn std::error::Error + 'static)) -> Failure {
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> Failure {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
