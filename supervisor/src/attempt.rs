@@ -4,7 +4,6 @@ mod client;
 mod report;
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,8 +15,11 @@ use serde_json::{Value, json};
 use crate::attempt::client::{Answer, Browser};
 use crate::attempt::report::Report;
 use crate::cli::Try;
-use crate::processes::{Server, Settings};
+use crate::parent_role;
+use crate::trial::Tried;
 
+/// Seconds until an unused app is put to sleep.
+const IDLE: u64 = 90;
 /// Redirects followed, as a browser would.
 const REDIRECTS: usize = 5;
 /// Requests whose median is the warm time.
@@ -33,28 +35,15 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         Some(folder) => std::path::absolute(folder)?,
         None => temporary.path().join("data"),
     };
-    let settings = Settings {
-        data: data.clone(),
-        runtime: Some(temporary.path().join("run")),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        base_url: None,
-        threads: None,
-        idle: Duration::from_secs(90),
-        record_refused: true,
-        egress: crate::cli::Egress {
-            open: Vec::new(),
-            app_listen: std::net::Ipv6Addr::UNSPECIFIED.into(),
-        },
-    };
+    let (server, process) = parent_role::start_trial(&data, &temporary.path().join("run"), IDLE)?;
+    let mut server = Tried::meet(server)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let server = Server::start(&settings)?;
-        let report = attempt(&server, options, &data).await;
-        server.stop().await;
-        Ok::<_, Box<dyn Error>>(report)
-    })?;
+    let report = tokio::task::LocalSet::new().block_on(&runtime, attempt(&mut server, options, &data));
+    // It stops when nobody is left to try anything.
+    drop(server);
+    process.wait()?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -68,7 +57,7 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Does what a person would; whatever goes wrong ends up in the report.
-async fn attempt(server: &Server, options: &Try, data: &std::path::Path) -> Report {
+async fn attempt(server: &mut Tried, options: &Try, data: &std::path::Path) -> Report {
     let mut report = Report::new(&options.file);
     let outcome = tokio::time::timeout(
         Duration::from_secs(options.timeout),
@@ -81,19 +70,19 @@ async fn attempt(server: &Server, options: &Try, data: &std::path::Path) -> Repo
         Err(_) => Some(format!("there was no answer within {} seconds", options.timeout)),
     };
     if let Some(grain) = report.grain.as_deref().and_then(|id| id.parse::<GrainId>().ok()) {
-        report.refused_syscalls = server.broker.refused_syscalls(&grain).await;
+        report.refused_syscalls = server.refused(&grain).unwrap_or_default();
         report.log = log(data.join("grains").join(grain.as_str())).await;
     }
     report
 }
 
-async fn steps(server: &Server, options: &Try, report: &mut Report) -> Result<(), Box<dyn Error>> {
+async fn steps(server: &Tried, options: &Try, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let shell = Browser::new(server.address, &server.base.host);
     let secret = server
         .setup
         .as_ref()
         .ok_or("the throw-away server's folder is that of a server somebody owns")?;
-    let owner = json!({"secret": secret.expose_hex(), "name": "Tester", "handle": "tester", "password": secret.expose_hex()});
+    let owner = json!({"secret": secret, "name": "Tester", "handle": "tester", "password": secret});
     let shell = shell.signed_in(shell.json(Method::POST, "/api/setup", &owner).await?)?;
 
     let started = Instant::now();

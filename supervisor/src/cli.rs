@@ -39,7 +39,9 @@ pub enum Command {
     #[command(hide = true)]
     Egress(Egress),
     #[command(hide = true)]
-    Launcher,
+    Launcher(Launcher),
+    #[command(hide = true)]
+    Broker(Broker),
 }
 
 const DOCTOR_SEE_ALSO: &str = "'percloud doctor --help' tells more; docs/doctor.md lists every check.";
@@ -120,6 +122,9 @@ pub struct Serve {
     pub idle: u64,
     #[command(flatten)]
     pub egress: Egress,
+    /// Serve `percloud try`, at the other end of a descriptor.
+    #[arg(long, hide = true)]
+    pub trial: bool,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -175,6 +180,30 @@ pub struct Edge {
     pub base: String,
     #[arg(long)]
     pub threads: u16,
+}
+
+#[derive(Args, Debug)]
+pub struct Launcher {
+    #[arg(long)]
+    pub recording: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Broker {
+    #[arg(long)]
+    pub data: PathBuf,
+    #[arg(long)]
+    pub runtime: PathBuf,
+    #[arg(long)]
+    pub base: String,
+    #[arg(long)]
+    pub address: SocketAddr,
+    #[arg(long)]
+    pub threads: u16,
+    #[arg(long)]
+    pub idle: u64,
+    #[arg(long)]
+    pub trial: bool,
 }
 
 #[cfg(test)]

@@ -70,8 +70,9 @@ const WORKER_FILE: u64 = (1 << 30) + (64 << 20);
 const AHEAD: usize = 4;
 
 /// Serves requests until the broker is gone. Must be reached before anything starts a thread: it forks.
-pub fn run() -> Result<ExitCode, Box<dyn Error>> {
+pub fn run(options: &crate::cli::Launcher) -> Result<ExitCode, Box<dyn Error>> {
     let control = process::take(CONTROL_FD)?;
+    confine::launcher(options.recording)?;
     launcher::serve(control, AHEAD, child)
 }
 

@@ -1,6 +1,6 @@
 //! Percloud: a personal, permanent cloud. One executable, several roles.
 //!
-//! `serve` is the broker; it starts this same executable again as the edge and as the launcher.
+//! `serve` is the parent of a server: it starts this same executable again as broker, launcher, edge and egress.
 #![forbid(unsafe_code)]
 
 mod attempt;
@@ -12,8 +12,10 @@ mod edge_role;
 mod egress_role;
 mod failed_start;
 mod launcher_role;
+mod parent_role;
 mod processes;
 mod serve;
+mod trial;
 mod wiring;
 
 use std::process::ExitCode;
@@ -25,12 +27,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match cli::Cli::parse().command {
-        cli::Command::Serve(options) => serve::run(&options),
+        cli::Command::Serve(options) => parent_role::run(&options),
         cli::Command::Try(options) => attempt::run(&options),
         cli::Command::Doctor(options) => doctor::run(&options),
         cli::Command::Edge(options) => edge_role::run(&options),
         cli::Command::Egress(options) => egress_role::run(&options),
-        cli::Command::Launcher => launcher_role::run(),
+        cli::Command::Launcher(options) => launcher_role::run(&options),
+        cli::Command::Broker(options) => serve::run(&options),
     };
     match outcome {
         Ok(code) => code,

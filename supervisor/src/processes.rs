@@ -1,8 +1,6 @@
-//! A running server: broker in this process, launcher, edge and egress beside it.
+//! A running server: broker in this process, launcher, edge and egress beside it, started by the parent.
 
 use std::error::Error;
-use std::ffi::OsString;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,57 +13,48 @@ use capnp_rpc::twoparty::VatNetwork;
 use percloud_broker::{Broker, Config, Layout};
 use percloud_core::secret::Secret;
 use percloud_sandbox::launcher::{Client, Kind};
-use percloud_sandbox::process::{self, Child};
+use percloud_sandbox::parent;
+use percloud_sandbox::process::Child;
 use tokio::io::unix::AsyncFd;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::base::Base;
-use crate::edge_role::LISTENER_FD;
-use crate::egress_role::{BROKER_FD, DOOR_FD};
-use crate::launcher_role::{CONTROL_FD, Job};
-use crate::wiring::{LauncherHandle, outside};
+use crate::launcher_role::Job;
+use crate::parent_role::{EDGE, EGRESS, LAUNCHER};
+use crate::wiring::{LauncherHandle, Machine, outside};
 
 /// How long to wait before a dead process is started again, at first and at most.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A process that lived for longer died of something new.
 const SETTLED: Duration = Duration::from_secs(60);
-/// A Unix socket's path has at most 107 bytes; ours are named by 22 below the runtime folder.
-const RUNTIME_LIMIT: usize = 80;
-
-/// This same program, whatever became of its file.
-const SELF: &str = "/proc/self/exe";
 
 /// How long the launcher may take to look at the machine.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a server is told.
-#[derive(Debug, Clone)]
+/// What a server is made of.
+#[derive(Debug)]
 pub struct Settings {
-    pub data: PathBuf,
-    pub runtime: Option<PathBuf>,
-    pub listen: SocketAddr,
-    pub base_url: Option<String>,
-    pub threads: Option<u16>,
+    pub layout: Layout,
+    pub base: Base,
+    pub threads: u16,
     pub idle: Duration,
     pub record_refused: bool,
-    pub egress: crate::cli::Egress,
+    pub machine: Machine,
+    /// Who starts processes.
+    pub parent: parent::Client,
 }
 
 /// A server that runs. Must be made and used on one thread, inside a `LocalSet`.
 pub struct Server {
     pub broker: Rc<Broker>,
     pub base: Base,
-    pub address: SocketAddr,
     /// What makes the first account; none when there is one.
     pub setup: Option<Secret>,
-    listener: TcpListener,
     threads: u16,
     launcher: LauncherHandle,
-    way_out: crate::cli::Egress,
     egress_door: PathBuf,
-    /// Kept for its end: sockets are gone with the server.
-    _runtime: Option<tempfile::TempDir>,
+    parent: parent::Client,
     edge: Child,
     egress: Child,
     launcher_process: Child,
@@ -73,76 +62,65 @@ pub struct Server {
 
 impl Server {
     /// Starts launcher, broker, egress and edge, in this order.
-    pub fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
-        // Before anything is started: groups for apps need a parent without processes.
-        percloud_sandbox::cgroup::delegate();
-        let (mut client, launcher_process) = start_launcher()?;
+    pub fn start(settings: Settings) -> Result<Self, Box<dyn Error>> {
+        let Settings {
+            layout,
+            base,
+            threads,
+            idle,
+            record_refused,
+            machine,
+            parent,
+        } = settings;
+        let (mut client, launcher_process) = start_launcher(&parent)?;
         let warnings = weaknesses(&mut client)?;
-        let launcher = LauncherHandle::new(client, settings.idle);
-
-        let listener = TcpListener::bind(settings.listen).map_err(|error| {
-            format!(
-                "cannot listen on {}: {error}; choose another with --listen",
-                settings.listen
-            )
-        })?;
-        let address = listener.local_addr()?;
-        let base = Base::new(settings.base_url.as_deref(), address)?;
-        let (runtime, kept) = runtime_folder(settings)?;
+        let launcher = LauncherHandle::new(client, idle);
+        let egress_door = layout.egress_door();
         let config = Config {
-            layout: Layout::new(settings.data.clone(), runtime),
+            layout,
             base: (base.scheme.clone(), base.host.clone()),
-            record_refused: settings.record_refused,
+            record_refused,
             warnings,
         };
-        let egress_door = config.layout.egress_door();
-        let (broker, setup) = Broker::start(config, outside(launcher.clone()))?;
-        let egress = start_egress(&broker, &egress_door, &settings.egress)?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = settings
-            .threads
-            .unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
-        let edge = start_edge(&broker, &listener, &base, threads)?;
+        let (broker, setup) = Broker::start(config, outside(launcher.clone(), machine))?;
+        let egress = start_egress(&parent, &broker, &egress_door)?;
+        let edge = start_edge(&parent, &broker, threads)?;
         Ok(Self {
             broker,
             base,
-            address,
             setup,
-            listener,
             threads,
             launcher,
-            way_out: settings.egress.clone(),
             egress_door,
-            _runtime: kept,
+            parent,
             edge,
             egress,
             launcher_process,
         })
     }
 
-    /// Starts a dead edge, egress or launcher again, for as long as it is awaited; it never returns.
+    /// Has a dead edge, egress or launcher started again, for as long as it is awaited; it never returns.
     pub async fn keep_alive(&mut self) {
         let Self {
             broker,
-            base,
-            listener,
             threads,
             launcher,
-            way_out,
             egress_door,
+            parent,
             edge,
             egress,
             launcher_process,
             ..
         } = self;
+        let parent = &*parent;
         futures::join!(
-            keep(edge, "edge", || start_edge(broker, listener, base, *threads)),
-            keep(egress, "egress", || start_egress(broker, egress_door, way_out)),
+            keep(edge, "edge", || start_edge(parent, broker, *threads)),
+            keep(egress, "egress", || start_egress(parent, broker, egress_door)),
             keep(
                 launcher_process,
                 "launcher, and with it every running grain,",
                 || {
-                    let (client, process) = start_launcher()?;
+                    let (client, process) = start_launcher(parent)?;
                     launcher.replace(client);
                     Ok(process)
                 }
@@ -150,12 +128,12 @@ impl Server {
         );
     }
 
-    /// Ends grains, then the processes beside this one.
+    /// Ends grains, then the processes beside this one. The parent collects them.
     pub async fn stop(self) {
-        end(&self.edge);
-        end(&self.egress);
+        let _ = self.edge.kill();
+        let _ = self.egress.kill();
         self.broker.stop().await;
-        end(&self.launcher_process);
+        let _ = self.launcher_process.kill();
     }
 }
 
@@ -172,7 +150,6 @@ async fn keep(child: &mut Child, what: &str, start: impl Fn() -> Result<Child, B
                 continue;
             }
         }
-        let _ = child.wait();
         tracing::error!("the {what} ended; starting it again");
         if since.elapsed() > SETTLED {
             pause = RESTART_PAUSE;
@@ -200,23 +177,6 @@ fn watch(child: &Child) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(child.pidfd.try_clone()?)
 }
 
-fn end(child: &Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// What a role inherits of our environment: how to log.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the wiring decides what a role's environment is"
-)]
-fn environment() -> Vec<(OsString, OsString)> {
-    let kept = ["PERCLOUD_LOG", "RUST_BACKTRACE"];
-    kept.iter()
-        .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
-        .collect()
-}
-
 /// Asks the launcher what is weaker on this machine than it should be, and says so; the shell shows it to the owner.
 fn weaknesses(client: &mut Client) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let (ours, theirs) = UnixStream::pair()?;
@@ -234,60 +194,33 @@ fn weaknesses(client: &mut Client) -> Result<Vec<(String, String)>, Box<dyn Erro
         .collect())
 }
 
-fn start_launcher() -> Result<(Client, Child), Box<dyn Error>> {
+fn start_launcher(parent: &parent::Client) -> Result<(Client, Child), Box<dyn Error>> {
     let (ours, theirs) = UnixStream::pair()?;
-    let child = process::spawn_role(
-        Path::new(SELF),
-        &["launcher".into()],
-        &environment(),
-        vec![(theirs.into(), CONTROL_FD)],
-    )?;
+    let child = parent.start(LAUNCHER, &[theirs.as_fd()])?;
     Ok((Client::new(ours.into()), child))
 }
 
-fn start_edge(
-    broker: &Rc<Broker>,
-    listener: &TcpListener,
-    base: &Base,
-    threads: u16,
-) -> Result<Child, Box<dyn Error>> {
-    let mut fds: Vec<(OwnedFd, i32)> = vec![(listener.try_clone()?.into(), LISTENER_FD)];
-    for thread in 0..threads {
+fn start_edge(parent: &parent::Client, broker: &Rc<Broker>, threads: u16) -> Result<Child, Box<dyn Error>> {
+    let mut ends = Vec::new();
+    for _ in 0..threads {
         let (ours, theirs) = UnixStream::pair()?;
-        fds.push((theirs.into(), LISTENER_FD + 1 + i32::from(thread)));
+        ends.push(theirs);
         serve_edge(broker, ours)?;
     }
-    let arguments = ["edge", "--base", &base.url(), "--threads", &threads.to_string()].map(OsString::from);
-    Ok(process::spawn_role(
-        Path::new(SELF),
-        &arguments,
-        &environment(),
-        fds,
-    )?)
+    let ends: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
+    Ok(parent.start(EDGE, &ends)?)
 }
 
 /// Starts the egress and introduces it to the broker.
-fn start_egress(
-    broker: &Rc<Broker>,
-    door: &Path,
-    options: &crate::cli::Egress,
-) -> Result<Child, Box<dyn Error>> {
+fn start_egress(parent: &parent::Client, broker: &Rc<Broker>, door: &Path) -> Result<Child, Box<dyn Error>> {
     let (ours, theirs) = UnixStream::pair()?;
     match std::fs::remove_file(door) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
     let listener = UnixListener::bind(door)?;
-    let mut arguments = vec![
-        OsString::from("egress"),
-        "--app-listen".into(),
-        options.app_listen.to_string().into(),
-    ];
-    for range in &options.open {
-        arguments.extend(["--open-address".into(), range.to_string().into()]);
-    }
-    let fds = vec![(theirs.into(), BROKER_FD), (listener.into(), DOOR_FD)];
-    let child = process::spawn_role(Path::new(SELF), &arguments, &environment(), fds)?;
+    let child = parent.start(EGRESS, &[theirs.as_fd(), listener.as_fd()])?;
+    drop(theirs);
     let (network, peer) = (network(ours)?, Side::Client);
     let mut system = RpcSystem::new(Box::new(network), Some(broker.egress_keeper().client));
     let process = child.pidfd.try_clone()?;
@@ -324,24 +257,4 @@ fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Err
         }
     });
     Ok(())
-}
-
-/// The folder for sockets: as asked, else inside the data folder, else, where that name is too long, a temporary one.
-fn runtime_folder(settings: &Settings) -> Result<(PathBuf, Option<tempfile::TempDir>), Box<dyn Error>> {
-    if let Some(asked) = &settings.runtime {
-        if asked.as_os_str().len() > RUNTIME_LIMIT {
-            return Err(format!(
-                "the runtime folder's name is longer than {RUNTIME_LIMIT} bytes: {}",
-                asked.display()
-            )
-            .into());
-        }
-        return Ok((std::path::absolute(asked)?, None));
-    }
-    let inside = std::path::absolute(settings.data.join("run"))?;
-    if inside.as_os_str().len() <= RUNTIME_LIMIT {
-        return Ok((inside, None));
-    }
-    let kept = tempfile::Builder::new().prefix("percloud-").tempdir()?;
-    Ok((kept.path().join("run"), Some(kept)))
 }

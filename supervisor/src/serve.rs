@@ -1,4 +1,4 @@
-//! `percloud serve`: a server until it is told to stop.
+//! The broker's role: a server until it is told to stop.
 
 use std::error::Error;
 use std::io::Write;
@@ -6,26 +6,38 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use percloud_broker::Broker;
+use percloud_broker::{Broker, Layout, StartError};
+use percloud_sandbox::{confine, parent, process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::Serve;
+use crate::base::Base;
+use crate::cli;
+use crate::parent_role::{PARENT_FD, TRIAL_FD};
 use crate::processes::{Server, Settings};
+use crate::trial::Trial;
+use crate::wiring::Machine;
 
-/// Runs a server until Ctrl-C or SIGTERM.
-pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
+/// Runs a server until Ctrl-C or SIGTERM, or until whoever tries a package with it has gone.
+pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
     log_to_stderr();
+    let parent = parent::Client::new(process::take(PARENT_FD)?);
+    let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
+    let layout = Layout::new(options.data.clone(), options.runtime.clone());
+    layout.prepare().map_err(StartError::Layout)?;
+    let folders = layout.folders().map_err(StartError::Layout)?;
+    let machine = Machine::open();
+    // Before the first thread and the first word with anybody: its own folders, and no way to the network.
+    confine::broker(&[], &folders)?;
     let settings = Settings {
-        data: std::path::absolute(&options.place.data)?,
-        runtime: options.runtime.clone(),
-        listen: options.place.listen,
-        base_url: options.base_url.clone(),
+        layout,
+        base: Base::parse(&options.base)?,
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
-        record_refused: false,
-        egress: options.egress.clone(),
+        record_refused: options.trial,
+        machine,
+        parent,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -33,24 +45,38 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
-        let mut server = Server::start(&settings)?;
-        say(format_args!("Percloud is ready at {}", server.base.url()));
-        if let Some(secret) = server.setup.take() {
-            let url = server.base.url();
-            say(format_args!("Set it up at {url}/setup#{}", secret.expose_hex()));
+        let mut server = Server::start(settings)?;
+        let secret = server.setup.take();
+        let mut trial = trial.map(Trial::new).transpose()?;
+        match &mut trial {
+            Some(trial) => trial.introduce(&server, options.address, secret).await?,
+            None => {
+                let url = server.base.url();
+                say(format_args!("Percloud is ready at {url}"));
+                if let Some(secret) = secret {
+                    say(format_args!("Set it up at {url}/setup#{}", secret.expose_hex()));
+                }
+            }
         }
         let broker = server.broker.clone();
-        let outcome = tokio::select! {
-            _ = interrupted.recv() => Ok(()),
-            _ = terminated.recv() => Ok(()),
+        let tried = async {
+            match trial {
+                Some(trial) => trial.serve(&broker).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+            () = tried => {}
             () = server.keep_alive() => unreachable!("processes are kept for good"),
             () = maintain(&broker) => unreachable!("maintenance has no end"),
             () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),
             () = broker.keep_memory() => unreachable!("watching memory has no end"),
-        };
+        }
         server.stop().await;
-        outcome.map(|()| ExitCode::SUCCESS)
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -1,5 +1,6 @@
 //! Brings the broker what it may not fetch itself: time, randomness, processes.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,28 @@ use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
 use crate::doctor::proc;
 use crate::launcher_role::{HostJob, Job, UnpackJob};
 
+/// Files of the kernel that the broker looks into again and again, opened before it is confined. By descriptor and not
+/// by a rule for their paths: the kernel forgets which file it made for one when memory is short, and rules with it.
+#[derive(Debug)]
+pub struct Machine {
+    memory: Option<File>,
+}
+
+impl Machine {
+    /// Opens what there is.
+    pub fn open() -> Self {
+        Self {
+            memory: File::open("/proc/meminfo").ok(),
+        }
+    }
+}
+
 /// The clock, the randomness and the launcher of a real server.
-pub fn outside(launcher: LauncherHandle) -> Outside {
+pub fn outside(launcher: LauncherHandle, machine: Machine) -> Outside {
     Outside {
         now: Rc::new(now),
         random: Rc::new(random),
-        memory: Rc::new(memory),
+        memory: Rc::new(move || memory(machine.memory.as_ref()?)),
         launcher: Rc::new(launcher),
     }
 }
@@ -49,8 +66,8 @@ fn random(bytes: &mut [u8]) {
 }
 
 /// What the kernel says of the machine's memory (proc(5), meminfo).
-fn memory() -> Option<Memory> {
-    let text = proc::read("/proc/meminfo").ok()?;
+fn memory(meminfo: &File) -> Option<Memory> {
+    let text = proc::read_again(meminfo).ok()?;
     Some(Memory {
         total: proc::memory_line(&text, "MemTotal")?,
         available: proc::memory_line(&text, "MemAvailable")?,

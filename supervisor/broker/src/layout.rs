@@ -34,39 +34,56 @@ impl Layout {
             &self.packages(),
             &self.grains(),
             &self.data.join("keys"),
+            &self.runtime,
         ] {
             make_private(folder)?;
         }
         sync_folder(&self.data)
     }
 
+    /// The folders a server keeps everything in, with no link in their names: its data, what links in there lead to
+    /// (large things may lie on another disk), and the folder of doors. They must be there.
+    pub fn folders(&self) -> io::Result<Vec<PathBuf>> {
+        let data = fs::canonicalize(&self.data)?;
+        let mut folders = vec![fs::canonicalize(&self.runtime)?];
+        for entry in fs::read_dir(&data)? {
+            let entry = entry?;
+            if entry.file_type()?.is_symlink() && entry.path().is_dir() {
+                folders.push(fs::canonicalize(entry.path())?);
+            }
+        }
+        folders.push(data);
+        Ok(folders)
+    }
+
     /// Empties staging and the folder of doors: whatever a crash left there is rubbish by definition, since nothing in
     /// the store points to it. Only for who holds the store's lock.
     pub fn sweep(&self) -> io::Result<()> {
-        for folder in [self.staging(), self.runtime.clone()] {
-            if let Err(error) = tree::remove(&folder) {
-                // Rubbish that stays must not keep the server from starting.
-                let aside = (0..).map(|number| folder.with_extension(format!("stuck-{number}")));
-                let aside = aside
-                    .into_iter()
-                    .find(|aside| !aside.exists())
-                    .expect("numbers do not end");
-                tracing::warn!(
-                    "cannot remove {}: {error}; it is now {}",
-                    folder.display(),
-                    aside.display()
-                );
-                fs::rename(&folder, &aside)?;
-            }
-            make_private(&folder)?;
+        let folder = self.staging();
+        if let Err(error) = tree::remove(&folder) {
+            // Rubbish that stays must not keep the server from starting.
+            let aside = (0..).map(|number| folder.with_extension(format!("stuck-{number}")));
+            let aside = aside
+                .into_iter()
+                .find(|aside| !aside.exists())
+                .expect("numbers do not end");
+            tracing::warn!(
+                "cannot remove {}: {error}; it is now {}",
+                folder.display(),
+                aside.display()
+            );
+            fs::rename(&folder, &aside)?;
         }
+        make_private(&folder)?;
+        // Not the folder itself: the broker may change nothing beside it.
+        tree::empty(&self.runtime)?;
         sync_folder(&self.data)
     }
 
-    /// Removes the folder of doors: a server that has stopped leaves no socket.
+    /// Empties the folder of doors: a server that has stopped leaves no socket.
     pub fn clear_doors(&self) {
-        if let Err(error) = tree::remove(&self.runtime) {
-            tracing::warn!("cannot remove {}: {error}", self.runtime.display());
+        if let Err(error) = tree::empty(&self.runtime) {
+            tracing::warn!("cannot empty {}: {error}", self.runtime.display());
         }
     }
 

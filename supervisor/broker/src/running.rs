@@ -351,7 +351,7 @@ impl Broker {
 }
 
 /// A system call the kernel refused an app.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct RefusedSyscall {
     /// Its number on this machine's architecture.
     pub number: u32,

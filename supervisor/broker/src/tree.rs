@@ -12,30 +12,38 @@ use rustix::io::Errno;
 ///
 /// Folders found below are moved up beside one another before they are emptied, so that depth costs nothing.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
-    let top = match open(CWD, folder) {
+    match open(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
-        opened => opened?,
-    };
-    let mut moved = 0_u64;
-    loop {
-        let names = names(&top)?;
-        if names.is_empty() {
-            break;
-        }
-        for name in names {
-            if unlink(&top, &name)? {
-                continue;
-            }
-            let inner = open(&top, name.as_c_str())?;
-            for child in self::names(&inner)? {
-                if !unlink(&inner, &child)? {
-                    move_up(&inner, &child, &top, &mut moved)?;
-                }
-            }
-            rustix::fs::unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
-        }
+        opened => empty_opened(&opened?)?,
     }
     Ok(rustix::fs::unlinkat(CWD, folder, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes everything below `folder`. Never follows a link.
+pub(crate) fn empty(folder: &Path) -> io::Result<()> {
+    Ok(empty_opened(&open(CWD, folder)?)?)
+}
+
+fn empty_opened(top: &OwnedFd) -> Result<(), Errno> {
+    let mut moved = 0_u64;
+    loop {
+        let names = names(top)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in names {
+            if unlink(top, &name)? {
+                continue;
+            }
+            let inner = open(top, name.as_c_str())?;
+            for child in self::names(&inner)? {
+                if !unlink(&inner, &child)? {
+                    move_up(&inner, &child, top, &mut moved)?;
+                }
+            }
+            rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR)?;
+        }
+    }
 }
 
 /// Removes a folder without keeping the caller waiting. What cannot be removed is said in the log.

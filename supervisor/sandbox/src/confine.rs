@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags};
@@ -95,8 +95,8 @@ pub fn worker(limits: &WorkerLimits<'_>) -> Result<(), ConfineError> {
         let ours = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         rustix::process::setrlimit(resource, both(value.min(ours))).map_err(layer("resource limits"))?;
     }
-    drop_rights()?;
-    restrict(rules, true)?;
+    drop_rights(CapabilitySet::empty())?;
+    restrict(rules, Scope::from_all(ABI::V6), false)?;
     seccomp::worker_program()
         .install()
         .map_err(layer("the system call filter"))
@@ -109,17 +109,25 @@ pub fn worker(limits: &WorkerLimits<'_>) -> Result<(), ConfineError> {
 ///
 /// Any layer that cannot be had.
 pub fn grain_host(grain: &Path) -> Result<(), ConfineError> {
-    role(&[], &[grain.to_owned()], seccomp::role_program())
+    role(&Role {
+        write: &[grain.to_owned()],
+        // A host kills its app, which is in a domain of its own.
+        signals: true,
+        ..Role::new(seccomp::host_program())
+    })
 }
 
-/// Confines the edge: no file at all but those of `read` (certificates). Call it before the runtime starts its
-/// threads; sockets it listens on are opened before.
+/// Confines the edge: no file at all but those of `read` (certificates), no way to connect to another machine. Call it
+/// before the runtime starts its threads; sockets it listens on are opened before.
 ///
 /// # Errors
 ///
 /// Any layer that cannot be had.
 pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
-    role(read, &[], seccomp::role_program())
+    role(&Role {
+        read,
+        ..Role::new(seccomp::edge_program())
+    })
 }
 
 /// Confines the egress: TCP and UDP, and no file but those of `read` (what resolves names). Call it before the runtime starts its threads.
@@ -128,21 +136,138 @@ pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
 ///
 /// Any layer that cannot be had.
 pub fn egress(read: &[PathBuf]) -> Result<(), ConfineError> {
-    role(read, &[], seccomp::egress_program())
+    role(&Role {
+        read,
+        network: true,
+        ..Role::new(seccomp::egress_program())
+    })
 }
 
-fn role(read: &[PathBuf], write: &[PathBuf], filter: &seccomp::Program) -> Result<(), ConfineError> {
+/// Confines the broker: what it reads, the folders it keeps things in, processes it holds descriptors of, and no socket
+/// but those of this machine. Call it before the store is opened, which starts threads. As root it keeps the right to
+/// its own folders where they lie in somebody else's.
+///
+/// # Errors
+///
+/// Any layer that cannot be had.
+pub fn broker(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
+    role(&Role {
+        read,
+        write,
+        // It ends hosts and workers, which are the launcher's and not in its domain.
+        signals: true,
+        capabilities: CapabilitySet::DAC_OVERRIDE,
+        ..Role::new(seccomp::broker_program())
+    })
+}
+
+/// Confines the launcher before it forks for the first time, and with it everything it will fork: no tracing, no kernel
+/// machinery that no sandbox needs, no signal or abstract socket to a process it did not start. Its children add
+/// their own walls. Files it must keep, for Landlock over files forbids to mount.
+///
+/// `recording` leaves out the call filter: a call it refused would not reach the recorder of refused calls. What it
+/// refuses each child's own filter refuses as well.
+///
+/// # Errors
+///
+/// Any layer that cannot be had, but for Landlock's scopes, which are newer than what sandboxes need (Linux 6.12).
+pub fn launcher(recording: bool) -> Result<(), ConfineError> {
     one_thread()?;
-    let rules = rules(read, write)?;
-    let both = |value| Rlimit {
-        current: Some(value),
-        maximum: Some(value),
+    no_core()?;
+    // What building a sandbox takes where the server is root. Not more than it has: root of a container has less.
+    let mut kept = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETFCAP
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::SYS_RESOURCE;
+    kept &= held()?;
+    drop_capabilities(kept)?;
+    let scoped = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .scope(Scope::from_all(ABI::V6));
+    if let Ok(scoped) = scoped {
+        let restricted = scoped.create().and_then(|ruleset| ruleset.restrict_self());
+        restricted.map_err(no_landlock)?;
+    }
+    if recording {
+        Ok(())
+    } else {
+        seccomp::launcher_program()
+            .install()
+            .map_err(layer("the system call filter"))
+    }
+}
+
+/// Confines the parent of all: no call that neither it nor anything it starts needs.
+///
+/// # Errors
+///
+/// Any layer that cannot be had.
+pub fn parent(recording: bool) -> Result<(), ConfineError> {
+    one_thread()?;
+    no_core()?;
+    rustix::thread::set_no_new_privs(true).map_err(layer("no_new_privs"))?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(layer("no core dump"))?;
+    if recording {
+        Ok(())
+    } else {
+        seccomp::launcher_program()
+            .install()
+            .map_err(layer("the system call filter"))
+    }
+}
+
+/// What one of our long-lived processes keeps.
+struct Role<'a> {
+    read: &'a [PathBuf],
+    write: &'a [PathBuf],
+    /// Binding and connecting TCP and UDP sockets.
+    network: bool,
+    /// Signals to processes outside its own domain.
+    signals: bool,
+    capabilities: CapabilitySet,
+    filter: &'a seccomp::Program,
+}
+
+impl<'a> Role<'a> {
+    fn new(filter: &'a seccomp::Program) -> Self {
+        Self {
+            read: &[],
+            write: &[],
+            network: false,
+            signals: false,
+            capabilities: CapabilitySet::empty(),
+            filter,
+        }
+    }
+}
+
+fn role(role: &Role<'_>) -> Result<(), ConfineError> {
+    one_thread()?;
+    let rules = rules(role.read, role.write)?;
+    no_core()?;
+    drop_rights(role.capabilities & held()?)?;
+    let mut scope = Scope::from_all(ABI::V6);
+    if role.signals {
+        scope.remove(Scope::Signal);
+    }
+    restrict(rules, scope, role.network)?;
+    role.filter.install().map_err(layer("the system call filter"))
+}
+
+/// No image of this process's memory in a file when it crashes.
+fn no_core() -> Result<(), ConfineError> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
     };
-    rustix::process::setrlimit(Resource::Core, both(0)).map_err(layer("resource limits"))?;
-    drop_rights()?;
-    // Not signals: a host kills its app, which is in a domain of its own.
-    restrict(rules, false)?;
-    filter.install().map_err(layer("the system call filter"))
+    rustix::process::setrlimit(Resource::Core, none).map_err(layer("resource limits"))
+}
+
+fn held() -> Result<CapabilitySet, ConfineError> {
+    let sets = rustix::thread::capabilities(None).map_err(layer("capabilities"))?;
+    Ok(sets.permitted)
 }
 
 fn one_thread() -> Result<(), ConfineError> {
@@ -153,24 +278,27 @@ fn one_thread() -> Result<(), ConfineError> {
     }
 }
 
-/// Gives up all capabilities, the way to gain any, and being looked at by other processes of the same user.
-fn drop_rights() -> Result<(), ConfineError> {
-    let named = layer("no_new_privs and capabilities");
-    rustix::thread::set_no_new_privs(true).map_err(&named)?;
-    rustix::thread::clear_ambient_capability_set().map_err(&named)?;
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets {
-        effective: none,
-        permitted: none,
-        inheritable: none,
-    };
-    rustix::thread::set_capabilities(None, sets).map_err(&named)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(&named)?;
+/// Gives up all capabilities but `kept`, the way to gain any, and being looked at by other processes of the same user.
+fn drop_rights(kept: CapabilitySet) -> Result<(), ConfineError> {
+    drop_capabilities(kept)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(layer("no core dump"))?;
     // The change of credentials may have cleared it.
     crate::process::die_with_parent().map_err(|source| ConfineError::Layer {
         layer: "its end",
         source,
     })
+}
+
+fn drop_capabilities(kept: CapabilitySet) -> Result<(), ConfineError> {
+    let named = layer("no_new_privs and capabilities");
+    rustix::thread::set_no_new_privs(true).map_err(&named)?;
+    rustix::thread::clear_ambient_capability_set().map_err(&named)?;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(&named)
 }
 
 type Rule = (OwnedFd, BitFlags<AccessFs>);
@@ -199,31 +327,38 @@ fn rules(read: &[PathBuf], write: &[PathBuf]) -> Result<Vec<Rule>, ConfineError>
     reads.chain(writes).map(open).collect()
 }
 
-fn restrict(rules: Vec<Rule>, alone: bool) -> Result<(), ConfineError> {
-    let missing = |_: RulesetError| ConfineError::Layer {
+fn no_landlock(_: RulesetError) -> ConfineError {
+    ConfineError::Layer {
         layer: "Landlock (Linux 5.19 or later, with `landlock` in the boot parameter lsm=)",
         source: Errno::OPNOTSUPP.into(),
-    };
-    let scope = if alone {
-        Scope::from_all(ABI::V6)
-    } else {
-        Scope::AbstractUnixSocket.into()
-    };
-    let mut ruleset: RulesetCreated = Ruleset::default()
+    }
+}
+
+/// Enters a Landlock domain with these files, closed to what `scope` names, and without network sockets to bind and
+/// connect unless `network`.
+fn restrict(rules: Vec<Rule>, scope: BitFlags<Scope>, network: bool) -> Result<(), ConfineError> {
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V2))
-        .map_err(missing)?
+        .map_err(no_landlock)?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V6))
-        .map_err(missing)?
+        .map_err(no_landlock)?
         .scope(scope)
-        .map_err(missing)?
-        .create()
-        .map_err(missing)?;
-    for (fd, access) in rules {
-        ruleset = ruleset.add_rule(PathBeneath::new(fd, access)).map_err(missing)?;
+        .map_err(no_landlock)?;
+    if !network {
+        // Beside the filter, which sees no address: a connection that was accepted can be connected anew.
+        ruleset = ruleset
+            .handle_access(AccessNet::from_all(ABI::V10))
+            .map_err(no_landlock)?;
     }
-    match ruleset.restrict_self().map_err(missing)?.ruleset {
+    let mut ruleset: RulesetCreated = ruleset.create().map_err(no_landlock)?;
+    for (fd, access) in rules {
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(fd, access))
+            .map_err(no_landlock)?;
+    }
+    match ruleset.restrict_self().map_err(no_landlock)?.ruleset {
         RulesetStatus::NotEnforced => Err(ConfineError::Layer {
             layer: "Landlock",
             source: Errno::OPNOTSUPP.into(),

@@ -11,7 +11,7 @@
 //! ends when the broker's end of the control socket closes.
 
 mod pool;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

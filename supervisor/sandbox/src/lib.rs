@@ -32,6 +32,7 @@ pub mod feature;
 mod ids;
 pub mod launcher;
 pub mod mountinfo;
+pub mod parent;
 pub mod probe;
 pub mod process;
 pub mod refused;

@@ -9,6 +9,7 @@
 //! (sheet section 8, trap 50). Calls of a foreign architecture (32-bit, x32) answer ENOSYS.
 
 mod compile;
+mod launcher;
 mod names;
 mod native;
 mod role;
@@ -222,20 +223,27 @@ pub(crate) fn program(policy: Policy, notify: bool) -> &'static Program {
     PROGRAMS[index].get_or_init(|| Program::compile(rules(policy), notify))
 }
 
-/// Returns the program of a confined worker.
-pub(crate) fn worker_program() -> &'static Program {
-    static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| Program::compile(&worker::RULES, false))
+macro_rules! programs {
+    ($($(#[$doc:meta])* $name:ident = $rules:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name() -> &'static Program {
+            static PROGRAM: OnceLock<Program> = OnceLock::new();
+            PROGRAM.get_or_init(|| Program::compile(&$rules, false))
+        }
+    )*};
 }
 
-/// Returns the program of the role that connects to other machines.
-pub(crate) fn egress_program() -> &'static Program {
-    static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| Program::compile(&role::EGRESS_RULES, false))
-}
-
-/// Returns the program of a role that reads foreign bytes.
-pub(crate) fn role_program() -> &'static Program {
-    static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| Program::compile(&role::RULES, false))
+programs! {
+    /// Returns the program of a confined worker.
+    worker_program = worker::RULES;
+    /// Returns the program of a grain host.
+    host_program = role::HOST_RULES;
+    /// Returns the program of the edge.
+    edge_program = role::EDGE_RULES;
+    /// Returns the program of the role that connects to other machines.
+    egress_program = role::EGRESS_RULES;
+    /// Returns the program of the broker.
+    broker_program = role::BROKER_RULES;
+    /// Returns the program of whoever starts processes that have programs of their own.
+    launcher_program = launcher::RULES;
 }

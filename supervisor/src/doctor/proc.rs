@@ -1,7 +1,7 @@
 //! Reads the kernel's files: bounded, and parsed by functions that are given the text.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 /// Bytes read of one file: enough for a machine with thousands of mounts.
@@ -11,6 +11,14 @@ const LARGEST: u64 = 4 << 20;
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file of the kernel's that was opened before, from its beginning.
+pub fn read_again(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -44,7 +44,7 @@ impl From<Errno> for WireError {
 }
 
 /// Sends one message. The descriptors travel with its first byte.
-pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
+pub(crate) fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
     if message.len() > MAX_MESSAGE {
         return Err(WireError::TooLong(message.len()));
     }
@@ -75,10 +75,10 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>
 }
 
 /// The bytes and descriptors of one message.
-pub(super) type Message = (Vec<u8>, Vec<OwnedFd>);
+pub(crate) type Message = (Vec<u8>, Vec<OwnedFd>);
 
 /// Waits for one message. `None`: the other end closed between two messages.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, WireError> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, WireError> {
     let mut fds = Vec::new();
     let mut header = [0; 4];
     match fill(socket, &mut header, &mut fds)? {

@@ -10,13 +10,16 @@ use seccompiler::{
 
 use super::*;
 
-const POLICIES: [(&str, &Rules); 6] = [
+const POLICIES: [(&str, &Rules); 9] = [
     ("every comparison", &EVERY),
     ("sandstorm", &sandstorm::RULES),
     ("native", &native::RULES),
     ("worker", &worker::RULES),
-    ("role", &role::RULES),
+    ("host", &role::HOST_RULES),
+    ("edge", &role::EDGE_RULES),
     ("egress", &role::EGRESS_RULES),
+    ("broker", &role::BROKER_RULES),
+    ("launcher", &launcher::RULES),
 ];
 
 /// Every comparison in both widths, alone and in company, which the real policies do not have.
@@ -475,11 +478,13 @@ fn only_the_egress_opens_sockets_to_other_machines_and_none_opens_raw_ones() {
         // MPTCP is the last protocol there is.
         for protocol in -1..=libc::IPPROTO_MPTCP {
             let with_flags = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-            assert_eq!(
-                says(&role::RULES, family, with_flags, protocol),
-                family == libc::AF_UNIX,
-                "{family} {kind} {protocol}"
-            );
+            for within in [&role::HOST_RULES, &role::EDGE_RULES, &role::BROKER_RULES] {
+                assert_eq!(
+                    says(within, family, with_flags, protocol),
+                    family == libc::AF_UNIX,
+                    "{family} {kind} {protocol}"
+                );
+            }
             let is_internet = [libc::AF_INET, libc::AF_INET6].contains(&family);
             let is_plain = match kind {
                 libc::SOCK_STREAM => [0, libc::IPPROTO_TCP].contains(&protocol),

@@ -1,0 +1,212 @@
+//! The parent: the one process of a server that starts the others, because they may not.
+//!
+//! A process that has given up executing programs, or that Landlock keeps from mounting, hands that down to whatever
+//! it starts. So nothing that is confined starts anything: each role asks the parent, which starts what it was told to
+//! know and nothing else. It has one thread, decodes a role's name and no other byte, and lives as long as the first
+//! process it started: when that ends, however it ends, all others are killed, and when the parent ends the kernel
+//! kills them all.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{SigSet, Signal as Caught};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{self, Exit};
+use crate::launcher::{MAX_DESCRIPTORS, WireError, wire};
+use crate::process::Child;
+use crate::sys::Errno;
+
+/// Most descriptors a role is handed: a listener, and one connection for each of 256 threads, with room to spare.
+const MOST: usize = 512;
+
+/// A part of a request: descriptors travel in messages of at most [`MAX_DESCRIPTORS`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    role: String,
+    last: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Reply {
+    Started { pid: i32 },
+    Failed { error: String },
+}
+
+/// Why a role was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The parent is gone, which ends this process too.
+    #[error("the parent process does not answer")]
+    Wire(#[from] WireError),
+    /// It could not, or does not know the role.
+    #[error("the parent process could not start it: {0}")]
+    Failed(String),
+}
+
+/// Who asks the parent for processes. Blocking: a request takes a fork and an exec, a few milliseconds.
+#[derive(Debug)]
+pub struct Client {
+    socket: OwnedFd,
+}
+
+impl Client {
+    /// Takes one end of a stream socket pair whose other end [`Parent::run`] serves.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Asks for `role`, handing it copies of `fds`. The process is the parent's child: it is watched and killed by its
+    /// descriptor, and collected by the parent.
+    ///
+    /// # Errors
+    ///
+    /// After [`AskError::Wire`] this client is of no further use.
+    pub fn start(&self, role: &str, fds: &[BorrowedFd<'_>]) -> Result<Child, AskError> {
+        let mut parts: Vec<_> = fds.chunks(MAX_DESCRIPTORS).collect();
+        let last = parts.pop().unwrap_or_default();
+        for (fds, last) in parts.into_iter().map(|fds| (fds, false)).chain([(last, true)]) {
+            let part = Part {
+                role: role.to_owned(),
+                last,
+            };
+            let bytes = serde_json::to_vec(&part).map_err(|_| WireError::Garbage)?;
+            wire::send(self.socket.as_fd(), &bytes, fds)?;
+        }
+        let (bytes, fds) = wire::receive(self.socket.as_fd())?.ok_or(WireError::Closed)?;
+        match serde_json::from_slice(&bytes).map_err(|_| WireError::Garbage)? {
+            Reply::Failed { error } => Err(AskError::Failed(error)),
+            Reply::Started { pid } => {
+                let pidfd = fds.into_iter().next().ok_or(WireError::Garbage)?;
+                Ok(Child { pid, pidfd })
+            }
+        }
+    }
+}
+
+/// The parent's side. Make it before the first process is started: from then on its signals are read, not delivered.
+#[derive(Debug)]
+pub struct Parent {
+    signals: SignalFd,
+    started: Vec<Child>,
+}
+
+impl Parent {
+    /// Takes over the signals of this process, which has one thread: its children's ends, and the two by which a server
+    /// is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for signal in [Caught::SIGCHLD, Caught::SIGINT, Caught::SIGTERM] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self {
+            signals,
+            started: Vec::new(),
+        })
+    }
+
+    /// Starts roles that are asked for on `control`, by `start`, until `first` ends; returns how. All others are gone then.
+    ///
+    /// A request to stop is passed on to `first` as SIGTERM, and is its to follow.
+    ///
+    /// # Errors
+    ///
+    /// When the parent's own signals cannot be read. The kernel kills the others as this process ends.
+    pub fn run<E: std::fmt::Display>(
+        mut self,
+        control: OwnedFd,
+        first: Child,
+        mut start: impl FnMut(&str, Vec<OwnedFd>) -> Result<Child, E>,
+    ) -> io::Result<Exit> {
+        let mut control = Some(control);
+        let mut gathered = Vec::new();
+        loop {
+            let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            if let Some(control) = &control {
+                polled.push(PollFd::new(control, PollFlags::IN));
+            }
+            match poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let asked = polled.get(1).is_some_and(|control| !control.revents().is_empty());
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                if signal.ssi_signo != Caught::SIGCHLD as u32 {
+                    // Ended already: then its end is the next thing heard.
+                    let _ = rustix::process::pidfd_send_signal(&first.pidfd, Signal::TERM);
+                }
+            }
+            if let Some(exit) = self.collect(&first)? {
+                self.end_all();
+                return Ok(exit);
+            }
+            if asked
+                && let Some(open) = &control
+                && self.answer(open.as_fd(), &mut gathered, &mut start).is_err()
+            {
+                // Nobody asks any more; what runs, runs on until `first` ends.
+                control = None;
+            }
+        }
+    }
+
+    /// Takes one message, and answers it if it completes a request.
+    fn answer<E: std::fmt::Display>(
+        &mut self,
+        control: BorrowedFd<'_>,
+        gathered: &mut Vec<OwnedFd>,
+        start: &mut impl FnMut(&str, Vec<OwnedFd>) -> Result<Child, E>,
+    ) -> Result<(), WireError> {
+        let (bytes, fds) = wire::receive(control)?.ok_or(WireError::Closed)?;
+        let part: Part = serde_json::from_slice(&bytes).map_err(|_| WireError::Garbage)?;
+        gathered.extend(fds);
+        if gathered.len() > MOST {
+            return Err(WireError::TooManyDescriptors);
+        }
+        if !part.last {
+            return Ok(());
+        }
+        let reply = match start(&part.role, std::mem::take(gathered)) {
+            Ok(child) => {
+                let pid = child.pid;
+                self.started.push(child);
+                Reply::Started { pid }
+            }
+            Err(error) => Reply::Failed {
+                error: error.to_string(),
+            },
+        };
+        let child = match &reply {
+            Reply::Started { .. } => self.started.last(),
+            Reply::Failed { .. } => None,
+        };
+        let bytes = serde_json::to_vec(&reply).map_err(|_| WireError::Garbage)?;
+        let fds: Vec<_> = child.iter().map(|child| child.pidfd.as_fd()).collect();
+        wire::send(control, &bytes, &fds)
+    }
+
+    /// Collects whoever has ended; tells how `first` did, if it did.
+    fn collect(&mut self, first: &Child) -> io::Result<Option<Exit>> {
+        self.started
+            .retain(|child| matches!(exit::reap(child.pidfd.as_fd()), Ok(None)));
+        exit::reap(first.pidfd.as_fd())
+    }
+
+    fn end_all(&mut self) {
+        for child in self.started.drain(..) {
+            let _ended_already = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

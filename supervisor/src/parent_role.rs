@@ -1,0 +1,190 @@
+//! `percloud serve`: the parent of a server. It listens, starts the broker and whatever the broker asks for, and ends
+//! with it. Why it is a process of its own: docs/adr/0015-confined-roles.md.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use percloud_sandbox::parent::Parent;
+use percloud_sandbox::process::{self, Child, SpawnError};
+use percloud_sandbox::{Exit, confine};
+
+use crate::base::Base;
+use crate::cli::Serve;
+use crate::edge_role::LISTENER_FD;
+use crate::egress_role::{BROKER_FD, DOOR_FD};
+use crate::launcher_role::CONTROL_FD;
+
+/// The number under which the broker finds its connection to the parent.
+pub const PARENT_FD: i32 = 3;
+/// The number of the connection to `percloud try`, where a server is there for that: in the parent, and in the broker.
+pub const TRIAL_FD: i32 = 4;
+
+/// What the broker may ask for.
+pub const LAUNCHER: &str = "launcher";
+pub const EDGE: &str = "edge";
+pub const EGRESS: &str = "egress";
+
+/// This same program, whatever became of its file.
+const SELF: &str = "/proc/self/exe";
+
+/// A Unix socket's path has at most 107 bytes; ours are named by 22 below the runtime folder.
+const RUNTIME_LIMIT: usize = 80;
+
+/// Starts a server and stays until it has ended; the exit code is the broker's.
+pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
+    let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
+    // Before anything is started: groups for apps need a parent without processes.
+    percloud_sandbox::cgroup::delegate();
+    let listen = options.place.listen;
+    let listener = TcpListener::bind(listen)
+        .map_err(|error| format!("cannot listen on {listen}: {error}; choose another with --listen"))?;
+    let base = Base::new(options.base_url.as_deref(), listener.local_addr()?)?;
+    let data = std::path::absolute(&options.place.data)?;
+    let (runtime, _kept) = runtime_folder(options.runtime.as_deref(), &data)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = options
+        .threads
+        .unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
+
+    let parent = Parent::new()?;
+    confine::parent(options.trial)?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut arguments: Vec<OsString> = vec!["broker".into(), "--data".into(), data.into()];
+    arguments.extend(["--runtime".into(), runtime.into()]);
+    arguments.extend(["--base".into(), base.url().into()]);
+    arguments.extend(["--address".into(), listener.local_addr()?.to_string().into()]);
+    arguments.extend(["--threads".into(), threads.to_string().into()]);
+    arguments.extend(["--idle".into(), options.idle.to_string().into()]);
+    let mut fds = vec![(OwnedFd::from(theirs), PARENT_FD)];
+    if let Some(trial) = trial {
+        arguments.push("--trial".into());
+        fds.push((trial, TRIAL_FD));
+    }
+    let broker = spawn(&arguments, fds)?;
+
+    let roles = Roles {
+        options,
+        listener,
+        base,
+        threads,
+    };
+    match parent.run(ours.into(), broker, |role, fds| roles.start(role, fds))? {
+        Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        ended @ Exit::Signal(_) => Err(format!("the broker was {ended}, and everything ends with it").into()),
+    }
+}
+
+/// The roles the broker may ask for, and what each is told. Nothing of it is the broker's to choose but the other ends
+/// of its own connections.
+struct Roles<'a> {
+    options: &'a Serve,
+    listener: TcpListener,
+    base: Base,
+    threads: u16,
+}
+
+impl Roles<'_> {
+    fn start(&self, role: &str, fds: Vec<OwnedFd>) -> Result<Child, Box<dyn Error>> {
+        match role {
+            LAUNCHER => {
+                let mut arguments = vec![OsString::from("launcher")];
+                if self.options.trial {
+                    arguments.push("--recording".into());
+                }
+                Ok(spawn(&arguments, numbered([CONTROL_FD], fds)?)?)
+            }
+            EDGE => {
+                let connections = LISTENER_FD + 1..LISTENER_FD + 1 + i32::from(self.threads);
+                let mut fds = numbered(connections, fds)?;
+                fds.push((self.listener.as_fd().try_clone_to_owned()?, LISTENER_FD));
+                let threads = self.threads.to_string();
+                let arguments = ["edge", "--base", &self.base.url(), "--threads", &threads];
+                Ok(spawn(&arguments.map(OsString::from), fds)?)
+            }
+            EGRESS => {
+                let options = &self.options.egress;
+                let mut arguments = vec![OsString::from("egress"), "--app-listen".into()];
+                arguments.push(options.app_listen.to_string().into());
+                for range in &options.open {
+                    arguments.extend(["--open-address".into(), range.to_string().into()]);
+                }
+                Ok(spawn(&arguments, numbered([BROKER_FD, DOOR_FD], fds)?)?)
+            }
+            unknown => Err(format!("there is no role {unknown:?}").into()),
+        }
+    }
+}
+
+/// Gives descriptors their numbers, one each.
+fn numbered(
+    numbers: impl IntoIterator<Item = i32>,
+    fds: Vec<OwnedFd>,
+) -> Result<Vec<(OwnedFd, i32)>, Box<dyn Error>> {
+    let numbers: Vec<i32> = numbers.into_iter().collect();
+    if numbers.len() != fds.len() {
+        return Err(format!("{} descriptors for {} numbers", fds.len(), numbers.len()).into());
+    }
+    Ok(fds.into_iter().zip(numbers).collect())
+}
+
+fn spawn(arguments: &[OsString], fds: Vec<(OwnedFd, i32)>) -> Result<Child, SpawnError> {
+    process::spawn_role(Path::new(SELF), arguments, &environment(), fds)
+}
+
+/// What a role inherits of our environment: how to log.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the wiring decides what a role's environment is"
+)]
+pub fn environment() -> Vec<(OsString, OsString)> {
+    let kept = ["PERCLOUD_LOG", "RUST_BACKTRACE"];
+    kept.iter()
+        .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
+        .collect()
+}
+
+/// Starts a server for `percloud try`, which it is connected to and which it does not outlive.
+pub fn start_trial(data: &Path, runtime: &Path, idle: u64) -> Result<(UnixStream, Child), Box<dyn Error>> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut arguments: Vec<OsString> = vec!["serve".into(), "--trial".into(), "--data".into()];
+    arguments.extend([data.into(), "--runtime".into(), runtime.into()]);
+    arguments.extend(["--listen", "127.0.0.1:0", "--idle"].map(OsString::from));
+    arguments.push(idle.to_string().into());
+    let child = spawn(&arguments, vec![(theirs.into(), TRIAL_FD)])?;
+    Ok((ours, child))
+}
+
+/// The folder for sockets: as asked, else inside the data folder, else, where that name is too long, a temporary one,
+/// which is gone when the second value is.
+fn runtime_folder(
+    asked: Option<&Path>,
+    data: &Path,
+) -> Result<(PathBuf, Option<tempfile::TempDir>), Box<dyn Error>> {
+    if let Some(asked) = asked {
+        // Its own length is what counts, not how it was written.
+        let asked = std::path::absolute(asked)?;
+        if asked.as_os_str().len() > RUNTIME_LIMIT {
+            let shown = asked.display();
+            return Err(
+                format!("the runtime folder's name is longer than {RUNTIME_LIMIT} bytes: {shown}").into(),
+            );
+        }
+        return Ok((asked, None));
+    }
+    let inside = data.join("run");
+    if inside.as_os_str().len() <= RUNTIME_LIMIT {
+        return Ok((inside, None));
+    }
+    let kept = temporary()?;
+    Ok((kept.path().join("run"), Some(kept)))
+}
+
+fn temporary() -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("percloud-").tempdir()
+}
