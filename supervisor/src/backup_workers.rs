@@ -55,6 +55,8 @@ pub fn pack(job: &BackupJob, out: OwnedFd, report: UnixStream) -> Result<(), Box
         // An archive is hardly larger than what is in it, beside some room for each entry's name, twice.
         file_size: job.limits.bytes.saturating_mul(2).saturating_add(1 << 30),
     })?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("pack-backup");
     let mut report = Report::new(report);
     let out = io::BufWriter::new(File::from(out));
     let outcome = percloud_backup::pack(&job.grain, &job.info, &job.limits, out, &mut |done| {
@@ -81,6 +83,8 @@ pub fn restore(job: &RestoreJob, report: UnixStream) -> Result<(), Box<dyn Error
         cpu_seconds: SECONDS,
         file_size: job.limits.bytes,
     })?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("restore-backup");
     let mut report = Report::new(report);
     let outcome = percloud_backup::restore(zip, &job.into, &job.limits, &mut |done, total| {
         report.progress(&RestoreReport::Progress { done, total })

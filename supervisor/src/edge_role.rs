@@ -28,6 +28,8 @@ pub fn run(options: &Edge) -> Result<ExitCode, Box<dyn Error>> {
     };
     // Before the first thread and the first byte of a stranger: no file, no program, no new privilege.
     confine::edge(&[])?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("edge");
     percloud_edge::run(config)?;
     Ok(ExitCode::SUCCESS)
 }

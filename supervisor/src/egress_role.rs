@@ -43,6 +43,8 @@ pub fn run(options: &Egress) -> Result<ExitCode, Box<dyn Error>> {
     };
     // Before the first thread and the first byte of a stranger: what names need, and nothing else on this machine.
     confine::egress(&resolver())?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("egress");
     percloud_egress::run(config)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -73,6 +73,8 @@ const AHEAD: usize = 4;
 pub fn run(options: &crate::cli::Launcher) -> Result<ExitCode, Box<dyn Error>> {
     let control = process::take(CONTROL_FD)?;
     confine::launcher(options.recording)?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("launcher");
     launcher::serve(control, AHEAD, child)
 }
 
@@ -121,6 +123,8 @@ fn grain(
     }
     // The app runs; from here on its bytes come in, and what this process could do beyond its grain goes.
     confine::grain_host(&host.grain)?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("grain-host");
     let config = percloud_grain_host::Config {
         grain_dir: host.grain,
         door: UnixListener::from(door),
@@ -217,6 +221,8 @@ fn unpack(job: &UnpackJob, report: UnixStream) -> Result<(), Box<dyn Error>> {
         cpu_seconds: WORKER_SECONDS,
         file_size: WORKER_FILE,
     })?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("unpack");
     let mut tell = |message: &UnpackReport| -> io::Result<()> {
         serde_json::to_writer(&mut report, message)?;
         report.write_all(b"\n")?;

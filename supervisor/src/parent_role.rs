@@ -144,7 +144,9 @@ fn spawn(arguments: &[OsString], fds: Vec<(OwnedFd, i32)>) -> Result<Child, Spaw
 )]
 pub fn environment() -> Vec<(OsString, OsString)> {
     let kept = ["PERCLOUD_LOG", "RUST_BACKTRACE"];
-    kept.iter()
+    #[cfg(feature = "hostile")]
+    let kept = kept.into_iter().chain([percloud_sandbox::hostile::VARIABLE]);
+    kept.into_iter()
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect()
 }

@@ -30,6 +30,8 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
     let machine = Machine::open();
     // Before the first thread and the first word with anybody: its own folders, and no way to the network.
     confine::broker(&[], &folders)?;
+    #[cfg(feature = "hostile")]
+    percloud_sandbox::hostile::act("broker");
     let settings = Settings {
         layout,
         base: Base::parse(&options.base)?,

@@ -1,6 +1,8 @@
 //! Finds what `cargo xtask` has built.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// The target triple of programs that run inside grains.
 const GRAIN_TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -28,6 +30,28 @@ pub fn grain_program(name: &str) -> PathBuf {
 /// The package of a sample app.
 pub fn sample(name: &str) -> PathBuf {
     existing(target("samples").join(format!("{name}.spk")))
+}
+
+/// The server whose roles can be told to act as if an attacker owned them. No release build can, so this one is built
+/// for it here.
+pub fn hostile() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let arguments = ["build", "--quiet", "--locked", "--package", "percloud"];
+            let status = Command::new(env!("CARGO"))
+                .args(arguments)
+                .args(["--features", "hostile"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status();
+            assert!(status.is_ok_and(|status| status.success()));
+            // By another name: whoever builds the package again replaces the first.
+            let kept = target("hostile/percloud");
+            std::fs::create_dir_all(target("hostile")).expect("the target folder can be written");
+            std::fs::copy(target("debug/percloud"), &kept).expect("it was built");
+            kept
+        })
+        .clone()
 }
 
 fn existing(path: PathBuf) -> PathBuf {

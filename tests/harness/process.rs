@@ -25,6 +25,14 @@ impl Process {
         Process::find(self.pid).is_some_and(|now| now.started == self.started)
     }
 
+    /// What it was started with, its name first.
+    pub fn arguments(&self) -> Vec<String> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect()
+    }
+
     /// Ends it as `kill -9` does. Nothing happens when it has ended already.
     pub fn kill(&self) {
         self.signal("KILL");

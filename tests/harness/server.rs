@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::built;
@@ -29,6 +30,8 @@ pub struct Server {
     folder: Option<TempDir>,
     mark: String,
     arguments: Vec<String>,
+    /// The role that is hostile, and what it is told to attack before anybody else can tell it.
+    hostile: Option<(&'static str, Value)>,
     running: Option<Running>,
 }
 
@@ -57,6 +60,7 @@ impl Server {
             folder: Some(folder),
             mark: format!("{}-{number}", std::process::id()),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            hostile: None,
             running: None,
         };
         server.run();
@@ -79,6 +83,33 @@ impl Server {
         );
     }
 
+    /// Starts it again with a role that acts as if an attacker owned it. It attacks what `hints` says, and those of the
+    /// server's processes that run by then.
+    pub fn run_hostile(&mut self, role: &'static str, hints: Value) {
+        self.hostile = Some((role, hints));
+        self.run();
+    }
+
+    /// Tells the hostile role, which waits for it, what to attack.
+    pub fn tell_hostile(&mut self, hints: &Value) {
+        let running = self.running.as_mut().expect("the server runs");
+        tell(&mut running.child, hints);
+    }
+
+    /// What was possible to the hostile role.
+    pub fn hostile_report(&self) -> Value {
+        wait::until("the hostile role's report", || {
+            let log = self.log();
+            let line = log.lines().find_map(|line| line.strip_prefix("hostile: "))?;
+            serde_json::from_str(line).ok()
+        })
+    }
+
+    /// Process ids of the long-lived roles, by their names.
+    pub fn pids(&self) -> Value {
+        pids(self.parent().pid, &EARLY)
+    }
+
     /// Starts it on its folder where it is expected to refuse; returns what it printed.
     pub fn run_expecting_failure(&mut self) -> String {
         assert!(self.running.is_none(), "it runs already");
@@ -98,7 +129,10 @@ impl Server {
             .append(true)
             .open(&log)
             .expect("the log can be written");
-        let mut command = Command::new(built::program("percloud"));
+        let mut command = Command::new(match &self.hostile {
+            Some(_) => built::hostile(),
+            None => built::program("percloud"),
+        });
         command
             .arg("serve")
             .arg("--data")
@@ -113,7 +147,18 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file);
+        if let Some((role, _)) = &self.hostile {
+            command.env("PERCLOUD_HOSTILE", role).stdin(Stdio::piped());
+        }
         let mut child = command.spawn().expect("percloud can be started");
+        if let Some((role, hints)) = &self.hostile
+            && let Some(place) = EARLY.iter().position(|early| early == role)
+        {
+            // The server is not ready before this role has been told, and those before it run.
+            let mut hints = hints.clone();
+            hints["pids"] = pids(child.id(), &EARLY[..place]);
+            tell(&mut child, &hints);
+        }
         let stdout = child.stdout.take().expect("standard output is piped");
         let (lines, printed) = mpsc::channel();
         // Reads to the end, so that the server never waits for us.
@@ -215,9 +260,22 @@ impl Server {
         std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
-    /// The first process: the broker.
+    /// The first process, the parent of all others.
+    pub fn parent(&self) -> Process {
+        Process::find(self.state().child.id()).expect("the parent runs")
+    }
+
+    /// The broker.
     pub fn broker(&self) -> Process {
-        Process::find(self.state().child.id()).expect("the broker runs")
+        self.role("broker")
+    }
+
+    /// The process that is the edge, egress, launcher or broker.
+    pub fn role(&self, name: &str) -> Process {
+        process::tree(self.parent().pid)
+            .into_iter()
+            .find(|process| process.arguments().get(1).is_some_and(|role| role == name))
+            .unwrap_or_else(|| panic!("the {name} runs"))
     }
 
     /// Every process of it: its own and the apps'.
@@ -251,7 +309,7 @@ impl Server {
     /// Asks it to stop as a service manager would, and waits until none of it is left; returns whether it exited with 0.
     pub fn stop(&mut self) -> bool {
         let all = self.processes();
-        self.broker().terminate();
+        self.parent().terminate();
         self.reap(&all)
     }
 
@@ -298,6 +356,28 @@ impl Drop for Server {
             self.kill_everything();
         }
     }
+}
+
+/// The roles in the order in which they are started.
+const EARLY: [&str; 4] = ["broker", "launcher", "egress", "edge"];
+
+/// Process ids of the parent and these roles, once they run.
+fn pids(parent: u32, roles: &[&str]) -> Value {
+    let mut pids = json!({"parent": parent});
+    for role in roles {
+        let process = wait::until("a process of the server", || {
+            process::tree(parent)
+                .into_iter()
+                .find(|process| process.arguments().get(1).is_some_and(|word| word == role))
+        });
+        pids[*role] = process.pid.into();
+    }
+    pids
+}
+
+fn tell(child: &mut Child, hints: &Value) {
+    let stdin = child.stdin.as_mut().expect("its standard input is piped");
+    writeln!(stdin, "{hints}").expect("a hostile role listens");
 }
 
 fn describe(process: &Process) -> String {

@@ -6,6 +6,7 @@ mod accounts;
 mod backups;
 mod cpp;
 mod hostile_apps;
+mod hostile_roles;
 mod hosts;
 mod install;
 mod launch;

@@ -26,19 +26,20 @@ fn everything_killed_at_once_comes_back_with_its_data() {
 }
 
 #[test]
-fn with_the_broker_everything_ends() {
+fn with_the_broker_everything_ends_and_with_the_parent() {
     let (mut server, owner) = Server::owned();
     let grain = owner.grain_of(&built::sample("guestbook"));
     assert_eq!(owner.open(&grain).get("/").status, 200);
-    let broker = server.broker();
     assert!(
-        server.processes().len() >= 4,
-        "broker, edge, launcher, grain host and app: {:?}",
+        server.processes().len() >= 7,
+        "parent, broker, edge, egress, launcher, grain host and app: {:?}",
         server.processes()
     );
-    server.kill_and_expect_the_end(broker);
-    server.run();
-    assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+    for which in [Server::broker, Server::parent] {
+        server.kill_and_expect_the_end(which(&server));
+        server.run();
+        assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+    }
 }
 
 #[test]
@@ -60,11 +61,11 @@ fn any_single_process_may_die_and_the_server_goes_on() {
     let (server, owner) = Server::owned();
     let grain = owner.grain_of(&built::sample("guestbook"));
     sign(&owner, &grain, "still here");
-    let broker = server.broker();
+    let (parent, broker) = (server.parent(), server.broker());
     for process in server
         .processes()
         .into_iter()
-        .filter(|process| *process != broker)
+        .filter(|process| ![parent, broker].contains(process))
     {
         // One death may have taken others with it.
         if !process.is_running() {

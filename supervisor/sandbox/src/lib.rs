@@ -24,11 +24,16 @@ compile_error!(
     "the sandbox is written for Linux on x86-64: call numbers and audit architecture are that machine's"
 );
 
+#[cfg(all(feature = "hostile", not(debug_assertions)))]
+compile_error!("hostile roles are for tests: no release build has them");
+
 pub mod cgroup;
 pub mod confine;
 mod error;
 mod exit;
 pub mod feature;
+#[cfg(feature = "hostile")]
+pub mod hostile;
 mod ids;
 pub mod launcher;
 pub mod mountinfo;

@@ -9,6 +9,8 @@ mod filter;
 mod interface;
 mod mounts;
 mod processes;
+#[cfg(feature = "hostile")]
+mod raw;
 mod signals;
 
 pub(crate) use ask::{
@@ -20,6 +22,8 @@ pub(crate) use filter::{install_listening, notification, refuse};
 pub(crate) use interface::{bring_up, network_of};
 pub(crate) use mounts::{Attributes, set_attributes};
 pub(crate) use processes::{CStrings, execve, exit_now, fork, single_threaded, spawn, unshare_namespaces};
+#[cfg(feature = "hostile")]
+pub(crate) use raw::raw;
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 
 /// What the kernel said.

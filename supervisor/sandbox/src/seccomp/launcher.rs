@@ -1,12 +1,12 @@
 //! The policy of the parent and the launcher, and so of everything: a filter is handed down to every child, where
 //! theirs come on top.
 //!
-//! Named by number alone. No argument is compared, so that the kernel knows each answer beforehand and an app's calls
-//! are not slowed down; and what it refuses each child's own policy refuses as well.
+//! Nearly all is named by number alone: the kernel knows such answers beforehand, so that an app's calls are not slowed
+//! down. What is refused here each child's own policy refuses as well.
 
 use libc::*;
 
-use super::{ENOSYS, EPERM, Group, Rules, Verdict, group};
+use super::{Compare, ENOSYS, EPERM, Group, Rules, Verdict, arm, errno, group, int};
 
 pub(super) const RULES: Rules = Rules {
     groups: GROUPS,
@@ -49,6 +49,28 @@ const GROUPS: &[Group] = &[
         &[],
         EPERM,
         "kernel machinery no sandbox is built with",
+    ),
+    group(
+        &[SYS_socket],
+        &[
+            arm(&[int(0, Compare::Gt, AF_NETLINK as u64)], errno(EAFNOSUPPORT)),
+            arm(
+                &[
+                    int(0, Compare::Gt, AF_INET as u64),
+                    int(0, Compare::Lt, AF_INET6 as u64),
+                ],
+                errno(EAFNOSUPPORT),
+            ),
+            arm(
+                &[
+                    int(0, Compare::Gt, AF_INET6 as u64),
+                    int(0, Compare::Lt, AF_NETLINK as u64),
+                ],
+                errno(EAFNOSUPPORT),
+            ),
+        ],
+        Verdict::Allow,
+        "the egress and apps have internet sockets, apps list interfaces; nobody has other families",
     ),
     group(
         &[SYS_keyctl, SYS_add_key, SYS_request_key],

@@ -12,6 +12,7 @@ pub(super) const HOST_RULES: Rules = rules(&[
     DATA_ONLY,
     RUNTIME,
     THREADS,
+    NAMES,
     WAITING,
     OWN_LIMITS,
     DESCRIPTORS,
@@ -30,6 +31,7 @@ pub(super) const EDGE_RULES: Rules = rules(&[
     DATA_ONLY,
     RUNTIME,
     THREADS,
+    NAMES,
     WAITING,
     OWN_LIMITS,
     DESCRIPTORS,
@@ -43,8 +45,10 @@ pub(super) const EDGE_RULES: Rules = rules(&[
 pub(super) const EGRESS_RULES: Rules = rules(&[
     MEMORY,
     LIBRARIES,
+    STAYS_DATA,
     RUNTIME,
     THREADS,
+    NAMES,
     WAITING,
     OWN_LIMITS,
     DESCRIPTORS,
@@ -61,6 +65,7 @@ pub(super) const BROKER_RULES: Rules = rules(&[
     DATA_ONLY,
     RUNTIME,
     THREADS,
+    NAMES,
     WAITING,
     OWN_LIMITS,
     DESCRIPTORS,
@@ -102,7 +107,7 @@ const DATA_ONLY: Group = group(
 );
 
 const LIBRARIES: Group = group(
-    &[SYS_mmap, SYS_mprotect],
+    &[SYS_mmap],
     &[
         arm(&[int(2, Compare::Masked(WRITE_EXEC), WRITE_EXEC)], EPERM),
         arm(
@@ -115,6 +120,16 @@ const LIBRARIES: Group = group(
     ],
     Verdict::Allow,
     "memory; executable from files alone: the C library loads the parts that resolve names when they are wanted",
+);
+
+const STAYS_DATA: Group = group(
+    &[SYS_mprotect],
+    &[arm(
+        &[int(2, Compare::Masked(PROT_EXEC as u64), PROT_EXEC as u64)],
+        EPERM,
+    )],
+    Verdict::Allow,
+    "what was written stays data",
 );
 
 const WRITE_EXEC: u64 = (PROT_WRITE | PROT_EXEC) as u64;
@@ -170,6 +185,13 @@ const NAMESPACES: u64 = (CLONE_NEWNS
     | CLONE_NEWIPC
     | CLONE_NEWUTS
     | CLONE_NEWCGROUP) as u64;
+
+const NAMES: Group = group(
+    &[SYS_prctl],
+    &[arm(&[int(0, Compare::Eq, PR_SET_NAME as u64)], Verdict::Allow)],
+    EPERM,
+    "names of threads, for whoever looks at the machine",
+);
 
 const WAITING: Group = group(
     &[

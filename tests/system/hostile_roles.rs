@@ -1,0 +1,179 @@
+//! Hostile code run as each of our processes: what it can reach is what is named here, and nothing else.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use percloud_tests::{Owner, Server, built};
+use serde_json::{Value, json};
+
+/// How the kernel says no.
+const REFUSALS: [&str; 7] = [
+    "EPERM",
+    "EACCES",
+    "ENOSYS",
+    "EAFNOSUPPORT",
+    "ENOTTY",
+    "ESRCH",
+    "ECONNREFUSED",
+];
+
+/// A stopped server with two grains, and services of the machine an attacker could talk to.
+struct Scene {
+    server: Server,
+    grain: String,
+    other: String,
+    _port: TcpListener,
+    _socket: UnixListener,
+    hints: Value,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (mut server, owner) = Server::owned();
+        let app = owner.install(&built::sample("guestbook"));
+        let (grain, other) = (owner.create(&app), owner.create(&app));
+        assert_eq!(owner.open(&grain).get("/").status, 200);
+        assert!(server.stop());
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let name = format!("percloud-hostile-{}-{grain}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixListener::bind_addr(&address).unwrap();
+        let data = server.data();
+        let grains = data.join("grains");
+        let hints = json!({
+            "read": {
+                "store": data.join("store"), "keys": data.join("keys"), "staging": data.join("staging"),
+                "a grain": grains.join(&grain), "another grain": grains.join(&other),
+                "an app": data.join("packages"), "other folders": server.folder(),
+            },
+            "write": {
+                "store": data.join("store"), "a grain": grains.join(&grain), "another grain": grains.join(&other),
+                "other folders": server.folder(),
+            },
+            "ports": {"a service": port.local_addr().unwrap().port()},
+            "abstract_sockets": {"an abstract socket": name},
+        });
+        Self {
+            server,
+            grain,
+            other,
+            _port: port,
+            _socket: socket,
+            hints,
+        }
+    }
+
+    /// Has a role attack that is not there before somebody asks for it: beside all else, the other roles.
+    fn tell(&mut self) {
+        self.hints["pids"] = self.server.pids();
+        self.server.tell_hostile(&self.hints);
+    }
+
+    /// Starts the server with this role hostile.
+    fn run(&mut self, role: &'static str) {
+        self.server.run_hostile(role, self.hints.clone());
+    }
+
+    /// Insists that these attempts of the hostile role were not refused, and no other; and that it holds these
+    /// descriptors, beside the three it reads, writes and complains to.
+    fn expect(&self, possible: &[&str], descriptors: &[&str]) {
+        let report = self.server.hostile_report();
+        let attempts = report["attempts"].as_object().unwrap();
+        assert!(attempts.len() > 60, "{attempts:?}");
+        let found: BTreeSet<&str> = attempts
+            .iter()
+            .filter(|(_, outcome)| !REFUSALS.contains(&outcome.as_str().unwrap()))
+            // A file system of another kind is said before who asks.
+            .filter(|(name, outcome)| !(name.starts_with("link in") && *outcome == "EXDEV"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let expected: BTreeSet<&str> = possible.iter().copied().collect();
+        let outcomes: Vec<_> = found
+            .symmetric_difference(&expected)
+            .map(|name| (name, &attempts[*name]))
+            .collect();
+        assert_eq!(found, expected, "they differ in {outcomes:?}");
+        let mut held: Vec<&str> = report["descriptors"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(number, _)| number.parse::<i32>().unwrap() > 2)
+            .map(|(_, kind)| kind.as_str().unwrap())
+            .collect();
+        held.sort_unstable();
+        assert_eq!(held, descriptors);
+    }
+}
+
+/// What everybody may who can make a socket: talk to processes of this machine that listen by a path.
+const SOCKET: &str = "UNIX socket";
+
+#[test]
+fn the_edge_reaches_no_store_no_keys_and_no_network() {
+    let mut scene = Scene::new();
+    scene.run("edge");
+    scene.expect(&[SOCKET], &["UNIX socket", "UNIX socket", "internet listener"]);
+}
+
+#[test]
+fn the_egress_reaches_the_network_and_nothing_here() {
+    let mut scene = Scene::new();
+    scene.run("egress");
+    let possible = [
+        "TCP socket",
+        "TCP socket of IPv6",
+        "connect to a service",
+        "listen on TCP",
+        "send UDP",
+    ];
+    scene.expect(&possible, &["UNIX listener", "UNIX socket"]);
+}
+
+#[test]
+fn the_broker_reaches_its_folders_and_no_network() {
+    let mut scene = Scene::new();
+    scene.run("broker");
+    let possible = [
+        SOCKET,
+        "find a grain",
+        "find an app",
+        "find another grain",
+        "find keys",
+        "find staging",
+        "find store",
+        "list a grain",
+        "list an app",
+        "list another grain",
+        "list keys",
+        "list staging",
+        "list store",
+        "write a grain",
+        "write another grain",
+        "write store",
+    ];
+    // The parent, and what the kernel says of the machine's memory.
+    scene.expect(&possible, &["UNIX socket", "file"]);
+}
+
+#[test]
+fn a_grain_host_reaches_its_own_grain_alone() {
+    let mut scene = Scene::new();
+    scene.run("grain-host");
+    scene.tell();
+    let owner = Owner::sign_in(&scene.server);
+    assert_eq!(owner.open(&scene.grain).get("/").status, 200);
+    let possible = [SOCKET, "list a grain", "write a grain"];
+    scene.expect(&possible, &[]);
+}
+
+#[test]
+fn workers_reach_what_they_were_given() {
+    let mut scene = Scene::new();
+    scene.run("unpack");
+    scene.tell();
+    let owner = Owner::sign_in(&scene.server);
+    owner.install(&built::sample("guestbook"));
+    scene.expect(&[], &[]);
+}
