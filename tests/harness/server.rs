@@ -98,10 +98,12 @@ impl Server {
 
     /// What was possible to the hostile role.
     pub fn hostile_report(&self) -> Value {
+        let (role, _) = self.hostile.as_ref().expect("a role is hostile");
         wait::until("the hostile role's report", || {
             let log = self.log();
-            let line = log.lines().find_map(|line| line.strip_prefix("hostile: "))?;
-            serde_json::from_str(line).ok()
+            let lines = log.lines().filter_map(|line| line.strip_prefix("hostile: "));
+            let mut reports = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            reports.find(|report| report["role"] == *role)
         })
     }
 

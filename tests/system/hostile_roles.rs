@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
+use percloud_tests::http::Request;
+use percloud_tests::owner::change;
 use percloud_tests::{Owner, Server, built};
 use serde_json::{Value, json};
 
@@ -23,7 +25,6 @@ const REFUSALS: [&str; 7] = [
 struct Scene {
     server: Server,
     grain: String,
-    other: String,
     _port: TcpListener,
     _socket: UnixListener,
     hints: Value,
@@ -58,7 +59,6 @@ impl Scene {
         Self {
             server,
             grain,
-            other,
             _port: port,
             _socket: socket,
             hints,
@@ -158,6 +158,61 @@ fn the_broker_reaches_its_folders_and_no_network() {
 }
 
 #[test]
+fn the_launcher_reaches_no_process_it_did_not_start_and_no_machinery_no_sandbox_needs() {
+    let mut scene = Scene::new();
+    scene.run("launcher");
+    let report = scene.server.hostile_report();
+    let of_others = ["parent", "broker"].into_iter().flat_map(|other| {
+        let ways = [
+            "signal",
+            "signal a thread of",
+            "trace",
+            "read the memory of",
+            "compare",
+            "open /proc/mem of",
+        ];
+        ways.map(|way| format!("{way} {other}"))
+    });
+    let machinery = [
+        "connect to an abstract socket",
+        "bpf",
+        "io_uring",
+        "io_setup",
+        "keyctl",
+        "add_key",
+        "request_key",
+        "perf",
+        "userfaultfd",
+        "open_by_handle_at",
+        "init_module",
+        "kexec_load",
+        "reboot",
+        "syslog",
+        "modify_ldt",
+        "fanotify",
+        "set the clock",
+        "packet socket",
+        "vsock socket",
+        "algorithm socket",
+        "a call of the future",
+        "device in other folders",
+        "read /dev/kmsg",
+    ];
+    for attempt in of_others.chain(machinery.map(str::to_owned)) {
+        let outcome = report["attempts"][&attempt].as_str();
+        assert!(
+            outcome.is_some_and(|outcome| REFUSALS.contains(&outcome)),
+            "{attempt}: {outcome:?}"
+        );
+    }
+    assert_eq!(
+        Owner::sign_in(&scene.server).open(&scene.grain).get("/").status,
+        200,
+        "it builds sandboxes all the same"
+    );
+}
+
+#[test]
 fn a_grain_host_reaches_its_own_grain_alone() {
     let mut scene = Scene::new();
     scene.run("grain-host");
@@ -165,15 +220,64 @@ fn a_grain_host_reaches_its_own_grain_alone() {
     let owner = Owner::sign_in(&scene.server);
     assert_eq!(owner.open(&scene.grain).get("/").status, 200);
     let possible = [SOCKET, "list a grain", "write a grain"];
-    scene.expect(&possible, &[]);
+    let held = [
+        // Its door, the broker, its app.
+        "UNIX listener",
+        "UNIX socket",
+        "UNIX socket",
+        // Where the launcher's control socket was.
+        "device",
+        // Its app's control group in each of two hierarchies, and the namespace that translates owners.
+        "file",
+        "file",
+        "file",
+        // Its app, and signals nobody sends.
+        "kernel object",
+        "kernel object",
+        // What its app writes.
+        "pipe",
+    ];
+    scene.expect(&possible, &held);
 }
 
 #[test]
 fn workers_reach_what_they_were_given() {
     let mut scene = Scene::new();
+    // Whom it reports to; where the launcher's control socket was; the namespace that translates owners; signals nobody
+    // sends.
+    let every = ["UNIX socket", "device", "file", "kernel object"];
+    let with = |more: &'static str| {
+        let mut held: Vec<_> = every.into_iter().chain([more]).collect();
+        held.sort_unstable();
+        held
+    };
+
     scene.run("unpack");
     scene.tell();
     let owner = Owner::sign_in(&scene.server);
     owner.install(&built::sample("guestbook"));
-    scene.expect(&[], &[]);
+    scene.expect(&[], &with("file"));
+    assert!(scene.server.stop());
+
+    scene.run("pack-backup");
+    scene.tell();
+    let owner = Owner::sign_in(&scene.server);
+    let archive = owner.send(Request::new(
+        "GET",
+        &format!("/api/grains/{}/backup", scene.grain),
+    ));
+    assert_eq!(archive.status, 200);
+    scene.expect(&["list a grain"], &with("file"));
+    assert!(scene.server.stop());
+
+    scene.run("restore-backup");
+    scene.tell();
+    let owner = Owner::sign_in(&scene.server);
+    let restored = owner.send(
+        change("POST", "/api/backups")
+            .header("X-Upload-Id", "back")
+            .body("application/zip", archive.body),
+    );
+    assert_eq!(restored.status, 201, "{}", restored.text());
+    scene.expect(&[], &with("file"));
 }

@@ -57,6 +57,27 @@ fn a_clean_stop_leaves_no_process_and_no_socket() {
 }
 
 #[test]
+fn data_may_lie_behind_links() {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    sign(&owner, &grain, "moved to another disk");
+    assert!(server.stop());
+    let elsewhere = server.folder().join("an ünusual place");
+    std::fs::rename(server.data(), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, server.data()).unwrap();
+    let large = server.folder().join("large");
+    std::fs::rename(elsewhere.join("grains"), &large).unwrap();
+    std::os::unix::fs::symlink(&large, elsewhere.join("grains")).unwrap();
+
+    server.run();
+    let owner = Owner::sign_in(&server);
+    let copy = owner.grain_of(&built::sample("guestbook"));
+    assert_eq!(owner.open(&copy).get("/").status, 200);
+    let page = owner.open(&grain).get("/").text();
+    assert!(page.contains("moved to another disk"), "{page}");
+}
+
+#[test]
 fn any_single_process_may_die_and_the_server_goes_on() {
     let (server, owner) = Server::owned();
     let grain = owner.grain_of(&built::sample("guestbook"));

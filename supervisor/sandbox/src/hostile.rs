@@ -36,6 +36,8 @@ pub struct Hints {
 /// What was possible.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// Who tells it.
+    pub role: String,
     /// Each attempt: `ok`, or the name of the error.
     pub attempts: BTreeMap<String, String>,
     /// What it holds: the kind of each open descriptor.
@@ -53,6 +55,7 @@ pub fn act(role: &str) {
         found.processes(&hints);
         found.kernel();
         let report = Report {
+            role: role.to_owned(),
             attempts: found.0,
             descriptors: descriptors(),
         };
