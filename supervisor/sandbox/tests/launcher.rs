@@ -267,7 +267,7 @@ fn a_confined_host_keeps_its_grain_and_the_power_over_its_app() {
         ended(&host);
         let expected = "\
             write its grain: ok\n\
-            listen in its grain: ok\n\
+            listen in its grain: permission denied\n\
             read the package: permission denied\n\
             read /etc/passwd: permission denied\n\
             write /tmp: permission denied\n\
