@@ -10,6 +10,7 @@ use crate::bridge_config::{self, BridgeInfo};
 use crate::error::SpkError;
 use crate::limits::Limits;
 use crate::manifest::{self, Icon, Icons, Manifest, check_commands};
+use crate::sandbox::{self, Sandbox};
 use crate::unpack::{Access, unpack};
 use crate::verify::{Contents, VerifiedSpk, verify};
 use crate::{AppId, PackageId};
@@ -36,6 +37,9 @@ pub struct PackageInfo {
     /// Who may do what, if the app speaks through the bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeInfo>,
+    /// Which rules for system calls its app runs under. Packages installed before there was a choice have Sandstorm's.
+    #[serde(default)]
+    pub sandbox: Sandbox,
     /// Pictures, beside the tree in the folder `icons`.
     pub icons: Vec<IconFile>,
 }
@@ -183,6 +187,7 @@ pub fn check_and_unpack(
         files,
         manifest: described.manifest,
         bridge: described.bridge,
+        sandbox: described.sandbox,
         icons,
     })
 }
@@ -196,6 +201,8 @@ pub struct Description {
     pub icons: Icons,
     /// What it told the bridge, if it uses one.
     pub bridge: Option<BridgeInfo>,
+    /// Which rules for system calls it asks for.
+    pub sandbox: Sandbox,
 }
 
 /// Reads what a verified package says about itself and makes sure that its commands can be started.
@@ -217,10 +224,17 @@ pub(crate) fn read_description(spk: &VerifiedSpk) -> Result<Description, SpkErro
     let (manifest, icons) = manifest::parse(&bytes.ok_or(SpkError::NoManifest)?)?;
     let config = archive.read_root_file(bridge_config::FILE_NAME.as_bytes(), "bridge configuration", most)?;
     let bridge = config.as_deref().map(bridge_config::parse).transpose()?;
+    let mark = archive.read_root_file(
+        sandbox::FILE_NAME.as_bytes(),
+        sandbox::FILE_NAME,
+        sandbox::LONGEST,
+    )?;
+    let sandbox = mark.as_deref().map(sandbox::parse).transpose()?;
     Ok(Description {
         manifest,
         icons,
         bridge,
+        sandbox: sandbox.unwrap_or_default(),
     })
 }
 

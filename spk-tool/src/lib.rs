@@ -8,7 +8,7 @@
 //!
 //! - [`verify`] reads the file once, as a stream: package id, decompression into an unnamed temporary file, hash,
 //!   signature, and the shape of the archive. What comes out is a [`verify::VerifiedSpk`].
-//! - [`manifest`] and [`bridge_config`] turn what the app says about itself into plain, bounded Rust values.
+//! - [`manifest`], [`bridge_config`] and [`sandbox`] turn what the app says about itself into plain, bounded Rust values.
 //! - [`unpack`] writes the verified tree into a new folder.
 //! - [`install`] does all of this for a server, in one call made for a disposable worker process.
 //! - [`definition`] evaluates a `sandstorm-pkgdef.capnp`, [`source`] collects the files it names, and [`pack`]
@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod pack;
 pub mod program;
 pub mod replacements;
+pub mod sandbox;
 pub mod source;
 pub mod tree;
 pub mod unpack;

@@ -134,8 +134,12 @@ impl Launcher for LauncherHandle {
     fn start_grain(&self, start: GrainStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
         let sandbox = SandboxSpec {
             environ: start.environ,
-            // What packages were tested against; the allow-list comes with packages made for it.
-            policy: Policy::Sandstorm,
+            policy: if start.native {
+                Policy::Native
+            } else {
+                // What packages were tested against.
+                Policy::Sandstorm
+            },
             loopback: start.loopback,
             record_refused: start.record_refused,
             ..SandboxSpec::new(start.package, start.grain.join("sandbox"), start.argv)

@@ -19,6 +19,8 @@ pub struct Recipe {
     pub argv: Vec<String>,
     /// What a grain runs later; `None` leaves it out.
     pub continue_argv: Option<Vec<String>>,
+    /// The word in its `percloud-sandbox`, if it has one.
+    pub sandbox: Option<String>,
 }
 
 impl Recipe {
@@ -33,6 +35,7 @@ impl Recipe {
             files: vec![("app".to_owned(), built::grain_program(program))],
             continue_argv: Some(argv.clone()),
             argv,
+            sandbox: None,
         }
     }
 
@@ -53,6 +56,9 @@ impl Recipe {
             fs::copy(from, &to).expect("the file can be copied");
         }
         fs::create_dir_all(folder.path().join("root")).expect("folders can be made");
+        if let Some(word) = &self.sandbox {
+            fs::write(folder.path().join("root/percloud-sandbox"), word).expect("the file can be written");
+        }
         let keyring = folder.path().join("keyring");
         let printed = spk(folder.path(), &["keygen", "-k"], &keyring, &[]);
         let id = printed

@@ -68,6 +68,7 @@ fn an_app_in_cpp_is_at_home() {
         title: "C++".to_owned(),
         files: vec![("app".to_owned(), build(folder.path()))],
         continue_argv: Some(argv.clone()),
+        sandbox: None,
         argv,
     };
     let package = recipe.pack();

@@ -30,6 +30,10 @@ Making a package:
 Files:
   ~/.sandstorm-keyring      secret keys; back it up, show it to nobody; two of them merge by `cat`
   sandstorm-pkgdef.capnp    the package definition
+  percloud-sandbox          in the package's root, with the word `native` in it: Percloud then answers the
+                            app only the system calls that native apps need, and refuses all others. Without
+                            it the app runs under Sandstorm's rules. Sandstorm ignores the file. What an app
+                            is refused is told by `percloud try`.
 
 Exit status:
   0  done

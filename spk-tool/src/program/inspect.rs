@@ -14,6 +14,7 @@ use crate::error::printable;
 use crate::install::{Description, read_description};
 use crate::limits::Limits;
 use crate::manifest::{AuthorProof, License, LocalizedText, Metadata, check_commands};
+use crate::sandbox::Sandbox;
 use crate::unpack::{Access, unpack as unpack_tree};
 use crate::verify::{VerifiedSpk, verify as verify_spk};
 use crate::{AppId, PackageId};
@@ -118,6 +119,7 @@ struct VerifiedInfo<'a> {
     unpacked_size: u64,
     files: u64,
     uses_bridge: bool,
+    sandbox: Sandbox,
     actions: Vec<&'a LocalizedText>,
 }
 
@@ -137,6 +139,7 @@ impl<'a> VerifiedInfo<'a> {
             unpacked_size: spk.contents().bytes,
             files: spk.contents().files,
             uses_bridge: manifest.uses_bridge,
+            sandbox: description.sandbox,
             actions: manifest
                 .actions
                 .iter()
@@ -203,6 +206,13 @@ fn describe(spk: &VerifiedSpk, description: &Description, in_full: bool) -> Stri
             "HTTP, through the bridge in the package"
         } else {
             "Cap'n Proto"
+        },
+    );
+    row(
+        "system calls",
+        match description.sandbox {
+            Sandbox::Sandstorm => "Sandstorm's rules",
+            Sandbox::Native => "Percloud's rules: no more than native apps need",
         },
     );
     for action in manifest.actions.iter().filter(|action| action.input_none) {

@@ -89,6 +89,8 @@ pub struct GrainStart {
     pub environ: Vec<(String, String)>,
     /// Whether the app talks to itself over 127.0.0.1 (apps behind the HTTP bridge).
     pub loopback: bool,
+    /// Whether the package was built for Percloud, whose apps are answered fewer system calls.
+    pub native: bool,
     /// Whether to record what the kernel refuses the app.
     pub record_refused: bool,
     /// The connection between broker and grain host; this end goes to the host.

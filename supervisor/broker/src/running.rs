@@ -182,6 +182,7 @@ impl Broker {
                 .map(|variable| (variable.key.clone(), variable.value.clone()))
                 .collect(),
             loopback: info.manifest.uses_bridge,
+            native: info.sandbox == percloud_spk::sandbox::Sandbox::Native,
             record_refused: self.config.record_refused,
             broker: theirs,
             door: UnixListener::bind(&door).map_err(io)?,

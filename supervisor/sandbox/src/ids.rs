@@ -4,9 +4,15 @@
 //!
 //! - The server runs as an ordinary user: 1000 is that user. No other mapping is allowed to it.
 //! - The server runs as root: 1000 must not be root, whose processes escape the kernel's per-user limits and whose
-//!   files are the machine's. It becomes a user id no account has. So that files keep belonging to the server on
-//!   disk and nothing is ever chowned, package and storage are mounted with the server's id translated to that one.
+//!   files are the machine's. It becomes a user id no account has, and no other running app: what the kernel grants
+//!   by user (signals, limits, keyrings, locks on shared memory) ends at each app. So that files keep belonging to the
+//!   server on disk and nothing is ever chowned, package and storage are mounted with the server's id translated to
+//!   that one.
+//!
+//! A translation is a user namespace, and one takes a fifth of a millisecond to make. So the launcher keeps a few ahead
+//! ([`Reserve`]); a grain host is forked with one taken from there and [`choose`]s it.
 
+use std::collections::{HashSet, VecDeque};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,29 +27,109 @@ use crate::sys::{self, Errno};
 /// User and group of an app, inside its namespace.
 pub(crate) const INSIDE: u32 = 1000;
 
-/// The machine's user and group apps are, when the server is root. In the range that is set aside for nobody
-/// (1879048192 to 2147352575: neither accounts, nor systemd's dynamic users, nor container ranges).
+/// The first of the machine's users and groups apps are, when the server is root. In the range that is set aside for
+/// nobody (1879048192 to 2147352575: neither accounts, nor systemd's dynamic users, nor container ranges).
 const OUTSIDE: u32 = 1_879_081_192;
+/// How many there are. More than processes a machine can have at a time, as configured by default.
+const RANGE: u32 = 1 << 20;
 
-/// How ids are mapped for every app this process starts.
+/// How ids are mapped for an app.
+#[derive(Debug)]
 pub(crate) enum Ids {
     /// 1000 is the server's own user and group.
     Own { uid: u32, gid: u32 },
-    /// 1000 is [`OUTSIDE`]; `mounts` is a user namespace that maps the server's 0 to it, for mounts.
-    Separate { mounts: OwnedFd },
+    /// 1000 is `outside`; `mounts` is a user namespace that maps the server's 0 to it, for mounts.
+    Separate { outside: u32, mounts: OwnedFd },
 }
 
 static IDS: OnceLock<Ids> = OnceLock::new();
+static CHOSEN: OnceLock<Ids> = OnceLock::new();
 
-/// Returns the mapping of this process and, after a fork, of its children: found out once.
+/// Returns the mapping of the app this process starts: what was chosen for it, else one for every app, found out once.
 pub(crate) fn ids() -> &'static Ids {
+    CHOSEN.get().unwrap_or_else(common)
+}
+
+fn common() -> &'static Ids {
     IDS.get_or_init(|| {
         // Root of a container may lack the right, or the id: then apps are the server's own user, and say so.
-        match rustix::process::geteuid().is_root().then(mapping_namespace) {
-            Some(Ok(mounts)) => Ids::Separate { mounts },
+        match rustix::process::geteuid()
+            .is_root()
+            .then(|| mapping_namespace(OUTSIDE))
+        {
+            Some(Ok(mounts)) => Ids::Separate {
+                outside: OUTSIDE,
+                mounts,
+            },
             _ => from_own(),
         }
     })
+}
+
+/// Has this process, a grain host, start its app as `own`. Once.
+pub(crate) fn choose(own: Ids) {
+    let _ = CHOSEN.set(own);
+}
+
+/// Ids for apps that are about to be started, each different from those of all running ones. Where apps are not users of
+/// their own it has nothing to give.
+#[derive(Debug, Default)]
+pub(crate) struct Reserve {
+    ready: VecDeque<Ids>,
+    /// Numbers that running apps, or those ready, have.
+    used: HashSet<u32>,
+    next: u32,
+}
+
+/// What is to be given back when the app has ended.
+#[derive(Debug)]
+pub(crate) struct Number(u32);
+
+impl Reserve {
+    /// Makes sure that some are ready, for when there is time.
+    pub(crate) fn refill(&mut self, count: usize) -> Result<(), Errno> {
+        while matches!(common(), Ids::Separate { .. }) && self.ready.len() < count {
+            let ids = self.make()?;
+            self.ready.push_back(ids);
+        }
+        Ok(())
+    }
+
+    /// Takes one, made now if none is ready; `None` where all apps are the same user.
+    pub(crate) fn take(&mut self) -> Result<Option<(Ids, Number)>, Errno> {
+        if matches!(common(), Ids::Own { .. }) {
+            return Ok(None);
+        }
+        let ids = match self.ready.pop_front() {
+            Some(ids) => ids,
+            None => self.make()?,
+        };
+        let number = match ids {
+            Ids::Separate { outside, .. } => Number(outside - OUTSIDE),
+            Ids::Own { .. } => return Ok(None),
+        };
+        Ok(Some((ids, number)))
+    }
+
+    /// Lets another app have it.
+    pub(crate) fn give_back(&mut self, number: Number) {
+        self.used.remove(&number.0);
+    }
+
+    fn make(&mut self) -> Result<Ids, Errno> {
+        // Onwards from the last, so that one is used again as late as can be: its app may still be dying. Number 0 is
+        // for apps that are started without this.
+        let numbers = (0..RANGE - 1).map(|step| 1 + (self.next + step) % (RANGE - 1));
+        let number = numbers.into_iter().find(|number| !self.used.contains(number));
+        let number = number.ok_or(Errno::AGAIN)?;
+        let mounts = mapping_namespace(OUTSIDE + number)?;
+        self.next = number;
+        self.used.insert(number);
+        Ok(Ids::Separate {
+            outside: OUTSIDE + number,
+            mounts,
+        })
+    }
 }
 
 /// Returns the mapping to the server's own user, for where owners cannot be translated.
@@ -70,10 +156,10 @@ impl Ids {
                 map(&process, c"uid_map", INSIDE, uid)?;
                 map(&process, c"gid_map", INSIDE, gid)
             }
-            Ids::Separate { .. } => {
+            Ids::Separate { outside, .. } => {
                 let process = process_directory(pid)?;
-                map(&process, c"uid_map", INSIDE, OUTSIDE)?;
-                map(&process, c"gid_map", INSIDE, OUTSIDE)
+                map(&process, c"uid_map", INSIDE, outside)?;
+                map(&process, c"gid_map", INSIDE, outside)
             }
         }
     }
@@ -82,13 +168,13 @@ impl Ids {
     pub(crate) fn mounts(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Ids::Own { .. } => None,
-            Ids::Separate { mounts } => Some(mounts.as_fd()),
+            Ids::Separate { mounts, .. } => Some(mounts.as_fd()),
         }
     }
 }
 
-/// Makes a user namespace that maps 0 to [`OUTSIDE`] and keeps only a descriptor of it.
-fn mapping_namespace() -> Result<OwnedFd, Errno> {
+/// Makes a user namespace that maps 0 to `outside` and keeps only a descriptor of it.
+fn mapping_namespace(outside: u32) -> Result<OwnedFd, Errno> {
     // A namespace needs a process to be born in; it waits until it is killed, and is reaped here.
     let host = rustix::process::getpid();
     let waiting = || {
@@ -104,8 +190,8 @@ fn mapping_namespace() -> Result<OwnedFd, Errno> {
         waiting,
         |pid, process| -> Result<OwnedFd, Errno> {
             let namespace = process_directory(pid).and_then(|directory| {
-                map(&directory, c"uid_map", 0, OUTSIDE)?;
-                map(&directory, c"gid_map", 0, OUTSIDE)?;
+                map(&directory, c"uid_map", 0, outside)?;
+                map(&directory, c"gid_map", 0, outside)?;
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 rustix::fs::openat(&directory, c"ns/user", flags, Mode::empty())
             });

@@ -13,7 +13,7 @@
 mod pool;
 pub(crate) mod wire;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup;
 use crate::error::StartError;
 use crate::exit::pidfd_of_child;
+use crate::ids::{self, Number, Reserve};
 use crate::spec::SandboxSpec;
 use crate::start::{self, App};
 use crate::sys::{self, Errno};
@@ -176,8 +177,18 @@ struct Launcher {
     control: OwnedFd,
     exits: SignalFd,
     handler: fn(Request) -> i32,
-    children: HashSet<i32>,
+    /// Who runs, and whose app has a user id of its own.
+    children: HashMap<i32, Option<Number>>,
+    ids: Reserve,
     pool: Pool,
+}
+
+/// What a child is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Starting an app.
+    Host,
+    Worker,
 }
 
 impl Launcher {
@@ -191,7 +202,8 @@ impl Launcher {
             control,
             exits,
             handler,
-            children: HashSet::new(),
+            children: HashMap::new(),
+            ids: Reserve::default(),
             pool: Pool::new(ahead),
         })
     }
@@ -235,6 +247,8 @@ impl Launcher {
             }
             if heard == 0 && self.pool.fills_in().is_some() {
                 self.fill_pool();
+                // For a start from nothing. What cannot be made now is tried, and said, when it is needed.
+                let _ = self.ids.refill(1);
             }
         }
     }
@@ -243,13 +257,13 @@ impl Launcher {
         let started = match serde_json::from_slice(bytes) {
             Ok(Kind::Grain { sandbox, host }) => match self.pool.order(bytes, &fds) {
                 Some(started) => Ok(started),
-                None => self.fork(|launcher| {
+                None => self.fork(Life::Host, |launcher| {
                     let app = start::start(&sandbox);
                     let task = Task::Grain { sandbox, app, host };
                     (launcher.handler)(Request { task, fds })
                 }),
             },
-            Ok(Kind::Worker { job }) => self.fork(|launcher| {
+            Ok(Kind::Worker { job }) => self.fork(Life::Worker, |launcher| {
                 let task = Task::Worker { job };
                 (launcher.handler)(Request { task, fds })
             }),
@@ -275,7 +289,7 @@ impl Launcher {
         };
         // The end of ours that the child holds goes with the pool it gives up, see `give_up_descriptors`.
         self.pool.ours(ours);
-        let forked = self.fork(move |launcher| {
+        let forked = self.fork(Life::Host, move |launcher| {
             let request = pool::wait(&theirs);
             drop(theirs);
             request.map_or(1, launcher.handler)
@@ -287,12 +301,30 @@ impl Launcher {
     }
 
     /// Forks a child that lives `life`; returns it.
-    fn fork(&mut self, life: impl FnOnce(&mut Self) -> i32) -> Result<Started, Errno> {
+    fn fork(&mut self, what: Life, life: impl FnOnce(&mut Self) -> i32) -> Result<Started, Errno> {
         let launcher = rustix::process::getpid();
-        let Some(pid) = sys::fork()? else {
-            self.become_child(life, launcher)
+        let (own, number) = match what {
+            Life::Host => self.ids.take()?.unzip(),
+            Life::Worker => (None, None),
         };
-        self.children.insert(pid);
+        let pid = match sys::fork() {
+            Ok(Some(pid)) => pid,
+            Ok(None) => {
+                // Those of other apps are not for this one.
+                self.ids = Reserve::default();
+                if let Some(own) = own {
+                    ids::choose(own);
+                }
+                self.become_child(life, launcher)
+            }
+            Err(errno) => {
+                if let Some(number) = number {
+                    self.ids.give_back(number);
+                }
+                return Err(errno);
+            }
+        };
+        self.children.insert(pid, number);
         // Not reaped yet, so the number cannot be another's.
         Ok(Started {
             pid,
@@ -331,7 +363,9 @@ impl Launcher {
     fn reap(&mut self) {
         while let Ok(Some((pid, _))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get();
-            self.children.remove(&pid);
+            if let Some(Some(number)) = self.children.remove(&pid) {
+                self.ids.give_back(number);
+            }
             self.pool.forget(pid);
         }
     }
@@ -339,7 +373,7 @@ impl Launcher {
     fn end(&mut self, code: i32) -> ! {
         // Those that wait take their sandboxes and groups along when nothing can be asked of them any more.
         let waiting = self.pool.dismiss();
-        for &pid in self.children.difference(&waiting) {
+        for &pid in self.children.keys().filter(|pid| !waiting.contains(pid)) {
             kill_process(pid);
         }
         let deadline = Instant::now() + DISMISSAL;
@@ -356,7 +390,7 @@ impl Launcher {
             let _ = poll(&mut [PollFd::new(&self.exits, PollFlags::IN)], Some(&left));
             while let Ok(Some(_)) = self.exits.read_signal() {}
         }
-        for &pid in &self.children {
+        for &pid in self.children.keys() {
             kill_process(pid);
         }
         while rustix::process::waitpid(None, WaitOptions::empty()).is_ok() {}

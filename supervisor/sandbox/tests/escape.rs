@@ -280,6 +280,13 @@ fn loopback_is_down_unless_asked_for() {
     let outcomes = run.outcomes();
     assert_eq!(outcomes["connect to the host's loopback"], "ENETUNREACH");
     assert_eq!(outcomes["talk to itself over loopback"], "ENETUNREACH");
+
+    // One built for Percloud is not even let try, where Landlock knows TCP (Linux 6.7).
+    let mut spec = place.spec(&["probe", "port=80"]);
+    spec.policy = Policy::Native;
+    let run = place.run(Starter::Us, &spec);
+    assert_eq!(run.outcomes()["connect to the host's loopback"], "EACCES");
+    assert_eq!(run.outcomes()["connect outside"], "EACCES");
 }
 
 #[test]

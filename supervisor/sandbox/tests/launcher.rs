@@ -215,6 +215,47 @@ fn a_killed_host_takes_its_app_and_its_group_along() {
 }
 
 #[test]
+fn every_running_app_is_a_user_of_its_own_where_the_server_is_root() {
+    for &starter in Starter::all() {
+        let places = [(); 4].map(|()| Place::new());
+        let mut launcher = Launcher::start(&places[0], starter);
+        let mut hosts = Vec::new();
+        for place in &places {
+            let (host, mut output) = launcher.grain(place.spec(&["family", &mark(place)]));
+            read_ready(&mut output);
+            hosts.push((host, output));
+        }
+        let users: Vec<u32> = places
+            .iter()
+            .map(|place| {
+                let app = processes_with(&mark(place))[0];
+                let status = std::fs::read_to_string(format!("/proc/{app}/status")).unwrap();
+                let of = |field: &str| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+                    let ids: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+                    assert!(ids.iter().all(|id| *id == ids[0]), "{line}");
+                    ids[0]
+                };
+                assert_eq!(of("Uid:"), of("Gid:"));
+                of("Uid:")
+            })
+            .collect();
+        if starter == Starter::Nobody || !rustix::process::geteuid().is_root() {
+            assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
+        } else {
+            let different: std::collections::BTreeSet<_> = users.iter().collect();
+            assert_eq!(different.len(), places.len(), "{users:?}");
+            assert!(users.iter().all(|user| *user >= 1_879_081_192), "{users:?}");
+        }
+        for (host, _) in &hosts {
+            rustix::process::pidfd_send_signal(&host.pidfd, rustix::process::Signal::KILL).unwrap();
+            ended(host);
+        }
+        launcher.lives();
+    }
+}
+
+#[test]
 fn a_confined_worker_reaches_its_files_and_nothing_else() {
     for &starter in Starter::all() {
         let place = Place::new();

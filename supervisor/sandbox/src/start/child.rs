@@ -12,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use crate::cgroup;
 use crate::error::Step;
 use crate::ids::{INSIDE, Ids};
-use crate::spec::SandboxSpec;
+use crate::spec::{Policy, SandboxSpec};
 use crate::sys::{self, Beside, Errno, Stack};
 
 use super::plan::{AppEnds, Ground, HostEnds, Order};
@@ -108,6 +108,9 @@ fn become_app(
             return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
         }
         report::warn(reports, Warning::NoLandlock).map_err(at(Step::Landlock))?;
+    }
+    if order.spec.policy == Policy::Native && !order.spec.loopback {
+        rights::forbid_network().map_err(at(Step::Landlock))?;
     }
     if let Network::Entered { socket } = network.enter()?
         && order.spec.loopback

@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, RestrictionStatus, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
@@ -116,6 +116,23 @@ pub(super) fn restrict_files(rules: FileRules) -> Result<bool, Errno> {
     }
     let RestrictionStatus { ruleset, .. } = rules.restrict_self().map_err(refused)?;
     Ok(ruleset != RulesetStatus::NotEnforced)
+}
+
+/// No TCP for an app that has nobody to talk to: one built for Percloud that asked for no loopback. Sandstorm's packages may
+/// expect to try. A layer of its own, for it is known late; where the kernel has none for it (before 6.7) the network
+/// namespace alone forbids it.
+pub(super) fn forbid_network() -> Result<(), Errno> {
+    let Ok(ruleset) = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessNet::from_all(ABI::V4))
+    else {
+        return Ok(());
+    };
+    let closed = ruleset
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessNet::from_all(ABI::V10))
+        .and_then(|ruleset| ruleset.create()?.restrict_self());
+    closed.map(|_| ()).map_err(|_| Errno::INVAL)
 }
 
 fn everything() -> BitFlags<AccessFs> {
