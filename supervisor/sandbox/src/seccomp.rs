@@ -8,6 +8,7 @@
 //! A refused call answers an errno and never kills: C libraries and language runtimes probe for calls and fall back
 //! (sheet section 8, trap 50). Calls of a foreign architecture (32-bit, x32) answer ENOSYS.
 
+mod cases;
 mod compile;
 mod launcher;
 mod names;
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 
 use seccompiler::sock_filter;
 
+pub use cases::{Case, cases};
 pub use names::name;
 
 use crate::Policy;

@@ -2,6 +2,8 @@
 //!
 //! Everything else in this crate is safe Rust over these, `rustix` and `nix`.
 
+#[cfg(test)]
+mod answers;
 mod ask;
 mod beside;
 mod descriptors;
@@ -13,6 +15,8 @@ mod processes;
 mod raw;
 mod signals;
 
+#[cfg(test)]
+pub(crate) use answers::answers;
 pub(crate) use ask::{
     Asked, adjusted_clock, known, landlock_abi, project_quota, random_is_ready, seccomp_action,
 };

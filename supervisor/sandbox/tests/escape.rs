@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 use percloud_sandbox::Policy;
+use percloud_sandbox::seccomp::{self, Verdict};
 use support::*;
 
 /// Each probe with its outcome under the policies `Sandstorm` and `Native`; `|` separates answers that are equally
@@ -269,6 +270,46 @@ fn every_probe_has_the_outcome_of_its_policy() {
                 .collect();
             assert!(wrong.is_empty(), "{starter:?} {policy:?}: {wrong:#?}");
             assert!(tried.is_empty(), "probes nobody judges: {tried:?}");
+        }
+    }
+}
+
+/// Every line of either policy that refuses something, tried from inside a sandbox: each call it names, and each condition
+/// on its arguments. (What the lines that allow something say is asked of the kernel in `seccomp/tests.rs`.)
+#[test]
+fn an_app_is_refused_what_the_policy_says_and_with_these_words() {
+    for policy in [Policy::Sandstorm, Policy::Native] {
+        let refused: Vec<_> = seccomp::cases(policy)
+            .into_iter()
+            .filter_map(|case| match case.answer {
+                Verdict::Errno(errno) => Some((case, errno)),
+                Verdict::Allow => None,
+            })
+            .collect();
+        assert!(refused.len() > 40, "{policy:?}: {}", refused.len());
+        let lines: Vec<String> = refused
+            .iter()
+            .map(|(case, _)| {
+                let [a, b, c, d, e, f] = case.arguments;
+                format!("{} {a} {b} {c} {d} {e} {f}", case.number)
+            })
+            .collect();
+        for &starter in Starter::all() {
+            let place = Place::new();
+            std::fs::write(place.path("var/lines"), lines.join("\n")).unwrap();
+            let mut spec = place.spec(&["lines"]);
+            spec.policy = policy;
+            let run = place.run(starter, &spec);
+            assert_eq!(run.exit, "exit status 0", "{run:?}");
+            let outcomes = run.outcomes();
+            for (index, (case, errno)) in refused.iter().enumerate() {
+                assert_eq!(
+                    outcomes.get(index.to_string().as_str()).copied(),
+                    Some(errno.to_string().as_str()),
+                    "{starter:?} {policy:?}: {} {case:?}",
+                    seccomp::name(case.number).unwrap_or("unknown"),
+                );
+            }
         }
     }
 }

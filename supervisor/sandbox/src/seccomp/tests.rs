@@ -500,6 +500,56 @@ fn only_the_egress_opens_sockets_to_other_machines_and_none_opens_raw_ones() {
     }
 }
 
+#[test]
+fn every_line_decides_some_call() {
+    for (name, rules) in POLICIES {
+        let cases = cases::of(rules);
+        for group in rules.groups {
+            for arm in 0..group.arms.len() {
+                let decided = |case: &Case| {
+                    case.arm == Some(arm) && group.calls.contains(&libc::c_long::from(case.number))
+                };
+                assert!(
+                    cases.iter().any(decided),
+                    "{name}: condition {arm} of {:?} is never met first",
+                    group.calls
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_answers_every_line_as_it_is_written() {
+    // An error no policy names.
+    const PASSED: i32 = 4000;
+    for (name, rules) in POLICIES {
+        // The first is no policy: a process under it could not even tell.
+        if name == "every comparison" {
+            continue;
+        }
+        let mut asked: Vec<(u32, [u64; 6])> = cases::of(rules)
+            .iter()
+            .map(|case| (case.number, case.arguments))
+            .collect();
+        // What no line names, what is newer, what is the x32 interface's.
+        for number in 0..=600 {
+            asked.extend([(number, [0; 6]), (number, [u64::MAX; 6]), (X32 | number, [0; 6])]);
+        }
+        // uretprobe and uprobe, which kernels since 6.14 show to no filter and answer with SIGILL.
+        asked.retain(|(number, _)| ![335, 336].contains(number));
+        let answers = crate::sys::answers(&Program::compile(rules, false).0, &asked, PASSED);
+        assert_eq!(answers.len(), asked.len(), "{name}");
+        for ((number, arguments), answer) in asked.iter().zip(answers) {
+            let expected = match rules.verdict(ARCH, *number, arguments) {
+                Verdict::Allow => PASSED,
+                Verdict::Errno(code) => i32::from(code),
+            };
+            assert_eq!(answer, expected, "{name}: {number} {arguments:x?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn tree_and_rules_agree_on_anything(
