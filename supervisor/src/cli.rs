@@ -179,6 +179,8 @@ pub struct Edge {
     #[arg(long)]
     pub base: String,
     #[arg(long)]
+    pub doors: PathBuf,
+    #[arg(long)]
     pub threads: u16,
 }
 

@@ -27,7 +27,7 @@ pub fn run(options: &Edge) -> Result<ExitCode, Box<dyn Error>> {
         limits: percloud_edge::Limits::default(),
     };
     // Before the first thread and the first byte of a stranger: no file, no program, no new privilege.
-    confine::edge(&[])?;
+    confine::edge(&options.doors)?;
     #[cfg(feature = "hostile")]
     percloud_sandbox::hostile::act("edge");
     percloud_edge::run(config)?;

@@ -3,13 +3,16 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use percloud_broker::Layout;
 use percloud_sandbox::parent::Parent;
 use percloud_sandbox::process::{self, Child, SpawnError};
 use percloud_sandbox::{Exit, confine};
@@ -45,7 +48,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let listener = TcpListener::bind(listen)
         .map_err(|error| format!("cannot listen on {listen}: {error}; choose another with --listen"))?;
     let base = Base::new(options.base_url.as_deref(), listener.local_addr()?)?;
-    let data = std::path::absolute(&options.place.data)?;
+    let data = private_folder(&options.place.data)?;
     let (runtime, _kept) = runtime_folder(options.runtime.as_deref(), &data)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = options
@@ -54,6 +57,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
 
     let parent = Parent::new()?;
     confine::parent(options.trial)?;
+    let doors = Layout::new(data.clone(), runtime.clone()).doors().to_owned();
     let (ours, theirs) = UnixStream::pair()?;
     let mut arguments: Vec<OsString> = vec!["broker".into(), "--data".into(), data.into()];
     arguments.extend(["--runtime".into(), runtime.into()]);
@@ -73,6 +77,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         listener,
         base,
         threads,
+        doors,
     };
     match parent.run(ours.into(), broker, |role, fds| roles.start(role, fds))? {
         Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
@@ -87,6 +92,8 @@ struct Roles<'a> {
     listener: TcpListener,
     base: Base,
     threads: u16,
+    /// Where the sockets of grain hosts are.
+    doors: PathBuf,
 }
 
 impl Roles<'_> {
@@ -104,8 +111,17 @@ impl Roles<'_> {
                 let mut fds = numbered(connections, fds)?;
                 fds.push((self.listener.as_fd().try_clone_to_owned()?, LISTENER_FD));
                 let threads = self.threads.to_string();
-                let arguments = ["edge", "--base", &self.base.url(), "--threads", &threads];
-                Ok(spawn(&arguments.map(OsString::from), fds)?)
+                let arguments = [
+                    "edge",
+                    "--base",
+                    &self.base.url(),
+                    "--threads",
+                    &threads,
+                    "--doors",
+                ];
+                let mut arguments = arguments.map(OsString::from).to_vec();
+                arguments.push(self.doors.clone().into());
+                Ok(spawn(&arguments, fds)?)
             }
             EGRESS => {
                 let options = &self.options.egress;
@@ -162,6 +178,14 @@ pub fn start_trial(data: &Path, runtime: &Path, idle: u64) -> Result<(UnixStream
     Ok((ours, child))
 }
 
+/// Makes a folder only its owner may enter, where there is none, and returns its own path: roles that see little of the
+/// machine's files do not see links elsewhere.
+fn private_folder(path: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let found = made.and_then(|()| path.canonicalize());
+    found.map_err(|error| format!("cannot use the folder {}: {error}", path.display()).into())
+}
+
 /// The folder for sockets: as asked, else inside the data folder, else, where that name is too long, a temporary one,
 /// which is gone when the second value is.
 fn runtime_folder(
@@ -169,8 +193,7 @@ fn runtime_folder(
     data: &Path,
 ) -> Result<(PathBuf, Option<tempfile::TempDir>), Box<dyn Error>> {
     if let Some(asked) = asked {
-        // Its own length is what counts, not how it was written.
-        let asked = std::path::absolute(asked)?;
+        let asked = private_folder(asked)?;
         if asked.as_os_str().len() > RUNTIME_LIMIT {
             let shown = asked.display();
             return Err(
@@ -181,10 +204,10 @@ fn runtime_folder(
     }
     let inside = data.join("run");
     if inside.as_os_str().len() <= RUNTIME_LIMIT {
-        return Ok((inside, None));
+        return Ok((private_folder(&inside)?, None));
     }
     let kept = temporary()?;
-    Ok((kept.path().join("run"), Some(kept)))
+    Ok((private_folder(&kept.path().join("run"))?, Some(kept)))
 }
 
 fn temporary() -> io::Result<tempfile::TempDir> {

@@ -65,6 +65,8 @@ fn data_may_lie_behind_links() {
     let elsewhere = server.folder().join("an ünusual place");
     std::fs::rename(server.data(), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, server.data()).unwrap();
+    std::fs::rename(server.folder().join("run"), server.folder().join("sockets")).unwrap();
+    std::os::unix::fs::symlink("sockets", server.folder().join("run")).unwrap();
     let large = server.folder().join("large");
     std::fs::rename(elsewhere.join("grains"), &large).unwrap();
     std::os::unix::fs::symlink(&large, elsewhere.join("grains")).unwrap();

@@ -108,6 +108,12 @@ impl Layout {
         self.data.join("export")
     }
 
+    /// The folder of sockets.
+    #[must_use]
+    pub fn doors(&self) -> &Path {
+        &self.runtime
+    }
+
     fn staging(&self) -> PathBuf {
         self.data.join("staging")
     }

@@ -3,6 +3,8 @@
 //! Each function confines the *calling process*, for good, and expects it to have one thread: Landlock and seccomp
 //! bind the calling thread and what it starts later. Everything it will need (sockets, files) is opened before.
 
+mod view;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -117,17 +119,16 @@ pub fn grain_host(grain: &Path) -> Result<(), ConfineError> {
     })
 }
 
-/// Confines the edge: no file at all but those of `read` (certificates), no way to connect to another machine. Call it
-/// before the runtime starts its threads; sockets it listens on are opened before.
+/// Confines the edge: no file at all, no way to connect to another machine, and of this machine's sockets those in
+/// `doors` alone. Call it before the runtime starts its threads; sockets it listens on are opened before.
 ///
 /// # Errors
 ///
 /// Any layer that cannot be had.
-pub fn edge(read: &[PathBuf]) -> Result<(), ConfineError> {
-    role(&Role {
-        read,
-        ..Role::new(seccomp::edge_program())
-    })
+pub fn edge(doors: &Path) -> Result<(), ConfineError> {
+    one_thread()?;
+    view::only(doors).map_err(layer("a file system of its own"))?;
+    role(&Role::new(seccomp::edge_program()))
 }
 
 /// Confines the egress: TCP and UDP, and no file but those of `read` (what resolves names). Call it before the runtime starts its threads.

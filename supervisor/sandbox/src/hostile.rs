@@ -29,6 +29,8 @@ pub struct Hints {
     pub pids: BTreeMap<String, u32>,
     /// Ports of 127.0.0.1 somebody listens on.
     pub ports: BTreeMap<String, u16>,
+    /// Sockets with a path somebody listens on.
+    pub sockets: BTreeMap<String, PathBuf>,
     /// Names of abstract sockets somebody listens on.
     pub abstract_sockets: BTreeMap<String, String>,
 }
@@ -157,6 +159,12 @@ impl Attempts {
             self.io(
                 format!("connect to {name}"),
                 std::net::TcpStream::connect(address),
+            );
+        }
+        for (name, socket) in &hints.sockets {
+            self.io(
+                format!("connect to {name}"),
+                std::os::unix::net::UnixStream::connect(socket),
             );
         }
         for (name, socket) in &hints.abstract_sockets {

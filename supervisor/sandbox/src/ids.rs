@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
 
 use crate::exit::wait;
 use crate::sys::{self, Errno};
@@ -171,6 +172,20 @@ impl Ids {
             Ids::Separate { mounts, .. } => Some(mounts.as_fd()),
         }
     }
+}
+
+/// Moves this process, which has one thread, into a user namespace of its own, where it stays the user it is, and into
+/// others that belong to that one.
+pub(crate) fn own_namespace(others: UnshareFlags) -> Result<(), Errno> {
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    sys::unshare_namespaces(UnshareFlags::NEWUSER | others)?;
+    let process = process_directory(rustix::process::getpid().as_raw_nonzero().get())?;
+    write_at(&process, c"setgroups", b"deny")?;
+    map(&process, c"uid_map", uid, uid)?;
+    map(&process, c"gid_map", gid, gid)
 }
 
 /// Makes a user namespace that maps 0 to `outside` and keeps only a descriptor of it.

@@ -19,6 +19,7 @@ pub(super) const HOST_RULES: Rules = rules(&[
     FILES,
     CHANGES,
     SOCKETS,
+    CONNECTING,
     PAIRS,
     WITHIN,
     RECORDER,
@@ -37,6 +38,7 @@ pub(super) const EDGE_RULES: Rules = rules(&[
     DESCRIPTORS,
     FILES,
     SOCKETS,
+    CONNECTING,
     PAIRS,
     WITHIN,
     PLAIN_IOCTL,
@@ -54,6 +56,7 @@ pub(super) const EGRESS_RULES: Rules = rules(&[
     DESCRIPTORS,
     FILES,
     SOCKETS,
+    CONNECTING,
     PAIRS,
     LISTENING,
     WITH_THE_NETWORK,
@@ -317,7 +320,6 @@ const SOCKETS: Group = group(
     &[
         SYS_accept,
         SYS_accept4,
-        SYS_connect,
         SYS_getpeername,
         SYS_getsockname,
         SYS_getsockopt,
@@ -333,6 +335,13 @@ const SOCKETS: Group = group(
     &[],
     Verdict::Allow,
     "sockets it was handed, and its own",
+);
+
+const CONNECTING: Group = group(
+    &[SYS_connect],
+    &[],
+    Verdict::Allow,
+    "to doors, and to other machines; the broker comes to nobody",
 );
 
 const LISTENING: Group = group(
