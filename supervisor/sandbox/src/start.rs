@@ -255,7 +255,7 @@ fn build(
     let Ends { host, app } = ends;
     drop(app);
     let stopped_at = entered.as_ref().map(Making::at).unwrap_or_default();
-    let group = born.or(entered.map(Making::into_group));
+    let mut group = born.or(entered.map(Making::into_group));
     let Made {
         pid,
         pidfd,
@@ -285,6 +285,8 @@ fn build(
                     .flat_map(|order| order.warnings.iter().cloned()),
             );
             warnings.extend(heard.warnings());
+            // Nobody else is to come in; what the app says is read by this process.
+            group.iter_mut().for_each(Cgroup::close);
             Ok(App {
                 pidfd,
                 pid,
@@ -334,8 +336,9 @@ pub(crate) fn translates(directory: &std::path::Path) -> Result<Option<bool>, Er
 #[must_use]
 pub fn weaknesses() -> Vec<String> {
     let mut weaknesses = Vec::new();
-    if let Err(why) = cgroup::place() {
-        weaknesses.push(no_control_group(why));
+    match cgroup::place() {
+        Ok(place) => weaknesses.extend(place.lacks()),
+        Err(why) => weaknesses.push(no_control_group(why)),
     }
     if rustix::process::geteuid().is_root() && ids().mounts().is_none() {
         weaknesses.push(

@@ -34,9 +34,15 @@ pub(super) fn limits(order: &Order) -> Result<(), Errno> {
             maximum: Some(hard),
         },
     )?;
-    // Counted in this user namespace alone (Linux 5.14), so it is the grain's own number, group or no group.
-    let pids = u64::from(limits.pids).min(current(Resource::Nproc).1);
-    set(Resource::Nproc, both(pids))?;
+    // Counted in this user namespace alone (Linux 5.14), so it is the grain's own number. Where a group counts too, this
+    // is behind it: only the group says that it was met, and can be changed while the app runs.
+    let pids = u64::from(limits.pids) * if order.grouped { 4 } else { 1 };
+    set(Resource::Nproc, both(pids.min(current(Resource::Nproc).1)))?;
+    // One file alone cannot take more than the grain may, however long the next look at the whole takes.
+    set(
+        Resource::Fsize,
+        both(limits.file_bytes.min(current(Resource::Fsize).1)),
+    )?;
     // Memory of each process, where no group counts the whole: private writable memory, which unlike address space
     // is near to what is used. Four times, for it includes stacks that are never touched.
     if !order.grouped {
