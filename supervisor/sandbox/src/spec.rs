@@ -27,6 +27,9 @@ pub struct SandboxSpec {
     /// Upper bounds of the app's consumption.
     #[serde(default)]
     pub limits: Limits,
+    /// The storage holds more than it may: what is there can be read and removed, and nothing written.
+    #[serde(default)]
+    pub full: bool,
     /// Whether a control group is wanted.
     #[serde(default)]
     pub cgroup: CgroupMode,
@@ -48,6 +51,7 @@ impl SandboxSpec {
             loopback: false,
             record_refused: false,
             limits: Limits::default(),
+            full: false,
             cgroup: CgroupMode::default(),
             allow_without_landlock: false,
         }

@@ -93,15 +93,20 @@ pub(super) fn file_rules(common: &Common) -> Result<FileRules, Errno> {
 }
 
 /// Adds the app's own, and puts all in force. Returns whether this kernel can.
-pub(super) fn restrict_files(rules: FileRules) -> Result<bool, Errno> {
+///
+/// With `full`, what is in the storage can be read and removed, and nothing written.
+pub(super) fn restrict_files(rules: FileRules, full: bool) -> Result<bool, Errno> {
     let Some(mut rules) = rules else {
         return Ok(false);
     };
     let refused = |_: RulesetError| Errno::INVAL;
-    let own: [(&std::ffi::CStr, BitFlags<AccessFs>); 2] = [
-        (c"/", AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute),
-        (c"/var", storage()),
-    ];
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let var = if full {
+        reading | AccessFs::RemoveFile | AccessFs::RemoveDir
+    } else {
+        storage()
+    };
+    let own: [(&std::ffi::CStr, BitFlags<AccessFs>); 2] = [(c"/", reading), (c"/var", var)];
     for (path, access) in own {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
