@@ -31,8 +31,9 @@ const QUIET: Duration = Duration::from_secs(60);
 const STIRS: Duration = Duration::from_millis(10);
 /// How long an app may keep a processor busy before its owner is told.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Percent of a processor that count as keeping it busy.
-const SPINS: u32 = 90;
+/// Percent of a processor that count as keeping it busy. Who wants all of it gets no more than that where others are served
+/// first.
+const SPINS: u32 = 25;
 /// Percent of its limits a full grain must be below before it may write again.
 const ROOM: u64 = 95;
 
@@ -255,7 +256,10 @@ fn has_room(storage: Storage, usage: Usage) -> bool {
 /// Notices an app that works without a break.
 #[derive(Default)]
 struct Busy {
-    since: Option<(Duration, Instant)>,
+    /// Processor time used when it was looked at before, and when that was.
+    before: Option<(Duration, Instant)>,
+    /// Since when every look found it at work.
+    since: Option<Instant>,
     last: Duration,
 }
 
@@ -270,20 +274,25 @@ impl Busy {
         stirs
     }
 
-    /// Takes note of the processor time used until `now`. Whether it was nearly all there was of a processor, for longer
-    /// than anybody's patience.
+    /// Takes note of the processor time used until `now`. Whether it was a good part of a processor at every look, for
+    /// longer than anybody's patience.
     fn look(&mut self, used: Option<Duration>, now: Instant) -> bool {
         let Some(used) = used else { return false };
-        let Some((before, since)) = self.since else {
-            self.since = Some((used, now));
+        let Some((before, at)) = self.before else {
+            self.before = Some((used, now));
             return false;
         };
-        let passed = now.duration_since(since);
-        if used.saturating_sub(before) * 100 < passed * SPINS {
-            self.since = Some((used, now));
+        let passed = now.duration_since(at);
+        // Less says nothing: the kernel counts in steps.
+        if passed < BUSY {
             return false;
         }
-        passed >= PATIENCE
+        self.before = Some((used, now));
+        if used.saturating_sub(before) * 100 < passed * SPINS {
+            self.since = None;
+            return false;
+        }
+        now.duration_since(*self.since.get_or_insert(at)) >= PATIENCE
     }
 }
 
@@ -341,13 +350,21 @@ mod tests {
         let begun = Instant::now();
         let seconds = Duration::from_secs;
         let mut busy = Busy::default();
-        assert!(!busy.look(Some(seconds(0)), begun));
-        assert!(!busy.look(Some(seconds(30)), begun + seconds(30)));
-        assert!(busy.look(Some(seconds(60)), begun + seconds(60)));
+        // A third of a processor is all it gets.
+        for second in 0..60 {
+            let used = Duration::from_millis(second * 333);
+            assert!(!busy.look(Some(used), begun + seconds(second)), "{second}");
+        }
+        assert!(busy.look(Some(seconds(20)), begun + seconds(60)));
         // A pause, and the count begins anew.
-        assert!(!busy.look(Some(seconds(60)), begun + seconds(120)));
-        assert!(!busy.look(Some(seconds(119)), begun + seconds(179)));
-        assert!(busy.look(Some(seconds(120)), begun + seconds(180)));
+        assert!(!busy.look(Some(seconds(20)), begun + seconds(65)));
+        assert!(!busy.look(Some(seconds(79)), begun + seconds(124)));
+        assert!(busy.look(Some(seconds(80)), begun + seconds(125)));
+        // Much work in a short time is none without a break.
+        let mut short = Busy::default();
+        assert!(!short.look(Some(seconds(0)), begun));
+        assert!(!short.look(Some(seconds(50)), begun + seconds(50)));
+        assert!(!short.look(Some(seconds(50)), begun + seconds(90)));
         // Two processors at a time count as more than one.
         let mut both = Busy::default();
         assert!(!both.look(Some(seconds(0)), begun));
