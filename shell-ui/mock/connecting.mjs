@@ -36,7 +36,7 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
       limits: {
         memory: of("memory", awake ? 83_000_000 : null, 512 * 2 ** 20, 64 * 2 ** 20, 64 * 2 ** 30),
         processes: of("processes", awake ? 7 : null, 512, 16, 16_384),
-        disk: of("disk", grain.size, 10 * 2 ** 30, 16 * 2 ** 20, 16 * 2 ** 40),
+        disk: of("disk", grain.size, 1e10, 2e7, 1.6e13),
         files: of("files", 412, 1_000_000, 1000, 100_000_000),
       },
       processor: awake ? 754_000 : null,

@@ -421,7 +421,7 @@ for (const look of LOOKS) {
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText(/ of 4 GB$/).waitFor();
     await page.getByRole("button", { name: "Undo" }).click();
-    await page.getByText(/ of 11 GB$/).waitFor();
+    await page.getByText(/ of 10 GB$/).waitFor();
     await shot("settings");
     state.failNextStart = true;
     release = server.mock.hold();

@@ -14,11 +14,13 @@ import { m } from "../strings/more.ts";
 import { limitWords } from "./limit-words.ts";
 
 const NAMES: readonly LimitName[] = ["memory", "disk", "files", "processes"];
-/** What one types: memory in megabytes of 1024, as apps state it; storage in gigabytes of 1000, as the rest of the shell. */
+/** What one types. Memory comes in powers of two, as everybody sells and states it; storage in those of ten, as in the rest of
+ * the shell. */
 const UNIT: Record<LimitName, number> = { memory: 1 << 20, disk: 1e9, files: 1, processes: 1 };
 
 const plainNumber = (number: number) => new Intl.NumberFormat(document.documentElement.lang).format(number);
-const amount = (name: LimitName, number: number) => (name === "memory" || name === "disk" ? size(number) : plainNumber(number));
+const memorySize = (bytes: number) => size(bytes < 2 ** 30 ? (bytes / 2 ** 20) * 1e6 : (bytes / 2 ** 30) * 1e9);
+const amount = (name: LimitName, number: number) => (name === "memory" ? memorySize(number) : name === "disk" ? size(number) : plainNumber(number));
 
 export function ThingLimits(props: { grain: Grain }): JSX.Element {
   const [limits, { refetch, mutate }] = createResource(() => attempt(connecting.limits(props.grain.id)));
@@ -142,7 +144,7 @@ function ChangeLimits(props: { of: Limits; onSave: (to: LimitChange) => Promise<
   };
   return (
     <Dialog open title={m.limits.changeTitle} onClose={props.onClose}>
-      <form class="form" novalidate onSubmit={save}>
+      <form class="bare" novalidate onSubmit={save}>
         <p class="k-soft">{props.of.mayRaise ? m.limits.raiseText : m.limits.lowerText}</p>
         <For each={fields}>
           {(field) => (

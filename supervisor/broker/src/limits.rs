@@ -177,9 +177,9 @@ const BOUNDS: [Bound; 4] = [
     },
     Bound {
         name: "disk",
-        least: 16 << 20,
-        usual: 10 << 30,
-        most: 16 << 40,
+        least: 20_000_000,
+        usual: 10_000_000_000,
+        most: 16_000_000_000_000,
         of: |numbers| &mut numbers.disk,
     },
     Bound {

@@ -108,7 +108,7 @@ impl Default for Limits {
             pids: 512,
             weight: 100,
             processors: None,
-            file_bytes: 10 << 30,
+            file_bytes: 10_000_000_000,
             nofile_soft: 1024,
             nofile_hard: 4096,
             tmp_bytes: 64 << 20,

@@ -49,13 +49,13 @@ fn who_runs_the_server_raises_and_others_only_lower() {
         assert_eq!(raised["limits"]["memory"]["limit"], json!(1 << 30));
         assert_eq!(
             raised["limits"]["disk"]["limit"],
-            json!(10_u64 << 30),
+            json!(10_000_000_000_u64),
             "not named, not changed"
         );
 
         let seen = world.broker.limits(&bela, &his).await.unwrap();
         assert_eq!(seen["mayRaise"], json!(false));
-        assert_eq!(seen["limits"]["disk"]["most"], json!(10_u64 << 30));
+        assert_eq!(seen["limits"]["disk"]["most"], json!(10_000_000_000_u64));
         let refused = change(&world, &bela, &his, json!({"disk": 11_u64 << 30})).await;
         assert_eq!(refused.unwrap_err(), "bad-request");
         let lowered = change(&world, &bela, &his, json!({"disk": 1_u64 << 30}))
@@ -63,7 +63,7 @@ fn who_runs_the_server_raises_and_others_only_lower() {
             .unwrap();
         assert_eq!(lowered["limits"]["disk"]["limit"], json!(1 << 30));
         let usual = change(&world, &bela, &his, json!({"disk": null})).await.unwrap();
-        assert_eq!(usual["limits"]["disk"]["limit"], json!(10_u64 << 30));
+        assert_eq!(usual["limits"]["disk"]["limit"], json!(10_000_000_000_u64));
 
         // Nobody else: to them there is no such grain.
         for (who, id) in [(&anna, &his), (&bela, &hers)] {
