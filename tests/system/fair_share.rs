@@ -96,6 +96,23 @@ fn an_app_that_ignores_everything_is_stopped_when_asked() {
     assert_eq!(scene.owner.grain(&scene.offender)["state"], "asleep");
 }
 
+#[test]
+fn limits_of_what_runs_change_at_once() {
+    let scene = Scene::of("silent", json!({}));
+    scene.owner.await_log(&scene.offender, "saying nothing");
+    let change = json!({"memory": 100 << 20, "processes": 99});
+    let changed = scene.owner.expect("PATCH", &scene.path("/limits"), Some(change));
+    let groups = !scene.server.log().contains("no control group");
+    assert_eq!(changed["applies"], if groups { "now" } else { "next-start" });
+    assert_eq!(changed["limits"]["processes"]["limit"], 99);
+    // Others have nothing to see here, and nothing to change.
+    let other = scene.owner.invite(&scene.server, "Bela");
+    for method in ["GET", "PATCH"] {
+        let body = (method == "PATCH").then(|| json!({"memory": 100 << 20}));
+        assert_eq!(other.change(method, &scene.path("/limits"), body).status, 404);
+    }
+}
+
 /// A server with a grain that is as it should be, and one that is not.
 struct Scene {
     owner: Owner,

@@ -315,6 +315,13 @@ export function GrainPage(props: { id: string }): JSX.Element {
           </Button>
         </div>
       </Show>
+      <Show when={grain()?.state === "running" && grain()?.limit}>
+        {(limit) => (
+          <div class="lost" role="status">
+            <LimitSaid id={id} limit={limit()} otherwise="" />
+          </div>
+        )}
+      </Show>
       <main class="grain-stage" id="content" tabindex="-1">
         <Switch>
           <Match when={ended()}>

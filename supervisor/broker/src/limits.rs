@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use percloud_core::grain::State;
 use percloud_core::id::{GrainId, NoticeId};
 use percloud_schemas::host_capnp as host;
@@ -31,6 +32,8 @@ const ADJUST: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(5);
 /// So much less room than at the last look: somebody writes, and grains are measured at once.
 const FAST: u64 = 256 << 20;
+/// Grains that are measured at a time.
+const MEASURED: usize = 8;
 /// A grain that grew by so much while there is no room is one that fills the disk.
 const GREW: u64 = 1 << 20;
 
@@ -395,6 +398,9 @@ impl Broker {
     async fn apply_limits(self: &Rc<Self>, id: &GrainId, limits: GrainLimits) -> bool {
         let slot = self.slot(id);
         let Some(running) = slot.running() else {
+            if !is_above(&slot, limits) {
+                slot.full.set(None);
+            }
             return true;
         };
         if let Some(full) = slot.full.get() {
@@ -544,26 +550,29 @@ impl Broker {
         if !disk.is_short() && !goes_fast {
             return;
         }
-        for (id, slot) in running {
-            let (Some(running), before) = (slot.running(), slot.size.get()) else {
-                continue;
-            };
-            // Its host ends it when it is above its own limit.
-            let Some(used) = measure(&running).await else {
-                continue;
-            };
-            let grew = used.disk.unwrap_or(0).saturating_sub(before.unwrap_or(0)) > GREW;
-            slot.size.set(used.disk.or(before));
-            if disk.is_short() && grew && slot.full.get().is_none() {
-                tracing::warn!(grain = %id, "the disk is nearly full: a grain that grows is stopped");
-                self.stop_grain(&id).await;
-                slot.state.set(State::Failed);
-                *slot.problem.borrow_mut() = Some("the disk of this server is nearly full".to_owned());
-                slot.limit.set(Some(Limit::ServerDisk));
-                self.met_limit(&id, Limit::ServerDisk);
-                self.tell_grain(&id);
-            }
-        }
+        // A few at a time: walks read the disk that is short already, and one host that does not answer holds up no other.
+        let measured =
+            futures::stream::iter(running).for_each_concurrent(MEASURED, |(id, slot)| async move {
+                let (Some(running), before) = (slot.running(), slot.size.get()) else {
+                    return;
+                };
+                // Its host ends it when it is above its own limit.
+                let Some(used) = measure(&running).await else {
+                    return;
+                };
+                let grew = used.disk.unwrap_or(0).saturating_sub(before.unwrap_or(0)) > GREW;
+                slot.size.set(used.disk.or(before));
+                if disk.is_short() && grew && slot.full.get().is_none() {
+                    tracing::warn!(grain = %id, "the disk is nearly full: a grain that grows is stopped");
+                    self.stop_grain(&id).await;
+                    slot.state.set(State::Failed);
+                    *slot.problem.borrow_mut() = Some("the disk of this server is nearly full".to_owned());
+                    slot.limit.set(Some(Limit::ServerDisk));
+                    self.met_limit(&id, Limit::ServerDisk);
+                    self.tell_grain(&id);
+                }
+            });
+        measured.await;
     }
 
     /// Whether there is too little room for grains to grow, for whoever runs the server.
