@@ -119,6 +119,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether mounts that keep these limits keep those of `other` too. The others can be changed later.
+    pub(crate) fn mounts_like(&self, other: &Self) -> bool {
+        let sizes = |limits: &Self| {
+            (
+                limits.tmp_bytes,
+                limits.tmp_inodes,
+                limits.shm_bytes,
+                limits.shm_inodes,
+            )
+        };
+        sizes(self) == sizes(other)
+    }
+}
+
 /// Whether an app gets a control group of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -111,7 +111,7 @@ pub(crate) fn start_ahead<P>(
         let order = Order::new(spec.clone());
         asked = Some((spec, rest));
         let order = order.map_err(Stop::Error)?;
-        if !ground.suits(&order) || slot.set(order).is_err() {
+        if !ground.suits(&order) || site.adjust(&order).is_err() || slot.set(order).is_err() {
             return Err(Stop::Unsuited);
         }
         site.go(&slot)
@@ -157,6 +157,8 @@ struct Site<'a> {
     ground: &'a Ground,
     host: &'a HostEnds,
     group: Option<&'a mut Making>,
+    /// Version 2: the group the new process was born into.
+    born: Option<&'a Cgroup>,
     heard: &'a mut Heard,
 }
 
@@ -180,6 +182,16 @@ impl Site<'_> {
             group.doors().iter().map(AsFd::as_fd),
         );
         doors.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+    }
+
+    /// Has the group keep the limits of `order`, where it was made with others. Nobody waits quietly any more.
+    fn adjust(&self, order: &Order) -> std::io::Result<()> {
+        let limits = &order.spec.limits;
+        if *limits == self.ground.limits {
+            return Ok(());
+        }
+        let entered = self.group.as_deref().map(Making::group);
+        entered.or(self.born).map_or(Ok(()), |group| group.adjust(limits))
     }
 
     /// Waits until the ground is laid.
@@ -244,6 +256,7 @@ fn build(
                 ground,
                 host: &ends.host,
                 group: entered.as_mut(),
+                born: born.as_ref(),
                 heard: &mut heard,
             })
         },

@@ -116,6 +116,11 @@ impl Making {
         &self.group.doors
     }
 
+    /// The group, as far as it has been made.
+    pub(crate) fn group(&self) -> &Cgroup {
+        &self.group
+    }
+
     /// Takes the group, as far as it has been made.
     pub(crate) fn into_group(self) -> Cgroup {
         self.group
