@@ -207,6 +207,9 @@ interface GrainControl {
   dropAuthority @26 (tokenId :Text) -> (reply :Reply);
   prepare @27 () -> (reply :Reply);
   # The person is about to open it: start it, if there is room.
+  limits @28 () -> (reply :Reply);
+  # What the grain takes, what it may take, and which limit it met.
+  changeLimits @29 (json :Text) -> (reply :Reply);
 }
 
 interface Listener {

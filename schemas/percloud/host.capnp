@@ -54,6 +54,42 @@ interface GrainHost {
 
   dropObject @10 (object :ObjectId) -> ();
   # Tells the app that nobody holds this object of its any more (`MainView.drop`).
+
+  usage @11 () -> (usage :Usage);
+  # What the grain takes now; its storage is measured for this.
+
+  limitStorage @12 (limit :StorageLimit) -> ();
+  # Bounds the grain's storage from now on; whoever is above it already is ended.
+}
+
+struct Usage {
+  # What a grain takes. -1: the machine does not say.
+  memory @0 :Int64;
+  # Bytes in use, caches of files included.
+  processes @1 :Int64;
+  processor @2 :Int64;
+  # Milliseconds of processor time since the app was started.
+  bytes @3 :UInt64;
+  # On disk, the log included.
+  files @4 :UInt64;
+}
+
+struct StorageLimit {
+  bytes @0 :UInt64;
+  files @1 :UInt64;
+}
+
+enum Limit {
+  # What an app may run into.
+  none @0;
+  memory @1;
+  processes @2;
+  disk @3;
+  files @4;
+  log @5;
+  # It wrote more log than is kept.
+  processor @6;
+  # It kept a processor busy without a break; others are served first.
 }
 
 struct ObjectId {
@@ -106,9 +142,9 @@ struct Admission {
 interface HostKeeper {
   # Bootstrap of the broker towards a grain host: what one grain may ask of the platform.
 
-  reportSize @0 (bytes :UInt64) -> ();
-  reportExit @1 (reason :Text, asked :Bool) -> ();
-  # The app is gone: how it ended, and if that was asked for (shutdown, idle).
+  reportSize @0 (bytes :UInt64, files :UInt64) -> ();
+  reportExit @1 (reason :Text, asked :Bool, limit :Limit) -> ();
+  # The app is gone: how it ended, if that was asked for (shutdown, idle), and which limit ended it.
 
   save @2 (object :ObjectId, seal :Seal, label :LocalizedText, through :Data) -> (token :Data);
   # Makes a durable reference to one of this grain's objects, good only for whom it is sealed
@@ -145,6 +181,9 @@ interface HostKeeper {
 
   letGo @12 (references :Data) -> ();
   # Nothing of what came by these references (16 bytes each, any number) is held any more. Sent now and then, not at once.
+
+  reportLimit @13 (limit :Limit) -> ();
+  # The app has met this limit and goes on.
 }
 
 struct JobSchedule {

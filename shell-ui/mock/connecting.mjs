@@ -21,10 +21,30 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
   const tellUnread = (person) => tell({ type: "notifications", unread: unread(person) }, [person]);
 
   function notify(person, facts) {
-    const one = { id: id(), person, grain: null, title: "", text: "", from: null, icon: null, path: null, time: Date.now(), read: false, ongoing: false, count: 1, ...facts };
+    const one = { id: id(), person, grain: null, title: "", text: "", from: null, icon: null, path: null, time: Date.now(), read: false, ongoing: false, count: 1, limit: null, ...facts };
     state.notifications.set(one.id, one);
     tellUnread(person);
     return one;
+  }
+
+  /** What a thing takes against what it may take. */
+  function limitsOf(grain, person) {
+    const mayRaise = person.role === "owner";
+    const of = (name, used, usual, least, most) => ({ used, limit: grain.ownLimits?.[name] ?? usual, usual, least, most: mayRaise ? most : usual });
+    const awake = grain.state === "running";
+    return {
+      limits: {
+        memory: of("memory", awake ? 83_000_000 : null, 512 * 2 ** 20, 64 * 2 ** 20, 64 * 2 ** 30),
+        processes: of("processes", awake ? 7 : null, 512, 16, 16_384),
+        disk: of("disk", grain.size, 1e10, 2e7, 1.6e13),
+        files: of("files", 412, 1_000_000, 1000, 100_000_000),
+      },
+      processor: awake ? 754_000 : null,
+      met: (grain.metLimits ?? []).map((met) => ({ ...met, text: "It met a limit." })),
+      running: awake,
+      full: null,
+      mayRaise,
+    };
   }
 
   function addDevice(grain, person, facts) {
@@ -72,6 +92,20 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
       }
       case "GET jobs":
         return done(200, { jobs: state.jobs.filter((one) => one.grain === grain.id).map(({ grain: _, ...shown }) => shown) });
+      case "GET limits":
+        if (!mine) throw notFound();
+        return done(200, limitsOf(grain, person));
+      case "PATCH limits": {
+        if (!mine) throw notFound();
+        const body = await document(request);
+        const now = limitsOf(grain, person);
+        for (const [name, wanted] of Object.entries(body)) {
+          const of = now.limits[name];
+          if (!of || (wanted !== null && !(wanted >= of.least && wanted <= of.most))) throw bad("This limit cannot be set.");
+          (grain.ownLimits ??= {})[name] = wanted ?? of.usual;
+        }
+        return done(200, { ...limitsOf(grain, person), applies: "now" });
+      }
       case "GET authority":
         return done(200, { held: [...state.held.values()].filter((one) => one.grain === grain.id).map(({ grain: _, ...shown }) => shown) });
       case "DELETE authority ID": {
@@ -295,6 +329,8 @@ export function seedSharing(state, { sharing, connecting, ada, bela, chiara, dmi
   state.held.set("h1", { id: "h1", grain: calendar.id, label: "Birthdays", what: "Family contacts, can read", from: "Contacts", by: "Ada Lovelace", created: now - 50 * DAY });
   state.held.set("h2", { id: "h2", grain: calendar.id, label: "Holidays", what: "holidays.example", from: null, by: "Ada Lovelace", created: now - 80 * DAY });
   connecting.notify(ada.id, { grain: calendar.id, title: "Family calendar", text: "Bela moved “Dentist” to Thursday, 9:30", from: "Bela Bartók", icon: calendar.icon, path: "/day/dentist", time: now - 25 * 60_000 });
+  connecting.notify(ada.id, { grain: recipes.id, title: "Recipes", text: "It tried to start more processes than it may.", limit: "processes", icon: recipes.icon, time: now - 3 * HOUR });
+  recipes.metLimits = [{ limit: "processes", time: now - 3 * HOUR }];
   connecting.notify(ada.id, { grain: recipes.id, title: "Recipes", text: "Three pages were changed", icon: recipes.icon, path: "/changes", time: now - 5 * HOUR, count: 3 });
   connecting.notify(ada.id, { grain: moving.id, title: "Moving house", text: "Keeps in touch with the removal company", icon: moving.icon, ongoing: true, read: true, time: now - 2 * DAY });
   state.history.length = 0;

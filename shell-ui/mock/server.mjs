@@ -319,7 +319,7 @@ export function createMock({ pace = 120 } = {}) {
       }
       if (method === "POST" && act === "trash") change(grain, { trashed: Date.now(), state: "asleep" });
       else if (method === "POST" && act === "restore") change(grain, { trashed: null });
-      else if (method === "POST" && act === "restart") change(grain, { state: "asleep", problem: null });
+      else if (method === "POST" && act === "restart") change(grain, { state: "asleep", problem: null, limit: null });
       else throw new Refusal(404, "not-found", "There is nothing here.");
       return json(response, 200, now());
     }
@@ -336,7 +336,7 @@ export function createMock({ pace = 120 } = {}) {
 
   async function start(grain) {
     if (grain.state === "running") return true;
-    change(grain, { state: "starting", problem: null });
+    change(grain, { state: "starting", problem: null, limit: null });
     const fails = state.failNextStart;
     state.failNextStart = false;
     await (state.waits ?? later(4));

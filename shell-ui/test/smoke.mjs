@@ -410,6 +410,18 @@ for (const look of LOOKS) {
     await page.getByRole("menuitem", { name: "Settings" }).click();
     await heading(page, "Settings of Family calendar").waitFor();
     await page.getByText("Send reminders").waitFor();
+    await page.getByRole("progressbar", { name: "Space on the disk" }).waitFor();
+    await page.getByRole("button", { name: "Change the limits" }).click();
+    const disk = page.getByLabel("Space on the disk, in GB");
+    await disk.fill("none");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText(/^Between .* and /).waitFor();
+    await shot("settings-limits");
+    await disk.fill("4");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText(/ of 4 GB$/).waitFor();
+    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByText(/ of 10 GB$/).waitFor();
     await shot("settings");
     state.failNextStart = true;
     release = server.mock.hold();

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use percloud_broker::UnpackReport;
+use percloud_broker::{AdjustReport, UnpackReport};
+use percloud_sandbox::cgroup::Cgroup;
 use percloud_sandbox::confine::{self, WorkerLimits};
 use percloud_sandbox::launcher::{self, Request, Task};
 use percloud_sandbox::refused::Recorder;
@@ -30,6 +31,22 @@ pub const CONTROL_FD: i32 = 3;
 pub struct HostJob {
     pub grain: PathBuf,
     pub idle: Duration,
+    pub storage: Storage,
+}
+
+/// What a grain's storage may take; see [`percloud_grain_host::Storage`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Storage {
+    pub bytes: u64,
+    pub files: u64,
+    pub is_full: bool,
+}
+
+/// What a running app may take from now on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AdjustJob {
+    pub host: u32,
+    pub limits: percloud_sandbox::Limits,
 }
 
 /// What a worker is to do.
@@ -46,6 +63,8 @@ pub enum Job {
     Restore(RestoreJob),
     /// Hold the app of a running grain still.
     Freeze(FreezeJob),
+    /// Change what the app of a running grain may take.
+    Adjust(AdjustJob),
     /// Say what is weaker on this machine than it should be.
     Weaknesses,
 }
@@ -60,6 +79,8 @@ pub struct UnpackJob {
 /// Address space of a worker, in bytes. The allocator reserves addresses by the gibibyte, long before it uses them; what a
 /// worker really needs is an xz dictionary, which the format's library bounds.
 pub const WORKER_MEMORY: u64 = 4 << 30;
+/// How far a grain host stands behind the broker, the edge and the egress (setpriority(2)).
+const HOST_NICE: i32 = 4;
 /// Processor time of a worker, in seconds; a gibibyte takes about a fifth of it.
 const WORKER_SECONDS: u64 = 300;
 /// Longest file a worker writes, in bytes: the format's own limit on a whole archive (sheet 1.1), and its table.
@@ -121,6 +142,9 @@ fn grain(
     for warning in warnings {
         eprintln!("percloud: {warning}");
     }
+    let group = cgroup.as_ref().map(counted);
+    // Grain hosts work for one grain each; what serves everybody comes first. Failing that, nothing is lost.
+    let _ = rustix::process::setpriority_process(None, HOST_NICE);
     // The app runs; from here on its bytes come in, and what this process could do beyond its grain goes.
     confine::grain_host(&host.grain)?;
     #[cfg(feature = "hostile")]
@@ -134,6 +158,12 @@ fn grain(
             log,
             pidfd,
             refused: refused.map(|listener| record(listener, sandbox.policy)),
+            group,
+        },
+        storage: percloud_grain_host::Storage {
+            bytes: host.storage.bytes,
+            files: host.storage.files,
+            is_full: host.storage.is_full,
         },
         idle: host.idle,
         limits: percloud_grain_host::Limits::default(),
@@ -205,8 +235,41 @@ fn work(job: serde_json::Value, fds: Vec<OwnedFd>) -> Result<(), Box<dyn Error>>
         (Job::Unpack(job), None, None) => unpack(&job, report),
         (Job::Restore(job), None, None) => backup_workers::restore(&job, report),
         (Job::Freeze(job), None, None) => backup_workers::freeze(&job, report),
+        (Job::Adjust(job), None, None) => adjust(&job, report),
         (Job::Weaknesses, None, None) => Ok(serde_json::to_writer(report, &percloud_sandbox::weaknesses())?),
         _ => Err("this worker needs another number of descriptors".into()),
+    }
+}
+
+/// Needs the right to control groups and reads nothing anybody wrote, so nothing is taken from it.
+fn adjust(job: &AdjustJob, mut report: UnixStream) -> Result<(), Box<dyn Error>> {
+    let told = match percloud_sandbox::cgroup::adjust(job.host, &job.limits) {
+        Ok(()) => AdjustReport::Done,
+        Err(error) => AdjustReport::Failed {
+            message: explain(&error),
+        },
+    };
+    let mut line = serde_json::to_vec(&told)?;
+    line.push(b'\n');
+    Ok(report.write_all(&line)?)
+}
+
+/// The app's group as its host reads it.
+fn counted(group: &Cgroup) -> percloud_grain_host::Group {
+    let meter = group.meter();
+    let told = meter.told().filter_map(|file| file.try_clone_to_owned().ok());
+    percloud_grain_host::Group {
+        told: told.collect(),
+        read: Box::new(move || {
+            let found = meter.read();
+            percloud_grain_host::Reading {
+                memory: found.memory,
+                processes: found.processes,
+                processor: found.processor,
+                memory_kills: found.memory_kills,
+                processes_refused: found.processes_refused,
+            }
+        }),
     }
 }
 

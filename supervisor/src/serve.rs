@@ -75,6 +75,7 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
             () = maintain(&broker) => unreachable!("maintenance has no end"),
             () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),
+            () = broker.keep_room() => unreachable!("watching the disk has no end"),
             () = broker.keep_memory() => unreachable!("watching memory has no end"),
         }
         server.stop().await;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use percloud_broker::{
-    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Memory, Outside, RestoreStart,
-    UnpackStart,
+    AdjustStart, BackupStart, Disk, FreezeStart, GrainLimits, GrainStart, HostProcess, LaunchError, Launcher,
+    Limit, Memory, Outside, RestoreStart, UnpackStart,
 };
 use percloud_core::time::Timestamp;
 use percloud_sandbox::launcher::{Client, Kind};
@@ -20,7 +21,7 @@ use rand::rngs::OsRng;
 
 use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
 use crate::doctor::proc;
-use crate::launcher_role::{HostJob, Job, UnpackJob};
+use crate::launcher_role::{AdjustJob, HostJob, Job, Storage, UnpackJob};
 
 /// Files of the kernel that the broker looks into again and again, opened before it is confined. By descriptor and not
 /// by a rule for their paths: the kernel forgets which file it made for one when memory is short, and rules with it.
@@ -44,6 +45,7 @@ pub fn outside(launcher: LauncherHandle, machine: Machine) -> Outside {
         now: Rc::new(now),
         random: Rc::new(random),
         memory: Rc::new(move || memory(machine.memory.as_ref()?)),
+        disk: Rc::new(disk),
         launcher: Rc::new(launcher),
     }
 }
@@ -72,6 +74,26 @@ fn memory(meminfo: &File) -> Option<Memory> {
         total: proc::memory_line(&text, "MemTotal")?,
         available: proc::memory_line(&text, "MemAvailable")?,
     })
+}
+
+/// What the disk with `folder` has left for us (statvfs(3)).
+fn disk(folder: &Path) -> Option<Disk> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    Some(Disk {
+        total: found.f_blocks.saturating_mul(found.f_frsize),
+        free: found.f_bavail.saturating_mul(found.f_frsize),
+    })
+}
+
+/// What the sandbox makes of what a grain may take.
+fn limits(limits: &GrainLimits) -> percloud_sandbox::Limits {
+    percloud_sandbox::Limits {
+        memory: limits.memory,
+        swap: limits.memory / 4,
+        pids: u32::try_from(limits.processes).unwrap_or(u32::MAX),
+        file_bytes: limits.disk,
+        ..Default::default()
+    }
 }
 
 /// The launcher as the broker sees it. The process behind it may be replaced when it dies.
@@ -142,11 +164,18 @@ impl Launcher for LauncherHandle {
             },
             loopback: start.loopback,
             record_refused: start.record_refused,
+            limits: limits(&start.limits),
+            full: start.full.is_some(),
             ..SandboxSpec::new(start.package, start.grain.join("sandbox"), start.argv)
         };
         let host = HostJob {
             grain: start.grain,
             idle: self.idle,
+            storage: Storage {
+                bytes: start.limits.disk,
+                files: start.limits.files,
+                is_full: start.full.is_some_and(|limit| limit != Limit::ServerDisk),
+            },
         };
         let host = serde_json::to_value(host).expect("plain data becomes JSON");
         self.request(
@@ -185,6 +214,14 @@ impl Launcher for LauncherHandle {
             limits: start.limits,
         });
         self.work(&job, vec![start.report])
+    }
+
+    fn start_adjust(&self, start: AdjustStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        let job = Job::Adjust(AdjustJob {
+            host: start.host,
+            limits: limits(&start.limits),
+        });
+        self.work(&job, vec![start.report.into()])
     }
 
     fn start_freeze(&self, start: FreezeStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {

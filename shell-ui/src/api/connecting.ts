@@ -1,7 +1,7 @@
 // The calls of docs/shell-api.md about programs and devices, what apps ask for and say, and copies.
 
 import { call } from "./client.ts";
-import type { Credential, Device, Grain, Granted, Held, Job, Notification, NotificationAct, Opened, PowerboxRequest, Rendered, Role } from "./types.ts";
+import type { Credential, Device, Grain, Granted, Held, Job, LimitChange, Limits, Notification, NotificationAct, Opened, PowerboxRequest, Rendered, Role } from "./types.ts";
 
 const id = encodeURIComponent;
 
@@ -16,6 +16,8 @@ export const connecting = {
   removeDevice: (grainId: string, device: string) => call<void>("DELETE", `/grains/${id(grainId)}/devices/${id(device)}`),
   template: (grainId: string, body: unknown) => call<Rendered>("POST", `/grains/${id(grainId)}/templates`, body),
   jobs: async (grainId: string) => (await call<{ jobs: Job[] }>("GET", `/grains/${id(grainId)}/jobs`)).jobs,
+  limits: (grainId: string) => call<Limits>("GET", `/grains/${id(grainId)}/limits`),
+  changeLimits: (grainId: string, to: LimitChange) => call<Limits>("PATCH", `/grains/${id(grainId)}/limits`, to),
   held: async (grainId: string) => (await call<{ held: Held[] }>("GET", `/grains/${id(grainId)}/authority`)).held,
   /** What a thing holds, or does by itself, ends. */
   takeBack: (grainId: string, token: string) => call<void>("DELETE", `/grains/${id(grainId)}/authority/${id(token)}`),

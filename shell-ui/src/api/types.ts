@@ -83,6 +83,8 @@ export interface Grain {
   size: number | null;
   state: GrainState;
   problem: string | null;
+  /** The limit that ended it, or because of which it can read and delete only. */
+  limit: LimitMet | null;
   trashed: number | null;
   relaxedPolicy: boolean;
   mine: boolean;
@@ -292,7 +294,36 @@ export interface Notification {
   read: boolean;
   ongoing: boolean;
   count: number;
+  /** It is the server's, not the app's: the thing met this limit. */
+  limit: LimitMet | null;
 }
+
+export type LimitName = "memory" | "processes" | "disk" | "files";
+export type LimitMet = LimitName | "log" | "processor" | "server-disk";
+
+/** Bytes, or a number of things. `used` is null where nobody knows. */
+export interface Amount {
+  used: number | null;
+  limit: number;
+  usual: number;
+  least: number;
+  most: number;
+}
+
+export interface Limits {
+  limits: Record<LimitName, Amount>;
+  /** Milliseconds since it was started. */
+  processor: number | null;
+  met: { limit: LimitMet; time: number; text: string }[];
+  running: boolean;
+  full: LimitMet | null;
+  mayRaise: boolean;
+  /** Of a change: whether it holds already. */
+  applies?: "now" | "next-start";
+}
+
+/** Null is the usual. */
+export type LimitChange = Partial<Record<LimitName, number | null>>;
 
 export type NotificationAct = "read" | "dismiss" | "cancel" | "mute-grain" | "mute-thread";
 

@@ -45,6 +45,7 @@ import { usePageTitle } from "../title.ts";
 import { TitleField } from "./title-field.tsx";
 
 const AccessDialog = laterPart(async () => (await import("../sharing/AccessDialog.tsx")).AccessDialog);
+const LimitSaid = laterPart(async () => (await import("./limit-said.tsx")).LimitSaid);
 const Picker = laterPart(async () => (await import("../powerbox/Picker.tsx")).Picker);
 const ShareDialog = laterPart(async () => (await import("../sharing/ShareDialog.tsx")).ShareDialog);
 
@@ -314,6 +315,13 @@ export function GrainPage(props: { id: string }): JSX.Element {
           </Button>
         </div>
       </Show>
+      <Show when={grain()?.state === "running" && grain()?.limit}>
+        {(limit) => (
+          <div class="lost" role="status">
+            <LimitSaid id={id} limit={limit()} otherwise="" />
+          </div>
+        )}
+      </Show>
       <main class="grain-stage" id="content" tabindex="-1">
         <Switch>
           <Match when={ended()}>
@@ -350,12 +358,19 @@ export function GrainPage(props: { id: string }): JSX.Element {
             <EmptyState kind="problem" picture={<AlertIcon size={32} />} title={say(s.thing.problemTitle, { title: title() })}>
               <div role="alert">
                 <p class="k-soft">{s.thing.problemText}</p>
-                <Show when={plain(grain()?.problem, 300)}>
-                  {(text) => (
-                    <p class="problem-words">
-                      <bdi>{text()}</bdi>
-                    </p>
-                  )}
+                <Show
+                  when={grain()?.limit}
+                  fallback={
+                    <Show when={plain(grain()?.problem, 300)}>
+                      {(text) => (
+                        <p class="problem-words">
+                          <bdi>{text()}</bdi>
+                        </p>
+                      )}
+                    </Show>
+                  }
+                >
+                  {(limit) => <LimitSaid id={id} limit={limit()} otherwise={plain(grain()?.problem, 300)} />}
                 </Show>
               </div>
               <div class="k-actions">

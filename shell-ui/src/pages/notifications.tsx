@@ -17,6 +17,7 @@ import { Foreign, count, say, when } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { Facts } from "../sharing/parts.tsx";
 import { usePageTitle } from "../title.ts";
+import { limitWords } from "./limit-words.ts";
 
 export function NotificationsPage(): JSX.Element {
   usePageTitle(() => m.notifications.title);
@@ -85,9 +86,11 @@ export function NotificationsPage(): JSX.Element {
 }
 
 function Row(props: { of: Notification; act: (what: NotificationAct, words?: string) => void }): JSX.Element {
-  const text = () => plain(props.of.text, 300);
+  const text = () => (props.of.limit === null ? plain(props.of.text, 300) : limitWords(props.of.limit, props.of.text));
   const target = () => {
-    const { grain, path } = props.of;
+    const { grain, path, limit } = props.of;
+    // There it stands against its limits, and they can be changed.
+    if (grain !== null && limit !== null) return paths.settings(grain);
     return grain === null ? undefined : paths.grain(grain, readInside(path ?? "/") ?? "/");
   };
   return (

@@ -17,6 +17,7 @@ import { attempt, putGrain } from "../state.ts";
 import { Foreign, s, say, soon } from "../strings/index.tsx";
 import { m } from "../strings/more.ts";
 import { AboutThing } from "./about-thing.tsx";
+import { ThingLimits } from "./thing-limits.tsx";
 
 export function ThingSettingsPage(props: { id: string }): JSX.Element {
   return (
@@ -25,6 +26,9 @@ export function ThingSettingsPage(props: { id: string }): JSX.Element {
         <>
           <Show when={grain.mine}>
             <Pages grain={grain} />
+          </Show>
+          <Show when={grain.mine}>
+            <ThingLimits grain={grain} />
           </Show>
           <Jobs grain={grain} />
           <Authority grain={grain} />

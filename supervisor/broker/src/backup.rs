@@ -25,6 +25,7 @@ use crate::audit::Act;
 use crate::broker::Broker;
 use crate::described;
 use crate::layout::{make_private, sync_folder};
+use crate::limits::OwnLimits;
 use crate::outside::{
     BackupReport, BackupStart, FreezeReport, FreezeStart, HostProcess, RestoreReport, RestoreStart,
 };
@@ -51,11 +52,11 @@ impl Drop for Scratch {
 }
 
 /// The lines a worker reports, each one document; bounded, for it read hostile bytes.
-struct Report(BufReader<tokio::io::Take<tokio::net::UnixStream>>);
+pub(crate) struct Report(BufReader<tokio::io::Take<tokio::net::UnixStream>>);
 
 impl Report {
     /// Both ends of a report: ours, and the worker's.
-    fn pair() -> std::io::Result<(Self, std::os::unix::net::UnixStream)> {
+    pub(crate) fn pair() -> std::io::Result<(Self, std::os::unix::net::UnixStream)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let ours = tokio::net::UnixStream::from_std(ours)?;
@@ -63,7 +64,7 @@ impl Report {
     }
 
     /// The next document; `None` when the worker is gone or does not make sense.
-    async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut line = Vec::new();
         let read = (&mut self.0)
             .take(REPORT_LIMIT)
@@ -298,6 +299,8 @@ impl Broker {
             trashed: None,
             relaxed_policy: false,
             public_id: None,
+            files: None,
+            limits: OwnLimits::default(),
         };
         let io = |error: std::io::Error| Problem::internal("keep a restored grain", &error);
         std::fs::rename(storage, self.config.layout.grain(&id)).map_err(io)?;

@@ -14,6 +14,7 @@ use crate::audit::Act;
 use crate::broker::Broker;
 use crate::described;
 use crate::layout::{make_private, sync_folder};
+use crate::limits::OwnLimits;
 use crate::problem::Problem;
 use crate::record::{App, Grain, OwnName, Site, app_key, grain_key, grain_of_person};
 use crate::tree;
@@ -90,6 +91,8 @@ impl Broker {
             trashed: None,
             relaxed_policy: false,
             public_id: None,
+            files: None,
+            limits: OwnLimits::default(),
         };
         self.keep_grain(who, &id, &grain, made.map_err(io), Batch::new())
             .await
@@ -229,6 +232,7 @@ impl Broker {
             let people = self.people_of(id);
             let mut batch = Batch::new();
             batch.delete::<Grain>(grain_key(id));
+            Self::forget_limits(&mut batch, id);
             if let Some(site) = &grain.public_id {
                 batch.delete::<Site>(site.as_bytes());
             }

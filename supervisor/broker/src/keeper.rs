@@ -19,6 +19,7 @@ use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_schemas::host_capnp::{host_keeper, object_id, restored, seal};
 
 use crate::broker::Broker;
+use crate::limits::Limit;
 use crate::problem::Problem;
 use crate::record::{Referent, Sealed, Token};
 use crate::running::{Running, Slot};
@@ -34,6 +35,7 @@ const OBJECT_ID: usize = 2048;
 pub(crate) struct End {
     pub reason: String,
     asked: bool,
+    limit: Option<Limit>,
 }
 
 /// The broker towards one grain host.
@@ -85,6 +87,8 @@ impl Keeper {
         self.slot.let_end(running);
         let end = self.end.take();
         let failed = end.as_ref().is_none_or(|end| !end.asked);
+        let limit = end.as_ref().and_then(|end| end.limit);
+        self.slot.limit.set(limit);
         let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
         self.slot
             .state
@@ -93,6 +97,9 @@ impl Keeper {
         if let Some(broker) = self.broker.upgrade() {
             broker.tell_grain(&self.grain);
             broker.remember_size(&self.grain, &self.slot);
+            if let Some(limit) = limit {
+                broker.met_limit(&self.grain, limit);
+            }
         }
     }
 
@@ -302,7 +309,9 @@ impl host_keeper::Server for Keeper {
         params: host_keeper::ReportSizeParams,
         _: host_keeper::ReportSizeResults,
     ) -> Result<(), Error> {
-        self.slot.size.set(Some(params.get()?.get_bytes()));
+        let params = params.get()?;
+        self.slot.size.set(Some(params.get_bytes()));
+        self.slot.files.set(Some(params.get_files()));
         self.broker()?.tell_grain(&self.grain);
         Ok(())
     }
@@ -317,7 +326,20 @@ impl host_keeper::Server for Keeper {
         *self.end.borrow_mut() = Some(End {
             reason,
             asked: params.get_asked(),
+            // A newer host's is none we know of.
+            limit: params.get_limit().ok().and_then(Limit::read),
         });
+        Ok(())
+    }
+
+    async fn report_limit(
+        self: Rc<Self>,
+        params: host_keeper::ReportLimitParams,
+        _: host_keeper::ReportLimitResults,
+    ) -> Result<(), Error> {
+        if let Some(limit) = Limit::read(params.get()?.get_limit()?) {
+            self.broker()?.met_limit(&self.grain, limit);
+        }
         Ok(())
     }
 

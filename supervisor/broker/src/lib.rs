@@ -20,6 +20,7 @@ mod grain;
 mod job;
 mod keeper;
 mod layout;
+mod limits;
 mod log;
 mod notice;
 mod open;
@@ -47,10 +48,11 @@ mod tests;
 
 pub use broker::{Broker, Config, StartError};
 pub use layout::Layout;
+pub use limits::{Disk, GrainLimits, Limit};
 pub use log::tail as tail_of_log;
 pub use outside::{
-    BackupReport, BackupStart, FreezeReport, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher,
-    Outside, RestoreReport, RestoreStart, UnpackReport, UnpackStart,
+    AdjustReport, AdjustStart, BackupReport, BackupStart, FreezeReport, FreezeStart, GrainStart, HostProcess,
+    LaunchError, Launcher, Outside, RestoreReport, RestoreStart, UnpackReport, UnpackStart,
 };
 pub use problem::Problem;
 pub use running::RefusedSyscall;

@@ -264,6 +264,7 @@ impl Broker {
                     time: self.outside.now(),
                     read: false,
                     count: 1,
+                    limit: None,
                 };
                 let id = NoticeId::new(|bytes| (self.outside.random)(bytes));
                 (id, notice, oldest)
@@ -286,6 +287,24 @@ impl Broker {
         all
     }
 
+    /// Puts a notification of ours before a person, unless they want to hear nothing of the grain.
+    pub(crate) fn put_notice(
+        &self,
+        batch: &mut Batch,
+        person: &AccountId,
+        grain: &GrainId,
+        id: &NoticeId,
+        notice: &Notice,
+    ) {
+        if self.is_muted(person, grain, None) {
+            return;
+        }
+        if let Some((oldest, _)) = self.notices(person).get(KEPT - 1) {
+            batch.delete::<Notice>(&key(person, oldest));
+        }
+        batch.put(&key(person, id), notice);
+    }
+
     /// How many a person has not looked at.
     pub(crate) fn unread_notices(&self, person: &AccountId) -> usize {
         self.notices(person)
@@ -294,7 +313,7 @@ impl Broker {
             .count()
     }
 
-    fn tell_notices(&self, person: &AccountId) {
+    pub(crate) fn tell_notices(&self, person: &AccountId) {
         if self.events.is_watching(person) {
             let unread = self.unread_notices(person);
             self.events
@@ -346,6 +365,7 @@ impl Broker {
                 shown["time"] = json!(notice.time);
                 shown["read"] = json!(notice.read);
                 shown["count"] = json!(notice.count);
+                shown["limit"] = json!(notice.limit);
             }));
         }
         Ok(json!({"notifications": shown}))
@@ -373,6 +393,7 @@ impl Broker {
             "read": false,
             "ongoing": false,
             "count": 1,
+            "limit": null,
         });
         more(&mut notice);
         notice

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,10 +13,14 @@ use percloud_core::time::Timestamp;
 use percloud_spk::install::{PackageInfo, Progress};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Disk, GrainLimits, Limit};
 use crate::warm::Memory;
 
 /// Fills a buffer with random bytes.
 pub type Random = Rc<dyn Fn(&mut [u8])>;
+
+/// Tells how much room the disk with a folder has.
+pub type Room = Rc<dyn Fn(&Path) -> Option<Disk>>;
 
 /// Longest sleep before the clock is looked at again, in milliseconds.
 const LOOK: u64 = 30_000;
@@ -30,6 +34,8 @@ pub struct Outside {
     pub random: Random,
     /// Tells how much memory the machine has and has left; `None` where it does not say.
     pub memory: Rc<dyn Fn() -> Option<Memory>>,
+    /// Tells how much room the disk with a folder has; `None` where it does not say.
+    pub disk: Room,
     /// Starts what runs in a process of its own.
     pub launcher: Rc<dyn Launcher>,
 }
@@ -74,6 +80,8 @@ pub trait Launcher {
     -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
     /// Starts a process that holds the app of one running grain still, so that its storage can be read.
     fn start_freeze(&self, start: FreezeStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
+    /// Starts a process that changes what the app of one running grain may take.
+    fn start_adjust(&self, start: AdjustStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>>;
 }
 
 /// Everything needed to start a grain; plain paths and descriptors, nothing of the store.
@@ -87,6 +95,10 @@ pub struct GrainStart {
     pub argv: Vec<String>,
     /// The app's whole environment.
     pub environ: Vec<(String, String)>,
+    /// What it may take.
+    pub limits: GrainLimits,
+    /// The limit it is above already: it may read and delete, and no more.
+    pub full: Option<Limit>,
     /// Whether the app talks to itself over 127.0.0.1 (apps behind the HTTP bridge).
     pub loopback: bool,
     /// Whether the package was built for Percloud, whose apps are answered fewer system calls.
@@ -214,6 +226,30 @@ pub enum RestoreReport {
         /// A stable word for the reason.
         code: String,
         /// Which entry, and what is wrong with it.
+        message: String,
+    },
+}
+
+/// Everything needed to change what a running app may take.
+#[derive(Debug)]
+pub struct AdjustStart {
+    /// The process id of its grain host.
+    pub host: u32,
+    /// What it may take from now on.
+    pub limits: GrainLimits,
+    /// Where the process says what it did.
+    pub report: UnixStream,
+}
+
+/// What became of changing what an app may take.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdjustReport {
+    /// It holds.
+    Done,
+    /// It holds from the next start on.
+    Failed {
+        /// Why.
         message: String,
     },
 }

@@ -11,6 +11,7 @@ use percloud_core::web_address::WebAddress;
 use percloud_store::Record;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Limit, OwnLimits};
 use crate::outlet::Credential;
 use crate::problem::Problem;
 
@@ -96,8 +97,21 @@ pub(crate) struct Grain {
     /// Under which its `/var/www` is published, once the app asked for that.
     #[serde(default)]
     pub public_id: Option<String>,
+    /// Files and folders when it last ran.
+    #[serde(default)]
+    pub files: Option<u64>,
+    /// What it may take, where that is not the usual.
+    #[serde(default)]
+    pub limits: OwnLimits,
 }
 table!(Grain, "grain");
+
+/// A grain met a limit, and its owner was told. Key: the grain id, `/`, the limit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LimitMet {
+    pub time: Timestamp,
+}
+table!(LimitMet, "limit-met");
 
 /// Finds a published grain. Key: its public id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -353,6 +367,9 @@ pub(crate) struct Notice {
     pub time: Timestamp,
     pub read: bool,
     pub count: u32,
+    /// It is not the app's: the grain met this limit.
+    #[serde(default)]
+    pub limit: Option<Limit>,
 }
 table!(Notice, "notice");
 

@@ -24,6 +24,7 @@ use crate::broker::Broker;
 use crate::described;
 use crate::front::finished;
 use crate::keeper::Keeper;
+use crate::limits::Limit;
 use crate::outside::GrainStart;
 use crate::problem::Problem;
 use crate::record::{Grain, grain_key};
@@ -60,6 +61,12 @@ pub(crate) struct Slot {
     pub state: Cell<State>,
     pub problem: RefCell<Option<String>>,
     pub size: Cell<Option<u64>>,
+    /// Files and folders.
+    pub files: Cell<Option<u64>>,
+    /// The limit that ended it.
+    pub limit: Cell<Option<Limit>>,
+    /// Why it was started so that it can read and delete only.
+    pub full: Cell<Option<Limit>>,
     /// Marked whenever the grain starts or ends.
     pub changed: tokio::sync::watch::Sender<()>,
     running: RefCell<Option<Rc<Running>>>,
@@ -79,6 +86,7 @@ impl Slot {
         self.wait_for_the_last_one().await;
         self.state.set(State::Asleep);
         self.problem.take();
+        self.limit.set(None);
     }
 
     /// Two apps must never share one storage: the next starts when the last is gone.
@@ -145,6 +153,7 @@ impl Broker {
         }
         slot.state.set(State::Starting);
         slot.problem.take();
+        slot.limit.set(None);
         self.tell_grain(id);
         let started = self.start_grain(id, slot).await;
         match &started {
@@ -181,12 +190,15 @@ impl Broker {
                 .iter()
                 .map(|variable| (variable.key.clone(), variable.value.clone()))
                 .collect(),
+            limits: grain.limits.effective(),
+            full: self.fullness(slot, &grain),
             loopback: info.manifest.uses_bridge,
             native: info.sandbox == percloud_spk::sandbox::Sandbox::Native,
             record_refused: self.config.record_refused,
             broker: theirs,
             door: UnixListener::bind(&door).map_err(io)?,
         };
+        slot.full.set(start.full);
         let process = self.outside.launcher.start_grain(start).await.map_err(|error| {
             tracing::error!(grain = %id, "cannot start a grain: {error}");
             Problem::GrainFailed(error.0)
@@ -344,9 +356,14 @@ impl Broker {
     /// Keeps the last known size of a grain for when it sleeps.
     pub(crate) fn remember_size(self: &Rc<Self>, id: &GrainId, slot: &Slot) {
         let Some(size) = slot.size.get() else { return };
+        let files = slot.files.get();
         let (broker, id) = (self.clone(), id.clone());
         tokio::task::spawn_local(async move {
-            let _ = broker.update_grain(&id, |grain| grain.size = Some(size)).await;
+            let remembered = broker.update_grain(&id, |grain| {
+                grain.size = Some(size);
+                grain.files = files.or(grain.files);
+            });
+            let _ = remembered.await;
         });
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod grains;
 mod jobs;
+mod limits;
 mod notices;
 mod outlets;
 mod pages;
@@ -34,8 +35,8 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::account::SignedIn;
 use crate::outside::{
-    BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Outside, RestoreStart,
-    UnpackStart,
+    AdjustStart, BackupStart, FreezeStart, GrainStart, HostProcess, LaunchError, Launcher, Outside,
+    RestoreStart, UnpackStart,
 };
 use crate::record::{App, Package, app_key};
 use crate::{Broker, Config, Layout};
@@ -45,10 +46,14 @@ use crate::{Broker, Config, Layout};
 struct Stage {
     now: Cell<u64>,
     memory_is_short: Cell<bool>,
+    disk_is_short: Cell<bool>,
     starts: RefCell<Vec<Vec<String>>>,
     admitted: RefCell<Vec<Vec<u8>>>,
     /// Who was announced, in order.
     visitors: RefCell<Vec<Announced>>,
+    /// With which limits grains were started, and changed while they ran.
+    limited: RefCell<Vec<(crate::GrainLimits, Option<crate::Limit>)>>,
+    adjusted: RefCell<Vec<crate::GrainLimits>>,
     ended_sessions: Cell<u32>,
     /// Ids of sessions and references that were ended.
     ended: RefCell<Vec<Vec<u8>>>,
@@ -105,6 +110,19 @@ impl World {
                     Some(crate::Memory {
                         total: 1000,
                         available: if stage.memory_is_short.get() { 124 } else { 125 },
+                    })
+                }
+            }),
+            disk: Rc::new({
+                let stage = stage.clone();
+                move |_| {
+                    Some(crate::Disk {
+                        total: 100 << 30,
+                        free: if stage.disk_is_short.get() {
+                            1 << 30
+                        } else {
+                            50 << 30
+                        },
                     })
                 }
             }),
@@ -266,6 +284,7 @@ impl Launcher for Played {
         let stage = self.stage.clone();
         async move {
             stage.starts.borrow_mut().push(start.argv);
+            stage.limited.borrow_mut().push((start.limits, start.full));
             #[allow(clippy::disallowed_methods, reason = "a test plays the launcher")]
             let child = Sleeper(
                 std::process::Command::new("sleep")
@@ -307,6 +326,11 @@ impl Launcher for Played {
     }
 
     fn start_restore(&self, _: RestoreStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        async { Err(LaunchError("not played".into())) }.boxed_local()
+    }
+
+    fn start_adjust(&self, start: AdjustStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        self.stage.adjusted.borrow_mut().push(start.limits);
         async { Err(LaunchError("not played".into())) }.boxed_local()
     }
 

@@ -53,6 +53,7 @@ impl Broker {
             .warnings
             .iter()
             .map(|(code, message)| json!({"code": code, "message": message}))
+            .chain(self.room_warning())
             .collect();
         let warnings = if self.runs_the_server(who).is_ok() {
             warnings
@@ -105,6 +106,7 @@ impl Broker {
             // Its inner affairs are its owner's.
             view["size"] = Value::Null;
             view["problem"] = Value::Null;
+            view["limit"] = Value::Null;
             if let Some(name) = self.petname(&who.account, id) {
                 view["title"] = json!(name.shown());
             }
@@ -136,6 +138,7 @@ impl Broker {
             "size": size,
             "state": state,
             "problem": problem,
+            "limit": slot.as_ref().and_then(|slot| slot.limit.get().or(slot.full.get())),
             "trashed": grain.trashed,
             "relaxedPolicy": grain.relaxed_policy,
         })

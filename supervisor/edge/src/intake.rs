@@ -9,6 +9,8 @@ use hyper::header::EXPECT;
 use std::future::poll_fn;
 use std::pin::Pin;
 
+use tokio::time::Instant;
+
 use crate::respond::Refusal;
 
 /// Largest body read only to be thrown away, in bytes.
@@ -29,16 +31,35 @@ pub(crate) async fn discard(request: Request<Incoming>) {
     let _ = tokio::time::timeout(DISCARDING, body.whole(DISCARDED)).await;
 }
 
+/// Bytes a second a client has to send, or to take, in the long run. The slowest lines carry some thousands; less is one
+/// who wants to hold a connection for as long as it can.
+pub(crate) const PACE: u64 = 1024;
+
+/// How much longer one may be waited for who may pause for so long at a time, was waited for so long already, and has
+/// moved so many bytes.
+pub(crate) fn patience(pause: Duration, waited: Duration, moved: u64) -> Duration {
+    let earned = Duration::from_millis(moved.saturating_mul(1000) / PACE);
+    pause.min((pause + earned).saturating_sub(waited))
+}
+
 /// A client's body, frame by frame.
 pub(crate) struct Intake {
     body: Incoming,
     pause: Duration,
+    /// For how long we have waited for the client, and what came of it, in bytes.
+    waited: Duration,
+    received: u64,
 }
 
 impl Intake {
     /// `pause` is how long the client may take between two frames.
     pub(crate) fn new(body: Incoming, pause: Duration) -> Self {
-        Self { body, pause }
+        Self {
+            body,
+            pause,
+            waited: Duration::ZERO,
+            received: 0,
+        }
     }
 
     /// The size the client announced, in bytes.
@@ -50,16 +71,20 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// When the client breaks off, or pauses for too long.
+    /// When the client breaks off, pauses for too long, or sends so slowly that it might as well.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             // Not left to the frame that says so: after an early answer hyper holds that back until the next request.
             if self.body.is_end_stream() {
                 return Ok(None);
             }
+            let patience = patience(self.pause, self.waited, self.received);
             let body = &mut self.body;
             let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-            match tokio::time::timeout(self.pause, frame).await {
+            let begun = Instant::now();
+            let frame = tokio::time::timeout(patience, frame).await;
+            self.waited += begun.elapsed();
+            match frame {
                 Err(_) => return Err(Refusal::TooSlow),
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(_))) => return Err(Refusal::Aborted),
@@ -67,6 +92,7 @@ impl Intake {
                     if let Ok(bytes) = frame.into_data()
                         && !bytes.is_empty()
                     {
+                        self.received += bytes.len() as u64;
                         return Ok(Some(bytes));
                     }
                 }
@@ -104,5 +130,21 @@ impl Intake {
             next = self.next().await?;
         }
         Ok(whole.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_moves_something_is_waited_for_and_who_dribbles_is_not() {
+        let seconds = Duration::from_secs;
+        assert_eq!(patience(seconds(60), seconds(0), 0), seconds(60));
+        assert_eq!(patience(seconds(60), seconds(59), 1), seconds(1));
+        assert_eq!(patience(seconds(60), seconds(61), 1), seconds(0));
+        // A slow line, for an hour.
+        assert_eq!(patience(seconds(60), seconds(3600), 3600 * 2 * PACE), seconds(60));
+        assert_eq!(patience(seconds(60), seconds(3600), u64::MAX), seconds(60));
     }
 }

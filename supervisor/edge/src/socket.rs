@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-/// A TCP stream whose writes fail once the other side has taken nothing for too long.
+use crate::intake::patience;
+
+/// A TCP stream whose writes fail once the other side has taken nothing for too long, or so little that it comes to the same.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     patience: Duration,
-    /// Runs while a write is waiting.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// For how long writes have waited, and what was taken, in bytes.
+    waited: Duration,
+    written: u64,
+    /// Runs while a write is waiting, which began then.
+    stalled: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
 impl Socket {
@@ -24,17 +29,28 @@ impl Socket {
         Self {
             stream,
             patience,
+            waited: Duration::ZERO,
+            written: 0,
             stalled: None,
         }
     }
 
-    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
+    fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(outcome) = &written {
+            if let Some((_, since)) = self.stalled.take() {
+                self.waited += since.elapsed();
+            }
+            self.written += *outcome.as_ref().unwrap_or(&0) as u64;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let patience = patience(self.patience, self.waited, self.written);
+        let (stalled, _) = self
+            .stalled
+            .get_or_insert_with(|| (Box::pin(sleep(patience)), Instant::now()));
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

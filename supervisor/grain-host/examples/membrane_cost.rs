@@ -16,7 +16,7 @@ use capnp::capability::{Client, FromClientHook};
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, new_client, twoparty};
 use futures::future::join_all;
-use percloud_grain_host::{AppHandles, Config, Limits, run};
+use percloud_grain_host::{AppHandles, Config, Limits, Storage, run};
 use percloud_schemas::grain_capnp::{ui_session, ui_view};
 use percloud_schemas::host_capnp::{grain_door, grain_host, host_keeper};
 use percloud_schemas::util_capnp::byte_stream;
@@ -262,6 +262,7 @@ fn with_host<Test: Future<Output = Cost>>(
                 log: log.into(),
                 pidfd,
                 refused: None,
+                group: None,
             };
             let idle = Duration::from_secs(90);
             run(Config {
@@ -269,6 +270,11 @@ fn with_host<Test: Future<Output = Cost>>(
                 door,
                 broker: host_end.into(),
                 app,
+                storage: Storage {
+                    bytes: u64::MAX,
+                    files: u64::MAX,
+                    is_full: false,
+                },
                 idle,
                 limits: Limits::default(),
                 clock: || std::time::SystemTime::UNIX_EPOCH,

@@ -13,7 +13,7 @@ use percloud_schemas::grain_capnp::ui_view;
 use tokio::sync::OnceCell;
 
 pub(crate) use admission::Admission;
-pub(crate) use process::{Process, kill};
+pub(crate) use process::{Exit, Process, kill};
 pub(crate) use sessions::Sessions;
 
 use crate::config::Limits;

@@ -15,6 +15,7 @@ use crate::descriptor::{self, Descriptor};
 use crate::log::{Log, Watch};
 use crate::membrane::{Membrane, Realm, Side};
 use crate::platform::Platform;
+use crate::share::Share;
 
 /// Most bytes of log that are replayed: all there can be.
 fn most_backlog(limits: &Limits) -> u64 {
@@ -30,6 +31,7 @@ pub(crate) struct GrainHost {
     /// What the broker and the app hand each other crosses here.
     pub(crate) membrane: Membrane,
     pub(crate) log: Log,
+    pub(crate) share: Rc<Share>,
     pub(crate) limits: Limits,
     pub(crate) refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
     /// Taken by whoever ends the host first.
@@ -107,6 +109,7 @@ impl grain_host::Server for GrainHost {
             let _ending = end.send(Ended {
                 reason: "the grain was stopped".to_owned(),
                 asked: true,
+                limit: None,
             });
         }
         std::future::pending().await
@@ -189,6 +192,36 @@ impl grain_host::Server for GrainHost {
         _: grain_host::DropObjectResults,
     ) -> Result<(), Error> {
         self.platform.forget(params.get()?.get_object()?).await
+    }
+
+    async fn usage(
+        self: Rc<Self>,
+        _: grain_host::UsageParams,
+        mut results: grain_host::UsageResults,
+    ) -> Result<(), Error> {
+        let storage = self.share.measure().await;
+        let reading = self.share.read();
+        let number = |known: Option<u64>| known.and_then(|known| i64::try_from(known).ok()).unwrap_or(-1);
+        let mut usage = results.get().init_usage();
+        usage.set_memory(number(reading.memory));
+        usage.set_processes(number(reading.processes));
+        let processor = reading.processor.map(|time| time.as_millis());
+        usage.set_processor(number(processor.and_then(|time| u64::try_from(time).ok())));
+        if let Some(storage) = storage {
+            usage.set_bytes(storage.bytes);
+            usage.set_files(storage.files);
+        }
+        Ok(())
+    }
+
+    async fn limit_storage(
+        self: Rc<Self>,
+        params: grain_host::LimitStorageParams,
+        _: grain_host::LimitStorageResults,
+    ) -> Result<(), Error> {
+        let limit = params.get()?.get_limit()?;
+        self.share.limit_storage(limit.get_bytes(), limit.get_files());
+        Ok(())
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Config {
     pub broker: OwnedFd,
     /// The running app.
     pub app: AppHandles,
+    /// What its storage may take.
+    pub storage: Storage,
     /// How long a grain nobody uses is kept, at least; it dies after one to two times as much (sheet 3.4).
     pub idle: Duration,
     /// What the app may take of this process.
@@ -33,6 +35,59 @@ pub struct AppHandles {
     pub pidfd: OwnedFd,
     /// Asked for the system calls the app was refused, when the grain was started to record them.
     pub refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+    /// The group that counts what the app takes; none where the machine has none.
+    pub group: Option<Group>,
+}
+
+/// Counts what an app takes.
+pub struct Group {
+    /// Reads every counter.
+    pub read: Box<dyn Fn() -> Reading + Send>,
+    /// Files that a poll for exceptional conditions finds ready when a counter of refusals has changed.
+    pub told: Vec<OwnedFd>,
+}
+
+/// What an app takes, and what it was refused since it was started; `None` where the kernel does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Memory in use in bytes, caches of files included.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processor time used so far.
+    pub processor: Option<Duration>,
+    /// How many of its processes were killed for want of memory.
+    pub memory_kills: Option<u64>,
+    /// How often it was refused a process or thread.
+    pub processes_refused: Option<u64>,
+}
+
+/// What a grain's storage may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Bytes on disk, the log included.
+    pub bytes: u64,
+    /// Files and folders.
+    pub files: u64,
+    /// It is above that already: the app was started so that it can read and delete, and no more.
+    pub is_full: bool,
+}
+
+/// What an app may run into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Memory.
+    Memory,
+    /// Processes and threads.
+    Processes,
+    /// Bytes of its storage.
+    Disk,
+    /// Files of its storage.
+    Files,
+    /// Words in its log.
+    Log,
+    /// Processor time, without a break.
+    Processor,
 }
 
 /// A system call the sandbox refused the app.
@@ -113,4 +168,6 @@ pub struct Ended {
     pub reason: String,
     /// Whether that was asked for: by the broker, or by nobody using the grain.
     pub asked: bool,
+    /// The limit that ended it.
+    pub limit: Option<Limit>,
 }

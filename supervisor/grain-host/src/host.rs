@@ -2,19 +2,20 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
-use percloud_schemas::host_capnp::host_keeper;
 use tokio::net::UnixStream;
-use tokio::task::{JoinError, LocalSet, spawn_blocking, spawn_local};
+use tokio::task::{JoinError, LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use crate::app::{Process, kill};
+use crate::app::{Exit, Process, kill};
 use crate::config::{Config, Ended};
 use crate::log::{Log, Reader};
 use crate::membrane::Realm;
 use crate::platform::WakeLocks;
-use crate::usage::{self, Usage};
+use crate::share::{self, Share};
+use crate::usage;
 use crate::wired::{Ends, Wired};
 
 /// How long a killed app may take to be gone. The kernel needs longer only when a disk hangs.
@@ -47,6 +48,7 @@ pub fn run(config: Config) -> Ended {
             Ended {
                 reason: format!("the grain's host could not be started: {error}"),
                 asked: false,
+                limit: None,
             }
         }
     }
@@ -64,6 +66,7 @@ async fn serve(config: Config) -> Ended {
             Ended {
                 reason: format!("the grain's host could not be started: {error}"),
                 asked: false,
+                limit: None,
             }
         }
     }
@@ -75,6 +78,7 @@ struct Host {
     log: Log,
     reader: Reader,
     wired: Wired,
+    share: Rc<Share>,
     grain_dir: PathBuf,
     idle: Duration,
     farewell: Duration,
@@ -87,12 +91,14 @@ impl Host {
             door,
             broker,
             app,
+            storage,
             idle,
             limits,
             clock,
         } = config;
         let process = Process::new(app.pidfd)?;
         let (log, reader) = Log::open(&grain_dir, app.log, &limits)?;
+        let share = Rc::new(Share::new(grain_dir.clone(), app.group, storage, log.clone()));
         let farewell = limits.farewell;
         let grain = grain_dir.file_name().unwrap_or_default().to_string_lossy();
         let wired = Wired::start(Ends {
@@ -101,6 +107,7 @@ impl Host {
             broker: adopt(broker)?,
             door,
             log: log.clone(),
+            share: Rc::clone(&share),
             refused: app.refused,
             limits,
             clock,
@@ -110,6 +117,7 @@ impl Host {
             log,
             reader,
             wired,
+            share,
             grain_dir,
             idle,
             farewell,
@@ -117,31 +125,47 @@ impl Host {
     }
 
     async fn serve(mut self) -> Ended {
-        let usage = spawn_local(report_usage(
-            self.grain_dir.clone(),
-            self.wired.realm.clone(),
-            self.idle,
-            self.wired.keeper.clone(),
-        ));
+        let mut last = Exit::Unknown;
+        let (realm, keeper) = (self.wired.realm.clone(), self.wired.keeper.clone());
+        let share = Rc::clone(&self.share);
         let (ended, broker_is_there) = tokio::select! {
-            exit = self.process.wait() => (unasked(exit), true),
-            ended = &mut self.wired.app_link => (unasked(self.after_app_link(ended).await), true),
+            exit = self.process.wait() => {
+                last = exit;
+                (unasked(exit), true)
+            }
+            ended = &mut self.wired.app_link => (unasked(self.after_app_link(ended, &mut last).await), true),
             _ended = &mut self.wired.broker_link => (unasked("the broker is gone"), false),
             ended = &mut self.wired.door => (unasked(door_text(ended)), true),
             Ok(ended) = &mut self.wired.end => (ended, true),
             () = nobody_uses(&self.wired.realm, &self.wired.wake, self.idle) => {
-                (Ended { reason: "nobody used the grain for a while".to_owned(), asked: true }, true)
+                let reason = "nobody used the grain for a while".to_owned();
+                (Ended { reason, asked: true, limit: None }, true)
             }
+            ended = share.keep(&realm, &keeper) => (ended, true),
         };
-        usage.abort();
+        let ended = match self.share.explains(last) {
+            Some((limit, reason)) if !ended.asked && ended.limit.is_none() => Ended {
+                reason: reason.to_owned(),
+                asked: false,
+                limit: Some(limit),
+            },
+            _ => ended,
+        };
         self.finish(ended, broker_is_there).await
     }
 
     /// Why the connection to the app ended. Gives an app that closed it a moment to exit by itself.
-    async fn after_app_link(&self, ended: Result<Result<(), capnp::Error>, JoinError>) -> String {
+    async fn after_app_link(
+        &self,
+        ended: Result<Result<(), capnp::Error>, JoinError>,
+        last: &mut Exit,
+    ) -> String {
         match ended {
             Ok(Ok(())) => match timeout(self.farewell, self.process.wait()).await {
-                Ok(exit) => exit.to_string(),
+                Ok(exit) => {
+                    *last = exit;
+                    exit.to_string()
+                }
                 Err(_) => "the app closed its connection and did not exit".to_owned(),
             },
             Ok(Err(error)) => format!("the app broke the rules of its connection: {}", error.extra),
@@ -179,12 +203,13 @@ impl Host {
         log.line(&ended.reason);
         if broker_is_there {
             let report = async {
-                if let Some(Usage { bytes, .. }) = usage::measure(grain_dir).await {
-                    report_size(&keeper, bytes).await?;
+                if let Some(usage) = usage::measure(grain_dir).await {
+                    share::report_size(&keeper, usage).await?;
                 }
                 let mut request = keeper.report_exit_request();
                 request.get().set_reason(&ended.reason);
                 request.get().set_asked(ended.asked);
+                request.get().set_limit(share::wire(ended.limit));
                 request.send().promise.await.map(drop)
             };
             // A broker that does not listen learns of the end from the connection.
@@ -212,6 +237,7 @@ fn unasked(reason: impl ToString) -> Ended {
     Ended {
         reason: reason.to_string(),
         asked: false,
+        limit: None,
     }
 }
 
@@ -227,33 +253,6 @@ async fn nobody_uses(realm: &Realm, wake: &WakeLocks, idle: Duration) {
         }
         seen = touches;
     }
-}
-
-/// Reports how much of the disk the grain takes, when that changed: soon after it was used, and once per `idle`, since
-/// an app may also write by itself.
-async fn report_usage(dir: PathBuf, realm: Realm, idle: Duration, keeper: host_keeper::Client) {
-    let mut reported = None;
-    loop {
-        let touches = realm.touches();
-        let mut pause = usage::PAUSE;
-        if let Some(usage) = usage::measure(dir.clone()).await {
-            pause = usage.pause;
-            if reported != Some(usage.bytes) && report_size(&keeper, usage.bytes).await.is_ok() {
-                reported = Some(usage.bytes);
-            }
-        }
-        sleep(pause).await;
-        if realm.pending() == 0 {
-            // Nobody is woken for a grain that is not used.
-            let _used = timeout(idle, realm.touched(touches)).await;
-        }
-    }
-}
-
-async fn report_size(keeper: &host_keeper::Client, bytes: u64) -> Result<(), capnp::Error> {
-    let mut request = keeper.report_size_request();
-    request.get().set_bytes(bytes);
-    request.send().promise.await.map(drop)
 }
 
 #[cfg(test)]

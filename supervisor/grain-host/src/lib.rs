@@ -22,6 +22,7 @@
 //! | `descriptor` | what does a page ask for in the powerbox |
 //! | `log` | where the app's words go |
 //! | `usage` | how much of the disk the grain takes |
+//! | `share` | which limit the app has met, and whether that ends it |
 //!
 //! *Invariants.* The host never opens a network socket, never starts a process, never follows a link inside
 //! the grain's storage, and never decides who may enter: it admits whom the broker announced.
@@ -40,10 +41,11 @@ pub mod membrane;
 mod neighbours;
 mod platform;
 mod references;
+mod share;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod wired;
 
-pub use config::{AppHandles, Config, Ended, Limits, RefusedSyscall};
+pub use config::{AppHandles, Config, Ended, Group, Limit, Limits, Reading, RefusedSyscall, Storage};
 pub use host::run;

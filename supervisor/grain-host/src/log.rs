@@ -38,6 +38,8 @@ pub(crate) struct Log(Arc<Mutex<State>>);
 struct State {
     ring: Ring,
     watchers: Watchers,
+    /// More came than is kept.
+    flooded: bool,
 }
 
 /// The thread that reads the app's pipe.
@@ -56,6 +58,7 @@ impl Log {
         let state = State {
             ring: Ring::open(dir, limits.log_bytes)?,
             watchers: Watchers::default(),
+            flooded: false,
         };
         let log = Self(Arc::new(Mutex::new(state)));
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -89,6 +92,11 @@ impl Log {
         state.watchers.add(past)
     }
 
+    /// Whether the app wrote more than is kept.
+    pub(crate) fn was_flooded(&self) -> bool {
+        self.state().flooded
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here is left half done by a panic that would matter for words in a log.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +117,7 @@ impl Log {
                     self.state().append(&chunk[..kept]);
                     left_out += (count - kept) as u64;
                     if kept < count {
+                        self.state().flooded = true;
                         // Reading on at once would let a flood take a core; like this the app waits instead.
                         std::thread::sleep(Duration::from_millis(1));
                     }

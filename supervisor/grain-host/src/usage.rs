@@ -30,6 +30,8 @@ const FOLDERS: usize = 100_000;
 pub(crate) struct Usage {
     /// Bytes of the disk.
     pub(crate) bytes: u64,
+    /// Files and folders.
+    pub(crate) files: u64,
     /// How long to wait before walking again.
     pub(crate) pause: Duration,
 }
@@ -64,7 +66,11 @@ fn walk(folder: &Path) -> rustix::io::Result<Usage> {
         }
     }
     let pause = (begun.elapsed() * RARITY).clamp(PAUSE, LONGEST_PAUSE);
-    Ok(Usage { bytes, pause })
+    Ok(Usage {
+        bytes,
+        files: entries,
+        pause,
+    })
 }
 
 /// Bytes and number of the entries of one folder; remembers the folders among them.
@@ -132,6 +138,8 @@ mod tests {
         .map(|path| blocks(path) / names(path))
         .sum();
         assert!(expected > 100_000);
-        assert_eq!(walk(dir.path()).unwrap().bytes, expected);
+        let found = walk(dir.path()).unwrap();
+        assert_eq!(found.bytes, expected);
+        assert_eq!(found.files, 7);
     }
 }

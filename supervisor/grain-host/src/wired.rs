@@ -25,6 +25,7 @@ use crate::log::Log;
 use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
 use crate::platform::{Platform, WakeLocks};
+use crate::share::Share;
 
 /// Where a host's sockets lead.
 pub(crate) struct Ends {
@@ -33,6 +34,7 @@ pub(crate) struct Ends {
     pub(crate) broker: UnixStream,
     pub(crate) door: UnixListener,
     pub(crate) log: Log,
+    pub(crate) share: Rc<Share>,
     pub(crate) refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
     pub(crate) limits: Limits,
     pub(crate) clock: fn() -> SystemTime,
@@ -63,6 +65,7 @@ impl Wired {
             broker,
             door,
             log,
+            share,
             refused,
             limits,
             clock,
@@ -112,6 +115,7 @@ impl Wired {
             realm: realm.clone(),
             membrane: realm.membrane(),
             log,
+            share,
             limits: limits.clone(),
             refused,
             end: RefCell::new(Some(ender)),

@@ -31,6 +31,9 @@ struct Run {
     warnings: Vec<String>,
     refused: Vec<(String, u64, u16)>,
     memory_refused: Option<u64>,
+    memory_kills: Option<u64>,
+    processes_refused: Option<u64>,
+    processor_us: Option<u64>,
 }
 
 fn main() {
@@ -80,6 +83,9 @@ fn run(spec: &SandboxSpec) -> Run {
                 warnings: Vec::new(),
                 refused: Vec::new(),
                 memory_refused: None,
+                memory_kills: None,
+                processes_refused: None,
+                processor_us: None,
             };
         }
     };
@@ -109,7 +115,10 @@ fn run(spec: &SandboxSpec) -> Run {
     let exit = percloud_sandbox::reap(pidfd.as_fd()).unwrap().unwrap();
     drop(rpc);
     let refused = recorder.map(|thread| thread.join().unwrap()).unwrap_or_default();
-    let memory_refused = cgroup.as_ref().and_then(|group| group.memory_refused());
+    let met = cgroup
+        .as_ref()
+        .map(|group| group.meter().read())
+        .unwrap_or_default();
     if let Some(group) = cgroup {
         group.remove();
     }
@@ -120,7 +129,10 @@ fn run(spec: &SandboxSpec) -> Run {
         exit: exit.to_string(),
         warnings,
         refused,
-        memory_refused,
+        memory_refused: met.memory_refused,
+        memory_kills: met.memory_kills,
+        processes_refused: met.processes_refused,
+        processor_us: met.processor.map(|time| time.as_micros() as u64),
     }
 }
 

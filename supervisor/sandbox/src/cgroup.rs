@@ -1,4 +1,5 @@
-//! A control group for each running app: memory and processes of the whole tree, where the machine lets us.
+//! A control group for each running app, where the machine lets us: memory and processes of the whole tree are bounded, and
+//! processor and disk are shared, the server before the apps and every app like every other.
 //!
 //! A group is new for each start and removed after it: version 2 kills at birth whatever is put into a group on which
 //! `cgroup.kill` was ever used, and counters of a former life mean nothing. Names carry the process id of the owner,
@@ -11,7 +12,9 @@
 
 mod freeze;
 mod make;
+mod meter;
 mod place;
+mod settings;
 mod survey;
 
 use std::fs;
@@ -19,9 +22,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::feature;
 use crate::sys::Errno;
 
 pub use freeze::{FreezeError, Frozen, freeze};
+pub use meter::{Meter, Reading};
+pub use place::disk_time_is_shared;
+use settings::Controller;
 pub use survey::{Survey, Version, survey};
 
 /// Directory of this server inside the control group it runs in; a process id follows.
@@ -29,13 +36,29 @@ const PREFIX: &str = "percloud-";
 /// Where [`delegate`] moves the server itself.
 const SUPERVISOR: &str = "percloud.supervisor";
 
+/// Hierarchies a group can be in at a time.
+pub(crate) const HIERARCHIES: usize = 5;
+
 /// Where this process makes control groups.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// One hierarchy with the controllers memory and pids.
+    /// One hierarchy with the controllers memory and pids at least.
     Unified(PathBuf),
-    /// A hierarchy each.
-    Separate { memory: PathBuf, pids: PathBuf },
+    /// A hierarchy for each controller, memory first; or for several that are mounted together.
+    Separate(Vec<Base>),
+}
+
+/// A directory in one hierarchy in which groups are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    controllers: Vec<Controller>,
+    directory: PathBuf,
+}
+
+impl Base {
+    fn has(&self, controller: Controller) -> bool {
+        self.controllers.contains(&controller)
+    }
 }
 
 /// The control group of one app.
@@ -61,6 +84,68 @@ impl Place {
     pub(crate) fn is_unified(&self) -> bool {
         matches!(self, Place::Unified(_))
     }
+
+    /// Every directory in which groups are made.
+    fn hierarchies(&self) -> Vec<Base> {
+        use Controller::{Cpu, Cpuacct, Io, Memory, Pids};
+        match self {
+            Place::Unified(base) => vec![Base {
+                controllers: vec![Memory, Pids, Cpu, Cpuacct, Io],
+                directory: base.clone(),
+            }],
+            Place::Separate(hierarchies) => hierarchies.clone(),
+        }
+    }
+
+    /// What apps have to do without for want of a controller: a sentence for each.
+    pub(crate) fn lacks(&self) -> Vec<String> {
+        let given = match self {
+            Place::Unified(base) => {
+                fs::read_to_string(base.join("cgroup.subtree_control")).unwrap_or_default()
+            }
+            Place::Separate(_) => String::new(),
+        };
+        let had = |name: &str, controller: Controller| match self {
+            Place::Unified(_) => place::lists(&given, name),
+            // Without a scheduler that heeds it the controller is of no use, and `percloud doctor` says that.
+            Place::Separate(_) if controller == Controller::Io => place::own_group("blkio").is_some(),
+            Place::Separate(hierarchies) => hierarchies.iter().any(|base| base.has(controller)),
+        };
+        [
+            ("cpu", Controller::Cpu, feature::WITHOUT_CPU),
+            ("io", Controller::Io, feature::WITHOUT_IO),
+        ]
+        .into_iter()
+        .filter(|(name, controller, _)| !had(name, *controller))
+        .map(|(name, _, without)| format!("no control group controller {name}: {without}"))
+        .collect()
+    }
+}
+
+/// Changes what the app of the grain host `host` may take, from now on. Meant for children of the launcher that started
+/// the host.
+///
+/// # Errors
+///
+/// Where there is no group, or the kernel refuses.
+pub fn adjust(host: u32, limits: &crate::Limits) -> std::io::Result<()> {
+    let place = place().map_err(std::io::Error::other)?;
+    let directories: Vec<PathBuf> = place
+        .hierarchies()
+        .iter()
+        .flat_map(|base| owned_directories(&base.directory, ""))
+        .filter(|(owner, group)| *owner == host && !freeze::is_mark(group))
+        .map(|(_, group)| group)
+        .collect();
+    if directories.is_empty() {
+        return Err(std::io::Error::other("the app has no control group"));
+    }
+    Cgroup {
+        directories,
+        doors: Vec::new(),
+        unified: place.is_unified(),
+    }
+    .adjust(limits)
 }
 
 impl Cgroup {
@@ -78,37 +163,9 @@ impl Cgroup {
         &self.directories
     }
 
-    /// Returns the memory in use in bytes, caches included, if the kernel says.
-    pub fn memory(&self) -> Option<u64> {
-        let file = if self.unified {
-            "memory.current"
-        } else {
-            "memory.usage_in_bytes"
-        };
-        fs::read_to_string(self.directories.first()?.join(file))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    }
-
-    /// Returns how often the app met its memory bound.
-    pub fn memory_refused(&self) -> Option<u64> {
-        let directory = self.directories.first()?;
-        if !self.unified {
-            return fs::read_to_string(directory.join("memory.failcnt"))
-                .ok()?
-                .trim()
-                .parse()
-                .ok();
-        }
-        let events = fs::read_to_string(directory.join("memory.events")).ok()?;
-        events
-            .lines()
-            .find_map(|line| line.strip_prefix("max "))?
-            .trim()
-            .parse()
-            .ok()
+    /// Closes the way in, for a process that has come in and is about to read what the app says.
+    pub(crate) fn close(&mut self) {
+        self.doors.clear();
     }
 
     /// Removes the group. Call it when the app has been reaped: a group with a process in it stays.
@@ -133,11 +190,8 @@ pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
     // First: what stands still can neither die nor leave its group.
     let mut remains = freeze::sweep(place);
-    let bases = match place {
-        Place::Unified(base) => vec![base],
-        Place::Separate { memory, pids } => vec![memory, pids],
-    };
-    for base in bases {
+    for Base { directory: base, .. } in place.hierarchies() {
+        let base = &base;
         for (pid, group) in owned_directories(base, "") {
             if !alive(pid) {
                 remains |= !remove_empty(&group);
@@ -167,15 +221,8 @@ pub fn leave() {
     if let Ok(place) = place() {
         freeze::leave(place);
     }
-    match place() {
-        Ok(Place::Unified(base)) => {
-            remove_empty(base);
-        }
-        Ok(Place::Separate { memory, pids }) => {
-            remove_empty(memory);
-            remove_empty(pids);
-        }
-        Err(_) => {}
+    for base in place().map(Place::hierarchies).unwrap_or_default() {
+        remove_empty(&base.directory);
     }
 }
 
@@ -198,6 +245,10 @@ pub fn delegate() {
         let moved = fs::write(leaf.join("cgroup.procs"), std::process::id().to_string());
         if moved.is_ok() {
             let _ = fs::write(own.join("cgroup.subtree_control"), "+memory +pids");
+            // Apps can do without these, so one that is refused takes no other along.
+            for more in ["+cpu", "+io"] {
+                let _ = fs::write(own.join("cgroup.subtree_control"), more);
+            }
         }
     }
 }

@@ -46,3 +46,10 @@ pub const CGROUP: Feature = Feature {
 /// What the lack of [`CGROUP`] means for a grain.
 pub const WITHOUT_CGROUP: &str =
     "memory is bounded per process, not per grain, and there is no share of processor time";
+
+/// What the lack of the controller cpu means.
+pub const WITHOUT_CPU: &str =
+    "apps share processor time by process, so one with many slows the others and the server";
+
+/// What the lack of the controller io means.
+pub const WITHOUT_IO: &str = "an app that reads and writes much slows the disk down for all";

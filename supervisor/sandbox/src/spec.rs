@@ -27,6 +27,9 @@ pub struct SandboxSpec {
     /// Upper bounds of the app's consumption.
     #[serde(default)]
     pub limits: Limits,
+    /// The storage holds more than it may: what is there can be read and removed, and nothing written.
+    #[serde(default)]
+    pub full: bool,
     /// Whether a control group is wanted.
     #[serde(default)]
     pub cgroup: CgroupMode,
@@ -48,6 +51,7 @@ impl SandboxSpec {
             loopback: false,
             record_refused: false,
             limits: Limits::default(),
+            full: false,
             cgroup: CgroupMode::default(),
             allow_without_landlock: false,
         }
@@ -71,8 +75,17 @@ pub enum Policy {
 pub struct Limits {
     /// Memory of the whole tree, its temporary files included, in bytes.
     pub memory: u64,
+    /// What of it may lie in swap on top of that, in bytes, where the machine has swap. Some, so that an idle app can be
+    /// put aside; not much, for an app that fills it keeps the disk busy for all.
+    pub swap: u64,
     /// Processes and threads of the whole tree.
     pub pids: u32,
+    /// Its share of processor and disk while others want them too, 1 to 10,000; the usual one is 100.
+    pub weight: u32,
+    /// Processor time it gets at most, in percent of one processor; none sets no bound.
+    pub processors: Option<u32>,
+    /// Longest file it can write, in bytes.
+    pub file_bytes: u64,
     /// Open files of each process, soft bound. Sheet 3.2.
     pub nofile_soft: u64,
     /// Open files of each process, hard bound. Sheet 3.2.
@@ -91,7 +104,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 512 << 20,
+            swap: 128 << 20,
             pids: 512,
+            weight: 100,
+            processors: None,
+            file_bytes: 10_000_000_000,
             nofile_soft: 1024,
             nofile_hard: 4096,
             tmp_bytes: 64 << 20,
@@ -99,6 +116,21 @@ impl Default for Limits {
             shm_bytes: 16 << 20,
             shm_inodes: 4096,
         }
+    }
+}
+
+impl Limits {
+    /// Whether mounts that keep these limits keep those of `other` too. The others can be changed later.
+    pub(crate) fn mounts_like(&self, other: &Self) -> bool {
+        let sizes = |limits: &Self| {
+            (
+                limits.tmp_bytes,
+                limits.tmp_inodes,
+                limits.shm_bytes,
+                limits.shm_inodes,
+            )
+        };
+        sizes(self) == sizes(other)
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn start_ahead<P>(
         let order = Order::new(spec.clone());
         asked = Some((spec, rest));
         let order = order.map_err(Stop::Error)?;
-        if !ground.suits(&order) || slot.set(order).is_err() {
+        if !ground.suits(&order) || site.adjust(&order).is_err() || slot.set(order).is_err() {
             return Err(Stop::Unsuited);
         }
         site.go(&slot)
@@ -157,6 +157,8 @@ struct Site<'a> {
     ground: &'a Ground,
     host: &'a HostEnds,
     group: Option<&'a mut Making>,
+    /// Version 2: the group the new process was born into.
+    born: Option<&'a Cgroup>,
     heard: &'a mut Heard,
 }
 
@@ -180,6 +182,16 @@ impl Site<'_> {
             group.doors().iter().map(AsFd::as_fd),
         );
         doors.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+    }
+
+    /// Has the group keep the limits of `order`, where it was made with others. Nobody waits quietly any more.
+    fn adjust(&self, order: &Order) -> std::io::Result<()> {
+        let limits = &order.spec.limits;
+        if *limits == self.ground.limits {
+            return Ok(());
+        }
+        let entered = self.group.as_deref().map(Making::group);
+        entered.or(self.born).map_or(Ok(()), |group| group.adjust(limits))
     }
 
     /// Waits until the ground is laid.
@@ -244,6 +256,7 @@ fn build(
                 ground,
                 host: &ends.host,
                 group: entered.as_mut(),
+                born: born.as_ref(),
                 heard: &mut heard,
             })
         },
@@ -255,7 +268,7 @@ fn build(
     let Ends { host, app } = ends;
     drop(app);
     let stopped_at = entered.as_ref().map(Making::at).unwrap_or_default();
-    let group = born.or(entered.map(Making::into_group));
+    let mut group = born.or(entered.map(Making::into_group));
     let Made {
         pid,
         pidfd,
@@ -285,6 +298,8 @@ fn build(
                     .flat_map(|order| order.warnings.iter().cloned()),
             );
             warnings.extend(heard.warnings());
+            // Nobody else is to come in; what the app says is read by this process.
+            group.iter_mut().for_each(Cgroup::close);
             Ok(App {
                 pidfd,
                 pid,
@@ -334,8 +349,9 @@ pub(crate) fn translates(directory: &std::path::Path) -> Result<Option<bool>, Er
 #[must_use]
 pub fn weaknesses() -> Vec<String> {
     let mut weaknesses = Vec::new();
-    if let Err(why) = cgroup::place() {
-        weaknesses.push(no_control_group(why));
+    match cgroup::place() {
+        Ok(place) => weaknesses.extend(place.lacks()),
+        Err(why) => weaknesses.push(no_control_group(why)),
     }
     if rustix::process::geteuid().is_root() && ids().mounts().is_none() {
         weaknesses.push(

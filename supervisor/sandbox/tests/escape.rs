@@ -43,7 +43,8 @@ const OUTCOMES: &[(&str, &str, &str)] = &[
     ("set groups", "EPERM", "ENOSYS"),
     ("limit core", "0 0", "0 0"),
     ("limit files", "1024 4096", "1024 4096"),
-    ("limit processes", "512 512", "512 512"),
+    // Behind a group, which counts them first; alone where there is none.
+    ("limit processes", "2048 2048|512 512", "2048 2048|512 512"),
     // What it sees (sheet 3.3).
     ("read /etc/passwd", "ENOENT", "ENOENT"),
     ("read /etc", "ENOENT", "ENOENT"),
@@ -378,6 +379,10 @@ fn fork_bomb_stops_at_the_limit() {
             spec.cgroup = group;
             let run = place.run(starter, &spec);
             assert_eq!(run.outcomes()["forks"], "39 EAGAIN", "{starter:?} {group:?}");
+            if group == percloud_sandbox::CgroupMode::Auto && run.warnings.is_empty() {
+                assert_eq!(run.processes_refused, Some(1), "its owner is to be told");
+                assert!(run.processor_us.is_none_or(|time| time > 0), "{run:?}");
+            }
         }
     }
 }
@@ -392,6 +397,7 @@ fn memory_hog_meets_its_limit() {
         if run.warnings.is_empty() {
             assert_eq!(run.outcomes()["memory"], "signal 9", "the group's");
             assert!(run.memory_refused.unwrap() > 0);
+            assert_eq!(run.memory_kills, Some(1), "its owner is to be told");
         } else {
             assert_eq!(run.outcomes()["memory"], "ENOMEM", "the process's own");
         }

@@ -93,6 +93,26 @@ fn what_does_not_fit_is_made_anew() {
 }
 
 #[test]
+fn a_sandbox_that_waited_keeps_the_limits_of_its_order() {
+    for &starter in Starter::all() {
+        let place = Place::new();
+        let mut launcher = Launcher::start(&place, starter);
+        let mut spec = place.spec(&["forks"]);
+        spec.limits.pids = 40;
+        assert_eq!(
+            from_pool(&mut launcher, spec),
+            "forks: 39 EAGAIN\n",
+            "{starter:?}"
+        );
+
+        let mut spec = place.spec(&["memory"]);
+        spec.limits.memory = 64 << 20;
+        let run = place.run(starter, &spec);
+        assert_eq!(from_pool(&mut launcher, spec), run.output, "{starter:?}");
+    }
+}
+
+#[test]
 fn those_that_wait_are_replaced_when_they_are_lost() {
     for &starter in Starter::all() {
         let place = Place::new();

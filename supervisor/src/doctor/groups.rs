@@ -1,17 +1,17 @@
 //! Control groups: whether a server started from here could bound each app as a whole, and in what.
 
 use percloud_sandbox::cgroup::{self, Survey, Version};
-use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP};
+use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP, WITHOUT_CPU, WITHOUT_IO};
 
 use super::check::{Check, Group, Subject};
 
 const GROUPS: Subject = Subject::new(Group::ControlGroups, "control-groups", "Control groups");
 
 pub fn checks() -> Vec<Check> {
-    judge(&cgroup::survey())
+    judge(&cgroup::survey(), cgroup::disk_time_is_shared())
 }
 
-fn judge(survey: &Survey) -> Vec<Check> {
+fn judge(survey: &Survey, disk_is_shared: bool) -> Vec<Check> {
     let mut checks = vec![match &survey.groups {
         Ok((version, directories)) => {
             let version = match version {
@@ -34,12 +34,12 @@ fn judge(survey: &Survey) -> Vec<Check> {
         survey
             .controllers
             .iter()
-            .map(|(name, had)| controller(name, *had, survey.groups.is_ok())),
+            .map(|(name, had)| controller(name, *had, survey.groups.is_ok(), disk_is_shared)),
     );
     checks
 }
 
-fn controller(name: &str, had: bool, groups: bool) -> Check {
+fn controller(name: &str, had: bool, groups: bool, disk_is_shared: bool) -> Check {
     let (id, title, without) = match name {
         "memory" => (
             "cgroup-memory",
@@ -51,16 +51,8 @@ fn controller(name: &str, had: bool, groups: bool) -> Check {
             "Processes of an app",
             "processes are bounded by the sandbox's own limit alone (RLIMIT_NPROC)",
         ),
-        "cpu" => (
-            "cgroup-cpu",
-            "Processor time of an app",
-            "apps share processor time by process, so one with many gets more",
-        ),
-        "io" => (
-            "cgroup-io",
-            "Disk time of an app",
-            "an app that reads and writes much slows the disk down for all",
-        ),
+        "cpu" => ("cgroup-cpu", "Processor time of an app", WITHOUT_CPU),
+        "io" => ("cgroup-io", "Disk time of an app", WITHOUT_IO),
         _ => (
             "cgroup-freezer",
             "Holding an app still",
@@ -69,10 +61,12 @@ fn controller(name: &str, had: bool, groups: bool) -> Check {
     };
     let subject = Subject::new(Group::ControlGroups, id, title);
     match (had, name) {
-        // Looked at for the version that will.
-        (true, "cpu" | "io") => subject.good(format!(
-            "controller {name} is to be had; this version of Percloud does not use it yet"
-        )),
+        (true, "io") if !disk_is_shared => subject.gap(
+            "controller io is to be had, and no disk heeds the shares it sets",
+            without,
+            "choose the scheduler bfq for the disk with the data folder: echo bfq > /sys/block/DISK/queue/scheduler (and \
+             a udev rule, to keep it)",
+        ),
         (true, _) => subject.good(format!("controller {name} is to be had")),
         (false, _) if groups => subject.gap(format!("no controller {name}"), without, CGROUP.remedy),
         (false, _) => subject.gap(
@@ -96,7 +90,7 @@ mod tests {
             groups: Ok((Version::Unified, vec!["/sys/fs/cgroup/x".into()])),
             controllers: ALL.map(|name| (name, name != "io")).to_vec(),
         };
-        let checks = judge(&survey);
+        let checks = judge(&survey, true);
         let ids: Vec<_> = checks.iter().map(|check| (check.id, check.status)).collect();
         assert_eq!(
             ids,
@@ -112,12 +106,26 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_disk_that_no_scheduler_heeds_are_a_gap() {
+        let survey = Survey {
+            groups: Ok((Version::Separate, vec!["/sys/fs/cgroup/x".into()])),
+            controllers: ALL.map(|name| (name, true)).to_vec(),
+        };
+        let checks = judge(&survey, false);
+        let gaps: Vec<_> = checks.iter().filter(|check| check.status == Gap).collect();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!(gaps[0].id, "cgroup-io");
+        assert!(gaps[0].remedy.as_ref().unwrap().contains("bfq"));
+        assert!(judge(&survey, true).iter().all(|check| check.status == Good));
+    }
+
+    #[test]
     fn without_any_group_percloud_works_with_less_and_says_what() {
         let survey = Survey {
             groups: Err("no memory controller is delegated to the server".to_owned()),
             controllers: ALL.map(|name| (name, false)).to_vec(),
         };
-        let checks = judge(&survey);
+        let checks = judge(&survey, true);
         assert!(checks.iter().all(|check| check.status == Gap));
         assert_eq!(checks[0].consequence.as_deref(), Some(WITHOUT_CGROUP));
         assert!(checks[0].remedy.as_ref().unwrap().contains("Delegate=yes"));

@@ -6,6 +6,7 @@
 //!
 //! - group `sandbox`: from the decision to start a program to its first byte, ours against `fork` + `exec`, bubblewrap and runc;
 //! - group `capabilities`: a call through a membrane against the bare call, and how soon taking back bites;
+//! - group `fair`: signing in and opening while another grain takes all it can, against the same without it;
 //! - group `http`: opening a native grain, requests to it against an nginx proxy hop, bulk transfers, memory at rest.
 #![forbid(unsafe_code)]
 #![allow(
@@ -15,6 +16,7 @@
 
 mod capabilities;
 mod failure;
+mod fair;
 mod figures;
 mod http;
 mod peer;
@@ -28,10 +30,11 @@ use failure::Failure;
 use summary::{Entry, Summary};
 
 /// Names of the entries of each group, in the order of the table; they stay the same for good.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("sandbox", &sandbox::NAMES),
     ("http", &http::NAMES),
     ("capabilities", &capabilities::NAMES),
+    ("fair", &fair::NAMES),
 ];
 
 /// What is to be measured, and how patiently.
@@ -79,6 +82,7 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
         ),
         ("http", http::run),
         ("capabilities", capabilities::run),
+        ("fair", fair::run),
     ] {
         let (_, names) = GROUPS
             .iter()

@@ -59,6 +59,9 @@ impl grain_control::Server for GrainControl {
         drop_authority DropAuthorityParams DropAuthorityResults (token = get_token_id) -> 204
             = |broker, who, id| done(broker.drop_authority(who, id, &token).await);
         duplicate DuplicateParams DuplicateResults () -> 201 = |broker, who, id| broker.duplicate(who, id).await;
+        limits LimitsParams LimitsResults () -> 200 = |broker, who, id| broker.limits(who, id).await;
+        change_limits ChangeLimitsParams ChangeLimitsResults (json = get_json) -> 200
+            = |broker, who, id| broker.change_limits(who, id, &json).await;
         history HistoryParams HistoryResults () -> 200 = |broker, who, id| broker.grain_history(who, id).await;
     }
 

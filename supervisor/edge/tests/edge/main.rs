@@ -15,5 +15,6 @@ mod sessions;
 mod sharing;
 mod shell;
 mod site;
+mod slow;
 mod streams;
 mod websocket;

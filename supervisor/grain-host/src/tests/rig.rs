@@ -21,8 +21,10 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 use super::app::{TestApp, ThingClient};
 use super::broker::Broker;
 use crate::config::Limits;
+use crate::config::Storage;
 use crate::log::Log;
 use crate::membrane::Id;
+use crate::share::Share;
 use crate::wired::{Ends, Wired};
 
 pub type Any = any_pointer::Owned;
@@ -32,6 +34,13 @@ pub type Api = sandstorm_api::Client<Any>;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the clock of every host shows, in seconds since the epoch.
 pub const NOW: u64 = 1_800_000_000;
+
+/// Storage without a limit.
+const UNBOUNDED: Storage = Storage {
+    bytes: u64::MAX,
+    files: u64::MAX,
+    is_full: false,
+};
 
 /// A server of one machine.
 pub struct World {
@@ -96,6 +105,7 @@ impl World {
             rpc,
             broker,
             door: UnixListener::bind(&socket).unwrap(),
+            share: Rc::new(Share::new(folder.clone(), None, UNBOUNDED, log.clone())),
             log,
             refused: None,
             limits,

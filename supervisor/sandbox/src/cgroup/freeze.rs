@@ -77,7 +77,8 @@ fn freeze_in(place: &Place, host: u32) -> Result<Frozen, FreezeError> {
     let until = Instant::now() + DEADLINE;
     let (base, freezer) = match place {
         Place::Unified(base) => (base, base.clone()),
-        Place::Separate { memory, .. } => {
+        Place::Separate(hierarchies) => {
+            let memory = &hierarchies[0].directory;
             let freezer =
                 freezer_base(memory).ok_or(none("no freezer controller is delegated to the server"))?;
             make(&freezer)?;
@@ -174,7 +175,7 @@ fn move_all(from: &Path, to: &Path, until: Instant) -> Result<(), FreezeError> {
 pub(super) fn sweep(place: &Place) -> bool {
     let (base, unified) = match place {
         Place::Unified(base) => (base.clone(), true),
-        Place::Separate { memory, .. } => match freezer_base(memory) {
+        Place::Separate(hierarchies) => match freezer_base(&hierarchies[0].directory) {
             Some(base) => (base, false),
             None => return false,
         },
@@ -194,8 +195,8 @@ pub(super) fn sweep(place: &Place) -> bool {
 
 /// Removes the directory in which version 1 freezes.
 pub(super) fn leave(place: &Place) {
-    if let Place::Separate { memory, .. } = place
-        && let Some(base) = freezer_base(memory)
+    if let Place::Separate(hierarchies) = place
+        && let Some(base) = freezer_base(&hierarchies[0].directory)
     {
         remove_empty(&base);
     }
@@ -236,7 +237,7 @@ fn set(group: &Path, unified: bool, frozen: bool) -> Result<(), FreezeError> {
     crate::ids::write(&name, text).map_err(|errno| refused(&path)(errno.into()))
 }
 
-fn is_mark(path: &Path) -> bool {
+pub(super) fn is_mark(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.to_string_lossy().ends_with(MARK))
 }

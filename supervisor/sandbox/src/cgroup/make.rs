@@ -6,11 +6,12 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::settings::{Setting, settings};
 use super::{Cgroup, Place};
 use crate::spec::Limits;
 use crate::sys::Errno;
@@ -25,7 +26,7 @@ pub(crate) struct Making {
 
 enum Step {
     Directory(CString),
-    /// A file and what is written to it. `optional` files are newer than version 2 itself.
+    /// A file and what is written to it. Files that are `optional` may be missing.
     Setting {
         file: CString,
         value: String,
@@ -40,58 +41,43 @@ impl Place {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
-        let (memory, pids) = (limits.memory.to_string(), limits.pids.to_string());
+        let hierarchies = self.hierarchies();
         let mut making = Making {
             group: Cgroup {
-                directories: Vec::new(),
-                doors: Vec::with_capacity(2),
+                directories: Vec::with_capacity(hierarchies.len()),
+                doors: Vec::with_capacity(hierarchies.len()),
                 unified: self.is_unified(),
             },
-            steps: Vec::with_capacity(8),
+            steps: Vec::with_capacity(16),
             done: 0,
         };
-        match self {
-            Place::Unified(base) => {
-                let directory = making.directory(base.join(&name))?;
-                making.setting(&directory, "memory.max", &memory)?;
-                making.setting(&directory, "memory.oom.group", "1")?;
-                making.setting(&directory, "pids.max", &pids)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                making.steps.push(Step::Door(c_path(&directory)?, flags));
+        let settings = settings(self.is_unified(), limits);
+        for base in hierarchies {
+            let directory = base.directory.join(&name);
+            making.steps.push(Step::Directory(c_path(&directory)?));
+            for setting in settings.iter().filter(|setting| base.has(setting.controller)) {
+                making.setting(&directory, setting)?;
             }
-            Place::Separate {
-                memory: memory_base,
-                pids: pids_base,
-            } => {
-                for (base, file, value) in [
-                    (memory_base, "memory.limit_in_bytes", &memory),
-                    (pids_base, "pids.max", &pids),
-                ] {
-                    let directory = making.directory(base.join(&name))?;
-                    making.setting(&directory, file, value)?;
-                    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                    making
-                        .steps
-                        .push(Step::Door(c_path(&directory.join("tasks"))?, flags));
-                }
-            }
+            let (door, flags) = if self.is_unified() {
+                (directory.clone(), OFlags::RDONLY | OFlags::DIRECTORY)
+            } else {
+                (directory.join("tasks"), OFlags::WRONLY)
+            };
+            making
+                .steps
+                .push(Step::Door(c_path(&door)?, flags | OFlags::CLOEXEC));
+            making.group.directories.push(directory);
         }
         Ok(making)
     }
 }
 
 impl Making {
-    fn directory(&mut self, directory: PathBuf) -> Result<PathBuf, Errno> {
-        self.steps.push(Step::Directory(c_path(&directory)?));
-        self.group.directories.push(directory.clone());
-        Ok(directory)
-    }
-
-    fn setting(&mut self, directory: &Path, file: &str, value: &str) -> Result<(), Errno> {
+    fn setting(&mut self, directory: &Path, setting: &Setting) -> Result<(), Errno> {
         self.steps.push(Step::Setting {
-            file: c_path(&directory.join(file))?,
-            value: value.to_owned(),
-            optional: file == "memory.oom.group",
+            file: c_path(&directory.join(setting.file))?,
+            value: setting.value.clone(),
+            optional: setting.optional,
         });
         Ok(())
     }
@@ -125,9 +111,14 @@ impl Making {
         self.group.unified
     }
 
-    /// Version 1: the files by which [`super::enter`] moves in.
+    /// Version 1: the files by which [`super::enter`] moves in, one for each hierarchy.
     pub(crate) fn doors(&self) -> &[OwnedFd] {
         &self.group.doors
+    }
+
+    /// The group, as far as it has been made.
+    pub(crate) fn group(&self) -> &Cgroup {
+        &self.group
     }
 
     /// Takes the group, as far as it has been made.

@@ -4,8 +4,12 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{PREFIX, Place, SUPERVISOR, remove_empty};
+use super::settings::Controller;
+use super::{Base, HIERARCHIES, PREFIX, Place, SUPERVISOR, remove_empty};
 use crate::mountinfo;
+
+/// What all apps together weigh against one thread of the server, which weighs 100, where both want the processor.
+const APPS: u64 = 50;
 
 pub(super) fn find() -> Result<Place, String> {
     let base = format!("{PREFIX}{}", std::process::id());
@@ -13,25 +17,83 @@ pub(super) fn find() -> Result<Place, String> {
         let base = parent.join(&base);
         make_base(&base)?;
         return match fs::write(base.join("cgroup.subtree_control"), "+memory +pids") {
-            Ok(()) => Ok(Place::Unified(base)),
+            Ok(()) => {
+                // Apps can do without: `lacks` says what that means.
+                for more in ["+cpu", "+io"] {
+                    let _ = fs::write(base.join("cgroup.subtree_control"), more);
+                }
+                let _ = fs::write(base.join("cpu.weight"), APPS.to_string());
+                let _ = fs::write(base.join("io.weight"), APPS.to_string());
+                Ok(Place::Unified(base))
+            }
             Err(error) => {
                 remove_empty(&base);
                 Err(format!("{}: {error}", base.display()))
             }
         };
     }
-    let memory = own_group("memory")
-        .ok_or_else(|| not_delegated("memory"))?
-        .join(&base);
-    let pids = own_group("pids")
-        .ok_or_else(|| not_delegated("pids"))?
-        .join(&base);
-    make_base(&memory)?;
-    if let Err(why) = make_base(&pids) {
-        remove_empty(&memory);
+    let mut hierarchies: Vec<Base> = Vec::new();
+    let mut made = || -> Result<(), String> {
+        for (controller, name) in SEPARATE {
+            if controller == Controller::Io && !disk_time_is_shared() {
+                // Entering costs every start, and would change nothing.
+                continue;
+            }
+            let Some(group) = own_group(name) else {
+                match controller {
+                    Controller::Memory | Controller::Pids => return Err(not_delegated(name)),
+                    _ => continue,
+                }
+            };
+            let directory = group.join(&base);
+            // Controllers may share a hierarchy; cpu and cpuacct mostly do.
+            if let Some(shared) = hierarchies.iter_mut().find(|base| base.directory == directory) {
+                shared.controllers.push(controller);
+                continue;
+            }
+            match make_base(&directory) {
+                Ok(()) => hierarchies.push(Base {
+                    controllers: vec![controller],
+                    directory,
+                }),
+                Err(why) if matches!(controller, Controller::Memory | Controller::Pids) => return Err(why),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    };
+    let made = made();
+    if let Err(why) = made {
+        for base in &hierarchies {
+            remove_empty(&base.directory);
+        }
         return Err(why);
     }
-    Ok(Place::Separate { memory, pids })
+    for base in hierarchies.iter().filter(|base| base.has(Controller::Cpu)) {
+        let _ = fs::write(base.directory.join("cpu.shares"), (APPS * 1024 / 100).to_string());
+    }
+    Ok(Place::Separate(hierarchies))
+}
+
+/// The hierarchies of version 1, those every app needs first. The processor comes last: who enters there gives up the time
+/// it had left.
+const SEPARATE: [(Controller, &str); HIERARCHIES] = [
+    (Controller::Memory, "memory"),
+    (Controller::Pids, "pids"),
+    (Controller::Cpuacct, "cpuacct"),
+    (Controller::Io, "blkio"),
+    (Controller::Cpu, "cpu"),
+];
+
+/// Whether some disk of this machine divides its time by the shares of groups: the scheduler bfq does, and in version 2 the
+/// cost model, where it is switched on (Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files").
+#[must_use]
+pub fn disk_time_is_shared() -> bool {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let mut schedulers = disks.map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")));
+    let model = mount_of(|mount| mount.kind == "cgroup2").map(|mount| mount.point.join("io.cost.qos"));
+    schedulers.any(|text| text.is_ok_and(|text| text.contains("[bfq]")))
+        || model.is_some_and(|file| fs::read_to_string(file).is_ok_and(|text| text.contains("enable=1")))
 }
 
 /// The version 2 group that gives the groups below it memory and pids: a delegated one, or, for root where nobody

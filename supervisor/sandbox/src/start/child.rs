@@ -103,7 +103,7 @@ fn become_app(
         cgroup::enter(&doors).map_err(at(Step::EnterCgroup))?;
     }
     rights::limits(order).map_err(at(Step::Limits))?;
-    if !rights::restrict_files(file_rules).map_err(at(Step::Landlock))? {
+    if !rights::restrict_files(file_rules, order.spec.full).map_err(at(Step::Landlock))? {
         if !order.spec.allow_without_landlock {
             return Err(Failure(Step::Landlock, Errno::OPNOTSUPP));
         }

@@ -67,7 +67,7 @@ impl Ground {
     /// Whether an app can be what `order` asks here.
     pub(super) fn suits(&self, order: &Order) -> bool {
         std::ptr::eq(self.ids, order.ids)
-            && self.limits == order.spec.limits
+            && self.limits.mounts_like(&order.spec.limits)
             && match order.spec.cgroup {
                 CgroupMode::Auto => true,
                 CgroupMode::Required => cgroup::place().is_ok(),

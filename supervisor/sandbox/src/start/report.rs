@@ -10,6 +10,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use crate::cgroup;
 use crate::error::Step;
 use crate::sys::Errno;
 
@@ -77,7 +78,7 @@ pub(super) enum Word {
 }
 
 /// Most descriptors in one message: the doors of a control group.
-const MOST: usize = 4;
+const MOST: usize = cgroup::HIERARCHIES;
 
 /// Host: says a word, and hands over descriptors. Quiet, as [`crate::sys::start_beside`] asks.
 pub(super) fn tell<'fd>(

@@ -34,9 +34,15 @@ pub(super) fn limits(order: &Order) -> Result<(), Errno> {
             maximum: Some(hard),
         },
     )?;
-    // Counted in this user namespace alone (Linux 5.14), so it is the grain's own number, group or no group.
-    let pids = u64::from(limits.pids).min(current(Resource::Nproc).1);
-    set(Resource::Nproc, both(pids))?;
+    // Counted in this user namespace alone (Linux 5.14), so it is the grain's own number. Where a group counts too, this
+    // is behind it: only the group says that it was met, and can be changed while the app runs.
+    let pids = u64::from(limits.pids) * if order.grouped { 4 } else { 1 };
+    set(Resource::Nproc, both(pids.min(current(Resource::Nproc).1)))?;
+    // One file alone cannot take more than the grain may, however long the next look at the whole takes.
+    set(
+        Resource::Fsize,
+        both(limits.file_bytes.min(current(Resource::Fsize).1)),
+    )?;
     // Memory of each process, where no group counts the whole: private writable memory, which unlike address space
     // is near to what is used. Four times, for it includes stacks that are never touched.
     if !order.grouped {
@@ -87,15 +93,20 @@ pub(super) fn file_rules(common: &Common) -> Result<FileRules, Errno> {
 }
 
 /// Adds the app's own, and puts all in force. Returns whether this kernel can.
-pub(super) fn restrict_files(rules: FileRules) -> Result<bool, Errno> {
+///
+/// With `full`, what is in the storage can be read and removed, and nothing written.
+pub(super) fn restrict_files(rules: FileRules, full: bool) -> Result<bool, Errno> {
     let Some(mut rules) = rules else {
         return Ok(false);
     };
     let refused = |_: RulesetError| Errno::INVAL;
-    let own: [(&std::ffi::CStr, BitFlags<AccessFs>); 2] = [
-        (c"/", AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute),
-        (c"/var", storage()),
-    ];
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let var = if full {
+        reading | AccessFs::RemoveFile | AccessFs::RemoveDir
+    } else {
+        storage()
+    };
+    let own: [(&std::ffi::CStr, BitFlags<AccessFs>); 2] = [(c"/", reading), (c"/var", var)];
     for (path, access) in own {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {

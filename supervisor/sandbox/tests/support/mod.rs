@@ -167,6 +167,9 @@ pub struct Run {
     pub warnings: Vec<String>,
     pub refused: Vec<(String, u64, u16)>,
     pub memory_refused: Option<u64>,
+    pub memory_kills: Option<u64>,
+    pub processes_refused: Option<u64>,
+    pub processor_us: Option<u64>,
 }
 
 impl Run {

@@ -41,6 +41,10 @@ pub(super) async fn answer(
         ("GET", ["backup"]) => backup::download(call.edge, &grain).await,
         ("POST", ["duplicate"]) => pass_on!(grain.duplicate_request()),
         ("GET", ["jobs"]) => pass_on!(grain.jobs_request()),
+        ("GET", ["limits"]) => pass_on!(grain.limits_request()),
+        ("PATCH", ["limits"]) => {
+            pass_on!(grain.change_limits_request(), set_json = &call.document().await?)
+        }
 
         ("GET", ["sharing"]) => pass_on!(grain.sharing_request()),
         ("POST", ["shares"]) => pass_on!(grain.share_request(), set_json = &call.document().await?),
