@@ -15,13 +15,13 @@ mod place;
 mod survey;
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::sys::Errno;
 
-pub use freeze::{FreezeError, Frozen, freeze};
+pub use freeze::{FreezeError, Freezer, Frozen, freeze};
 pub use survey::{Survey, Version, survey};
 
 /// Directory of this server inside the control group it runs in; a process id follows.
@@ -34,16 +34,27 @@ const SUPERVISOR: &str = "percloud.supervisor";
 pub(crate) enum Place {
     /// One hierarchy with the controllers memory and pids.
     Unified(PathBuf),
-    /// A hierarchy each.
-    Separate { memory: PathBuf, pids: PathBuf },
+    /// A hierarchy each. `freezer` is in that of version 2, which freezes without any controller, where there is one.
+    Separate {
+        memory: PathBuf,
+        pids: PathBuf,
+        freezer: Option<PathBuf>,
+    },
 }
 
 /// The control group of one app.
 #[derive(Debug)]
 pub struct Cgroup {
+    /// Each after the one it is in.
     directories: Vec<PathBuf>,
-    /// Version 2: the group itself. Version 1: the files through which a process moves in.
+    /// Version 1: the files through which a process moves in.
     doors: Vec<OwnedFd>,
+    /// Version 2: what the app is born into.
+    birthplace: Option<OwnedFd>,
+    /// Files of that, as [`freeze::HANDLES`] has them.
+    handles: Vec<OwnedFd>,
+    /// Which directory bounds memory.
+    bounds: usize,
     unified: bool,
 }
 
@@ -64,16 +75,12 @@ impl Place {
 }
 
 impl Cgroup {
-    /// Version 2: what a new process is born into.
-    pub(crate) fn born_into(&self) -> Option<BorrowedFd<'_>> {
-        if self.unified {
-            self.doors.first().map(AsFd::as_fd)
-        } else {
-            None
-        }
+    /// Takes out what freezes the app; `None` where there is nothing that could. Works once.
+    pub fn freezer(&mut self) -> Option<Freezer> {
+        Freezer::new(std::mem::take(&mut self.handles))
     }
 
-    /// Directories of this group, one per hierarchy.
+    /// Directories of this group, in each hierarchy it is in.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
     }
@@ -85,7 +92,7 @@ impl Cgroup {
         } else {
             "memory.usage_in_bytes"
         };
-        fs::read_to_string(self.directories.first()?.join(file))
+        fs::read_to_string(self.directories.get(self.bounds)?.join(file))
             .ok()?
             .trim()
             .parse()
@@ -94,7 +101,7 @@ impl Cgroup {
 
     /// Returns how often the app met its memory bound.
     pub fn memory_refused(&self) -> Option<u64> {
-        let directory = self.directories.first()?;
+        let directory = self.directories.get(self.bounds)?;
         if !self.unified {
             return fs::read_to_string(directory.join("memory.failcnt"))
                 .ok()?
@@ -113,7 +120,7 @@ impl Cgroup {
 
     /// Removes the group. Call it when the app has been reaped: a group with a process in it stays.
     pub fn remove(self) {
-        for directory in &self.directories {
+        for directory in self.directories.iter().rev() {
             remove_empty(directory);
         }
     }
@@ -131,16 +138,20 @@ pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
 /// a host has ended. Returns whether some of them still hold a dying process.
 pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
-    // First: what stands still can neither die nor leave its group.
+    // First: marks are directories like groups, and an app that is let go may end by itself.
     let mut remains = freeze::sweep(place);
     let bases = match place {
         Place::Unified(base) => vec![base],
-        Place::Separate { memory, pids } => vec![memory, pids],
+        Place::Separate {
+            memory,
+            pids,
+            freezer,
+        } => [memory, pids].into_iter().chain(freezer).collect(),
     };
     for base in bases {
         for (pid, group) in owned_directories(base, "") {
             if !alive(pid) {
-                remains |= !remove_empty(&group);
+                remains |= !remove_group(&group);
             }
         }
         // Bases of launchers that are no more.
@@ -151,7 +162,7 @@ pub fn sweep() -> bool {
         {
             if !alive(pid) {
                 for (_, group) in owned_directories(&other, "") {
-                    remove_empty(&group);
+                    remove_group(&group);
                 }
                 remove_empty(&other);
             }
@@ -164,17 +175,17 @@ pub fn sweep() -> bool {
 /// or of a program that starts sandboxes without one.
 pub fn leave() {
     sweep();
-    if let Ok(place) = place() {
-        freeze::leave(place);
-    }
     match place() {
         Ok(Place::Unified(base)) => {
             remove_empty(base);
         }
-        Ok(Place::Separate { memory, pids }) => {
-            remove_empty(memory);
-            remove_empty(pids);
-        }
+        Ok(Place::Separate {
+            memory,
+            pids,
+            freezer,
+        }) => [memory, pids].into_iter().chain(freezer).for_each(|base| {
+            remove_empty(base);
+        }),
         Err(_) => {}
     }
 }
@@ -220,6 +231,11 @@ fn alive(pid: u32) -> bool {
         return false;
     };
     rustix::process::test_kill_process(pid) != Err(Errno::SRCH)
+}
+
+/// Removes a group and the one inside it. Returns `false` if either is still busy.
+fn remove_group(directory: &Path) -> bool {
+    remove_empty(&directory.join(freeze::INNER)) && remove_empty(directory)
 }
 
 /// Removes a group. Its last process may be dead and not yet off the group's books (the kernel does that last), so

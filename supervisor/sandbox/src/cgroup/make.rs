@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Cgroup, Place};
+use super::{Cgroup, Place, freeze};
 use crate::spec::Limits;
 use crate::sys::Errno;
 
@@ -20,6 +20,8 @@ pub(crate) struct Making {
     /// Gets its descriptors as it is made.
     group: Cgroup,
     steps: Vec<Step>,
+    /// How many of them come before the new process, which is born into what they make.
+    early: usize,
     done: usize,
 }
 
@@ -31,8 +33,16 @@ enum Step {
         value: String,
         optional: bool,
     },
-    Door(CString, OFlags),
+    /// A file by which a process moves in.
+    Door(CString),
+    /// The directory a process is born into.
+    Birthplace(CString),
+    /// A file of that directory, for [`super::Freezer`].
+    Handle(CString, OFlags),
 }
+
+/// Steps there are at most.
+const STEPS: usize = 16;
 
 impl Place {
     /// Describes a new group with `limits`.
@@ -45,9 +55,13 @@ impl Place {
             group: Cgroup {
                 directories: Vec::new(),
                 doors: Vec::with_capacity(2),
+                birthplace: None,
+                handles: Vec::with_capacity(freeze::HANDLES.len()),
+                bounds: 0,
                 unified: self.is_unified(),
             },
-            steps: Vec::with_capacity(8),
+            steps: Vec::with_capacity(STEPS),
+            early: 0,
             done: 0,
         };
         match self {
@@ -56,23 +70,25 @@ impl Place {
                 making.setting(&directory, "memory.max", &memory)?;
                 making.setting(&directory, "memory.oom.group", "1")?;
                 making.setting(&directory, "pids.max", &pids)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                making.steps.push(Step::Door(c_path(&directory)?, flags));
+                making.plan_birthplace(&directory)?;
             }
             Place::Separate {
                 memory: memory_base,
                 pids: pids_base,
+                freezer,
             } => {
+                if let Some(base) = freezer {
+                    let directory = making.directory(base.join(&name))?;
+                    making.plan_birthplace(&directory)?;
+                }
+                making.group.bounds = making.group.directories.len();
                 for (base, file, value) in [
                     (memory_base, "memory.limit_in_bytes", &memory),
                     (pids_base, "pids.max", &pids),
                 ] {
                     let directory = making.directory(base.join(&name))?;
                     making.setting(&directory, file, value)?;
-                    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                    making
-                        .steps
-                        .push(Step::Door(c_path(&directory.join("tasks"))?, flags));
+                    making.steps.push(Step::Door(c_path(&directory.join("tasks"))?));
                 }
             }
         }
@@ -81,6 +97,17 @@ impl Place {
 }
 
 impl Making {
+    /// The group inside `outer` in which the app lives: whoever makes its backup freezes the outer one, its host this one.
+    fn plan_birthplace(&mut self, outer: &Path) -> Result<(), Errno> {
+        let directory = self.directory(outer.join(freeze::INNER))?;
+        self.steps.push(Step::Birthplace(c_path(&directory)?));
+        for (file, flags) in freeze::HANDLES {
+            self.steps.push(Step::Handle(c_path(&directory.join(file))?, flags));
+        }
+        self.early = self.steps.len();
+        Ok(())
+    }
+
     fn directory(&mut self, directory: PathBuf) -> Result<PathBuf, Errno> {
         self.steps.push(Step::Directory(c_path(&directory)?));
         self.group.directories.push(directory.clone());
@@ -96,9 +123,20 @@ impl Making {
         Ok(())
     }
 
-    /// Makes the group. Quiet, as [`crate::sys::start_beside`] asks.
+    /// Makes what the new process is born into.
+    pub(crate) fn make_birthplace(&mut self) -> Result<(), Errno> {
+        self.make_until(self.early)
+    }
+
+    /// Makes the rest. Quiet, as [`crate::sys::start_beside`] asks.
     pub(crate) fn make(&mut self) -> Result<(), Errno> {
-        while let Some(step) = self.steps.get(self.done) {
+        self.make_until(self.steps.len())
+    }
+
+    fn make_until(&mut self, end: usize) -> Result<(), Errno> {
+        let open = |path: &CString, flags| rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        // Wherever a descriptor is put, the room was reserved.
+        while let Some(step) = self.steps[..end].get(self.done) {
             match step {
                 Step::Directory(path) => rustix::fs::mkdir(path.as_c_str(), Mode::RWXU)?,
                 Step::Setting {
@@ -109,20 +147,20 @@ impl Making {
                     Err(Errno::NOENT) if *optional => {}
                     written => written?,
                 },
-                // The room was reserved.
-                Step::Door(path, flags) => {
-                    let opened = rustix::fs::open(path.as_c_str(), *flags, Mode::empty())?;
-                    self.group.doors.push(opened);
+                Step::Door(path) => self.group.doors.push(open(path, OFlags::WRONLY)?),
+                Step::Birthplace(path) => {
+                    self.group.birthplace = Some(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?);
                 }
+                Step::Handle(path, flags) => self.group.handles.push(open(path, *flags)?),
             }
             self.done += 1;
         }
         Ok(())
     }
 
-    /// Whether it is of version 2.
-    pub(crate) fn is_unified(&self) -> bool {
-        self.group.unified
+    /// Takes out what the new process is born into, once that is made.
+    pub(crate) fn birthplace(&mut self) -> Option<OwnedFd> {
+        self.group.birthplace.take()
     }
 
     /// Version 1: the files by which [`super::enter`] moves in.
@@ -138,9 +176,13 @@ impl Making {
     /// The file that making it stopped at.
     pub(crate) fn at(&self) -> String {
         match self.steps.get(self.done) {
-            Some(Step::Directory(path) | Step::Setting { file: path, .. } | Step::Door(path, _)) => {
-                path.to_string_lossy().into_owned()
-            }
+            Some(
+                Step::Directory(path)
+                | Step::Setting { file: path, .. }
+                | Step::Door(path)
+                | Step::Birthplace(path)
+                | Step::Handle(path, _),
+            ) => path.to_string_lossy().into_owned(),
             None => String::new(),
         }
     }

@@ -31,7 +31,15 @@ pub(super) fn find() -> Result<Place, String> {
         remove_empty(&memory);
         return Err(why);
     }
-    Ok(Place::Separate { memory, pids })
+    // What cannot be frozen runs all the same.
+    let freezer = unified()
+        .map(|parent| parent.join(&base))
+        .filter(|base| make_base(base).is_ok());
+    Ok(Place::Separate {
+        memory,
+        pids,
+        freezer,
+    })
 }
 
 /// The version 2 group that gives the groups below it memory and pids: a delegated one, or, for root where nobody
