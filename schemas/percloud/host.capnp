@@ -54,6 +54,10 @@ interface GrainHost {
 
   dropObject @10 (object :ObjectId) -> ();
   # Tells the app that nobody holds this object of its any more (`MainView.drop`).
+
+  figures @11 () -> (memory :UInt64, processorTime :UInt64, atRest :Bool);
+  # What the app takes: bytes of memory that only its end brings back, microseconds of processor time since it was
+  # started; 0 where nobody counts. And whether it stands still now for having nothing to do. No use of the grain.
 }
 
 struct ObjectId {

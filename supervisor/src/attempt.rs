@@ -40,6 +40,7 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         base_url: None,
         threads: None,
         idle: Duration::from_secs(90),
+        rest: Duration::ZERO,
         record_refused: true,
         egress: crate::cli::Egress {
             open: Vec::new(),

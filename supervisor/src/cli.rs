@@ -114,10 +114,16 @@ pub struct Serve {
     pub threads: Option<u16>,
     /// Seconds after which an unused app is put to sleep (it may take up to twice as long).
     ///
-    /// Until then it costs memory and nothing else, and opens at once. When memory is short, those that nobody has used
+    /// Until then it costs memory and hardly anything else, and opens at once. When memory is short, those that nobody has used
     /// for longest are put to sleep earlier.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle: u64,
+    /// Seconds after which an app that has nothing to do is held still, so that it takes no processor time; 0 for never.
+    ///
+    /// It goes on with whatever is wanted of it next, within a thousandth of a second. One that is busy goes on for twelve times
+    /// as long, and for as long as a page of it is open.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub rest: u64,
     #[command(flatten)]
     pub egress: Egress,
 }

@@ -48,6 +48,7 @@ pub struct Settings {
     pub base_url: Option<String>,
     pub threads: Option<u16>,
     pub idle: Duration,
+    pub rest: Duration,
     pub record_refused: bool,
     pub egress: crate::cli::Egress,
 }
@@ -78,7 +79,7 @@ impl Server {
         percloud_sandbox::cgroup::delegate();
         let (mut client, launcher_process) = start_launcher()?;
         let warnings = weaknesses(&mut client)?;
-        let launcher = LauncherHandle::new(client, settings.idle);
+        let launcher = LauncherHandle::new(client, settings.idle, settings.rest);
 
         let listener = TcpListener::bind(settings.listen).map_err(|error| {
             format!(

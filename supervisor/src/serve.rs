@@ -24,6 +24,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         base_url: options.base_url.clone(),
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
+        rest: Duration::from_secs(options.rest),
         record_refused: false,
         egress: options.egress.clone(),
     };

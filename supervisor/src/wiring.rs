@@ -62,14 +62,16 @@ fn memory() -> Option<Memory> {
 pub struct LauncherHandle {
     client: Arc<Mutex<Client>>,
     idle: Duration,
+    rest: Duration,
 }
 
 impl LauncherHandle {
     /// Wraps the control connection of a launcher.
-    pub fn new(client: Client, idle: Duration) -> Self {
+    pub fn new(client: Client, idle: Duration, rest: Duration) -> Self {
         Self {
             client: Arc::new(Mutex::new(client)),
             idle,
+            rest,
         }
     }
 
@@ -126,6 +128,7 @@ impl Launcher for LauncherHandle {
         let host = HostJob {
             grain: start.grain,
             idle: self.idle,
+            rest: self.rest,
         };
         let host = serde_json::to_value(host).expect("plain data becomes JSON");
         self.request(

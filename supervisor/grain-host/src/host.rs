@@ -77,6 +77,7 @@ struct Host {
     wired: Wired,
     grain_dir: PathBuf,
     idle: Duration,
+    rest: Duration,
     farewell: Duration,
 }
 
@@ -88,6 +89,7 @@ impl Host {
             broker,
             app,
             idle,
+            rest,
             limits,
             clock,
         } = config;
@@ -102,6 +104,7 @@ impl Host {
             door,
             log: log.clone(),
             refused: app.refused,
+            freezer: app.freezer,
             limits,
             clock,
         });
@@ -112,6 +115,7 @@ impl Host {
             wired,
             grain_dir,
             idle,
+            rest,
             farewell,
         })
     }
@@ -129,6 +133,7 @@ impl Host {
             _ended = &mut self.wired.broker_link => (unasked("the broker is gone"), false),
             ended = &mut self.wired.door => (unasked(door_text(ended)), true),
             Ok(ended) = &mut self.wired.end => (ended, true),
+            failure = self.wired.rest.keep(&self.wired.concerned, self.rest) => (unasked(failure), true),
             () = nobody_uses(&self.wired.realm, &self.wired.wake, self.idle) => {
                 (Ended { reason: "nobody used the grain for a while".to_owned(), asked: true }, true)
             }

@@ -17,6 +17,7 @@
 //! | `platform` | what the app may ask of Percloud |
 //! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
+//! | `rest` | when does the app stand still |
 //! | `crowd` | who is cut off for reading nothing |
 //! | `door` | who may enter, with which nonce |
 //! | `descriptor` | what does a page ask for in the powerbox |
@@ -40,10 +41,11 @@ pub mod membrane;
 mod neighbours;
 mod platform;
 mod references;
+mod rest;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod wired;
 
-pub use config::{AppHandles, Config, Ended, Limits, RefusedSyscall};
+pub use config::{AppHandles, Config, Ended, Freezer, Limits, RefusedSyscall};
 pub use host::run;

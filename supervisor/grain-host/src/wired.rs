@@ -17,14 +17,15 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::app::{App, Sessions};
 use crate::broker::GrainHost;
-use crate::config::{Ended, Limits, RefusedSyscall};
+use crate::config::{Ended, Freezer, Limits, RefusedSyscall};
 use crate::crowd::Crowd;
 use crate::door;
-use crate::link::{Bounds, Gauge, Link, bounds};
+use crate::link::{Bounds, Gauge, Link, Pulse, bounds};
 use crate::log::Log;
 use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
 use crate::platform::{Platform, WakeLocks};
+use crate::rest::{Concerned, Rest};
 
 /// Where a host's sockets lead.
 pub(crate) struct Ends {
@@ -34,6 +35,7 @@ pub(crate) struct Ends {
     pub(crate) door: UnixListener,
     pub(crate) log: Log,
     pub(crate) refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+    pub(crate) freezer: Option<Box<dyn Freezer>>,
     pub(crate) limits: Limits,
     pub(crate) clock: fn() -> SystemTime,
 }
@@ -45,6 +47,9 @@ pub(crate) type Connection = JoinHandle<Result<(), Error>>;
 pub(crate) struct Wired {
     pub(crate) realm: Realm,
     pub(crate) wake: Rc<WakeLocks>,
+    pub(crate) rest: Rc<Rest>,
+    /// Who may want something of the app.
+    pub(crate) concerned: Concerned,
     pub(crate) keeper: host_keeper::Client,
     pub(crate) app_link: Connection,
     pub(crate) broker_link: Connection,
@@ -64,6 +69,7 @@ impl Wired {
             door,
             log,
             refused,
+            freezer,
             limits,
             clock,
         } = ends;
@@ -82,8 +88,11 @@ impl Wired {
         });
 
         let platform = Platform::new(&realm, grain, &limits, clock, Rc::clone(&crowd));
+        let pulse = Rc::<Pulse>::default();
+        let rest = Rest::new(freezer, &pulse);
         let app_bounds = Bounds {
             calls_run_to_their_end: true,
+            pulse: Some(Rc::clone(&pulse)),
             ..bounds(&limits, to_app, Some(crowd.gauge()))
         };
         let mut app_link = Link::new(
@@ -114,6 +123,7 @@ impl Wired {
             log,
             limits: limits.clone(),
             refused,
+            rest: Rc::clone(&rest),
             end: RefCell::new(Some(ender)),
         });
         let mut broker_link = Link::new(
@@ -130,8 +140,15 @@ impl Wired {
         });
         platform.connect(capnp::capability::FromClientHook::new(view.hook), keeper.clone());
         Self {
-            realm,
+            realm: realm.clone(),
             wake: Rc::clone(&platform.wake),
+            concerned: Concerned {
+                realm: realm.clone(),
+                locks: Rc::clone(&platform.wake),
+                sessions: Rc::clone(&sessions),
+                pulse,
+            },
+            rest,
             keeper,
             app_link: spawn_local(app_link.run()),
             broker_link: spawn_local(broker_link.run()),

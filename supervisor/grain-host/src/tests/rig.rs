@@ -20,7 +20,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::app::{TestApp, ThingClient};
 use super::broker::Broker;
-use crate::config::Limits;
+use crate::config::{Freezer, Limits};
 use crate::log::Log;
 use crate::membrane::Id;
 use crate::wired::{Ends, Wired};
@@ -38,6 +38,8 @@ pub struct World {
     pub broker: Rc<Broker>,
     folder: TempDir,
     pub limits: RefCell<Limits>,
+    /// What the next grain's app is held still with.
+    pub freezer: RefCell<Option<Box<dyn Freezer>>>,
     nonces: Cell<u64>,
 }
 
@@ -63,6 +65,7 @@ pub fn with_world<Test: Future<Output = ()>>(test: impl FnOnce(Rc<World>) -> Tes
             broker: Rc::default(),
             folder: TempDir::new().unwrap(),
             limits: RefCell::default(),
+            freezer: RefCell::default(),
             nonces: Cell::new(0),
         });
         tokio::time::timeout(PATIENCE, test(world))
@@ -98,6 +101,7 @@ impl World {
             door: UnixListener::bind(&socket).unwrap(),
             log,
             refused: None,
+            freezer: self.freezer.take(),
             limits,
             clock: || SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
         });

@@ -25,7 +25,7 @@ use crate::sys::Errno;
 
 /// What the group inside an app's group is called.
 pub(super) const INNER: &str = "app";
-/// Files of that group, in the order a [`Freezer`] takes them.
+/// Files of that group, in the order a [`Freezer`] takes them; the `memory.stat` that counts for it follows.
 pub(super) const HANDLES: [(&str, OFlags); 3] = [
     ("cgroup.freeze", OFlags::WRONLY),
     ("cgroup.events", OFlags::RDONLY),
@@ -64,15 +64,17 @@ pub struct Freezer {
     switch: OwnedFd,
     events: OwnedFd,
     usage: OwnedFd,
+    memory: OwnedFd,
 }
 
 impl Freezer {
     pub(super) fn new(handles: Vec<OwnedFd>) -> Option<Self> {
-        let [switch, events, usage] = handles.try_into().ok()?;
+        let [switch, events, usage, memory] = handles.try_into().ok()?;
         Some(Self {
             switch,
             events,
             usage,
+            memory,
         })
     }
 
@@ -114,17 +116,31 @@ impl Freezer {
     ///
     /// What the kernel said, or that it says nothing of this.
     pub fn processor_time(&self) -> io::Result<Duration> {
-        let text = look(&self.usage)?;
-        let used = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
-        let used = used.and_then(|used| used.trim().parse().ok());
-        used.map(Duration::from_micros)
-            .ok_or_else(|| Errno::NODATA.into())
+        figure(&look(&self.usage)?, "usage_usec").map(Duration::from_micros)
     }
+
+    /// Bytes of memory that only the app's end brings back, unless they can be swapped out: its own, not its cached files.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said, or that it says nothing of this.
+    pub fn memory(&self) -> io::Result<u64> {
+        let text = look(&self.memory)?;
+        // Versions 2 and 1.
+        figure(&text, "anon").or_else(|_| figure(&text, "rss"))
+    }
+}
+
+/// What a line of `text` says after `name`.
+fn figure(text: &str, name: &str) -> io::Result<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let figure = lines.next().and_then(|figure| figure.trim().parse().ok());
+    figure.ok_or_else(|| Errno::NODATA.into())
 }
 
 /// The text of an open file of the kernel, which is short.
 fn look(file: &OwnedFd) -> io::Result<String> {
-    let mut text = [0; 1024];
+    let mut text = [0; 8 << 10];
     let read = rustix::io::pread(file, &mut text, 0)?;
     Ok(String::from_utf8_lossy(&text[..read]).into_owned())
 }
@@ -329,7 +345,8 @@ mod tests {
         let open = |(file, flags): (&str, OFlags)| {
             rustix::fs::open(rig.group.join(file), flags, Mode::empty()).unwrap()
         };
-        Freezer::new(HANDLES.map(open).into()).unwrap()
+        // What follows is not asked here.
+        Freezer::new(HANDLES.into_iter().chain([HANDLES[2]]).map(open).collect()).unwrap()
     }
 
     fn until_frozen(freezer: &Freezer) {

@@ -37,10 +37,12 @@ enum Step {
     Door(CString),
     /// The directory a process is born into.
     Birthplace(CString),
-    /// A file of that directory, for [`super::Freezer`].
+    /// A file that [`super::Freezer`] keeps open.
     Handle(CString, OFlags),
 }
 
+/// Where the kernel says what memory is used for.
+const MEMORY: &str = "memory.stat";
 /// Steps there are at most.
 const STEPS: usize = 16;
 
@@ -56,7 +58,7 @@ impl Place {
                 directories: Vec::new(),
                 doors: Vec::with_capacity(2),
                 birthplace: None,
-                handles: Vec::with_capacity(freeze::HANDLES.len()),
+                handles: Vec::with_capacity(freeze::HANDLES.len() + 1),
                 bounds: 0,
                 unified: self.is_unified(),
             },
@@ -71,6 +73,8 @@ impl Place {
                 making.setting(&directory, "memory.oom.group", "1")?;
                 making.setting(&directory, "pids.max", &pids)?;
                 making.plan_birthplace(&directory)?;
+                making.handle(&directory.join(MEMORY), OFlags::RDONLY)?;
+                making.early = making.steps.len();
             }
             Place::Separate {
                 memory: memory_base,
@@ -89,6 +93,9 @@ impl Place {
                     let directory = making.directory(base.join(&name))?;
                     making.setting(&directory, file, value)?;
                     making.steps.push(Step::Door(c_path(&directory.join("tasks"))?));
+                    if base == memory_base && freezer.is_some() {
+                        making.handle(&directory.join(MEMORY), OFlags::RDONLY)?;
+                    }
                 }
             }
         }
@@ -102,9 +109,14 @@ impl Making {
         let directory = self.directory(outer.join(freeze::INNER))?;
         self.steps.push(Step::Birthplace(c_path(&directory)?));
         for (file, flags) in freeze::HANDLES {
-            self.steps.push(Step::Handle(c_path(&directory.join(file))?, flags));
+            self.handle(&directory.join(file), flags)?;
         }
         self.early = self.steps.len();
+        Ok(())
+    }
+
+    fn handle(&mut self, file: &Path, flags: OFlags) -> Result<(), Errno> {
+        self.steps.push(Step::Handle(c_path(file)?, flags));
         Ok(())
     }
 
