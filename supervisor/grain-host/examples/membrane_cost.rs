@@ -262,6 +262,7 @@ fn with_host<Test: Future<Output = Cost>>(
                 log: log.into(),
                 pidfd,
                 refused: None,
+                freezer: None,
             };
             let idle = Duration::from_secs(90);
             run(Config {
@@ -270,6 +271,7 @@ fn with_host<Test: Future<Output = Cost>>(
                 broker: host_end.into(),
                 app,
                 idle,
+                rest: Duration::ZERO,
                 limits: Limits::default(),
                 clock: || std::time::SystemTime::UNIX_EPOCH,
             })

@@ -143,9 +143,8 @@ impl Realm {
     #[must_use]
     pub fn held(&self) -> usize {
         let caps = self.0.caps.borrow();
-        let held = |cap: &Rc<CapState>| {
-            cap.target.lives == Side::Inside && cap.membrane.revoked.borrow().is_none()
-        };
+        let held =
+            |cap: &Rc<CapState>| cap.target.lives == Side::Inside && cap.membrane.revoked.borrow().is_none();
         caps.values().filter_map(Weak::upgrade).filter(held).count()
     }
 

@@ -122,7 +122,11 @@ impl Rest {
     }
 
     fn freeze(&self) {
-        if self.freezer.as_ref().is_some_and(|freezer| freezer.freeze().is_ok()) {
+        if self
+            .freezer
+            .as_ref()
+            .is_some_and(|freezer| freezer.freeze().is_ok())
+        {
             self.is_frozen.set(true);
         }
     }
@@ -185,7 +189,9 @@ impl Watch {
             (self.beats, self.silent_since) = (pulse.beats(), now);
         }
         let used = rest.processor_time();
-        let taken = used.zip(self.used).map(|(used, before)| used.saturating_sub(before));
+        let taken = used
+            .zip(self.used)
+            .map(|(used, before)| used.saturating_sub(before));
         match taken {
             Some(taken) if taken <= (now - self.used_at) / BUSY => {
                 self.calm_since.get_or_insert(self.used_at);
@@ -206,7 +212,13 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use percloud_schemas::activity_capnp::ongoing_notification;
+
     use super::*;
+    use crate::tests::app::{child, hang, ping};
+    use crate::tests::rig::{Grain, save, until, with_world};
 
     const AFTER: Duration = Duration::from_secs(10);
 
@@ -227,19 +239,233 @@ mod tests {
     fn an_app_rests_when_nobody_can_miss_it() {
         let cases = [
             (true, LEFT, "nobody is there"),
-            (false, Facts { is_asked: true, ..LEFT }, "a call or a wake lock"),
-            (false, Facts { silent: seconds(9), ..LEFT }, "it has just been used"),
-            (true, Facts { silent: seconds(10), ..LEFT }, "it has been left alone"),
-            (false, Facts { silent: seconds(119), calm: seconds(9), ..LEFT }, "it is busy"),
-            (true, Facts { silent: seconds(120), calm: seconds(0), ..LEFT }, "it has been busy for long enough"),
-            (false, Facts { silent: seconds(59), sessions: 1, held: 1, ..LEFT }, "somebody reads its page"),
-            (true, Facts { silent: seconds(60), sessions: 1, held: 1, ..LEFT }, "its page is open and forgotten"),
-            (false, Facts { calm: seconds(9), sessions: 1, held: 1, ..LEFT }, "it works for an open page"),
-            (false, Facts { sessions: 1, held: 2, ..LEFT }, "a socket of the page"),
-            (false, Facts { sessions: 0, held: 1, ..LEFT }, "another grain has an object of it"),
+            (
+                false,
+                Facts {
+                    is_asked: true,
+                    ..LEFT
+                },
+                "a call or a wake lock",
+            ),
+            (
+                false,
+                Facts {
+                    silent: seconds(9),
+                    ..LEFT
+                },
+                "it has just been used",
+            ),
+            (
+                true,
+                Facts {
+                    silent: seconds(10),
+                    ..LEFT
+                },
+                "it has been left alone",
+            ),
+            (
+                false,
+                Facts {
+                    silent: seconds(119),
+                    calm: seconds(9),
+                    ..LEFT
+                },
+                "it is busy",
+            ),
+            (
+                true,
+                Facts {
+                    silent: seconds(120),
+                    calm: seconds(0),
+                    ..LEFT
+                },
+                "it has been busy for long enough",
+            ),
+            (
+                false,
+                Facts {
+                    silent: seconds(59),
+                    sessions: 1,
+                    held: 1,
+                    ..LEFT
+                },
+                "somebody reads its page",
+            ),
+            (
+                true,
+                Facts {
+                    silent: seconds(60),
+                    sessions: 1,
+                    held: 1,
+                    ..LEFT
+                },
+                "its page is open and forgotten",
+            ),
+            (
+                false,
+                Facts {
+                    calm: seconds(9),
+                    sessions: 1,
+                    held: 1,
+                    ..LEFT
+                },
+                "it works for an open page",
+            ),
+            (
+                false,
+                Facts {
+                    sessions: 1,
+                    held: 2,
+                    ..LEFT
+                },
+                "a socket of the page",
+            ),
+            (
+                false,
+                Facts {
+                    sessions: 0,
+                    held: 1,
+                    ..LEFT
+                },
+                "another grain has an object of it",
+            ),
         ];
         for (rests, facts, why) in cases {
             assert_eq!(facts.may_rest(AFTER), rests, "{why}");
         }
+    }
+
+    /// What the kernel would be told.
+    #[derive(Clone, Default)]
+    struct Told {
+        frozen: Rc<Cell<bool>>,
+        thaws: Rc<Cell<usize>>,
+        refuses: Rc<Cell<bool>>,
+    }
+
+    impl Freezer for Told {
+        fn freeze(&self) -> io::Result<()> {
+            self.frozen.set(true);
+            Ok(())
+        }
+
+        fn thaw(&self) -> io::Result<()> {
+            if self.refuses.get() {
+                return Err(io::ErrorKind::Other.into());
+            }
+            self.frozen.set(false);
+            self.thaws.set(self.thaws.get() + 1);
+            Ok(())
+        }
+
+        fn processor_time(&self) -> io::Result<Duration> {
+            Ok(Duration::ZERO)
+        }
+
+        fn memory(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    /// A rest that comes soon.
+    const SOON: Duration = Duration::from_millis(4);
+
+    /// Runs a test with a grain whose app rests, and what says so.
+    fn with_rest<Test: Future<Output = ()> + 'static>(test: impl FnOnce(Rc<Grain>, Told) -> Test) {
+        with_world(|world| async move {
+            let told = Told::default();
+            *world.freezer.borrow_mut() = Some(Box::new(told.clone()));
+            let grain = Rc::new(world.grain("one"));
+            let rest = tokio::task::spawn_local({
+                let grain = Rc::clone(&grain);
+                async move { grain.wired.rest.keep(&grain.wired.concerned, SOON).await }
+            });
+            test(grain, told).await;
+            rest.abort();
+        });
+    }
+
+    #[test]
+    fn whoever_wants_something_of_an_app_at_rest_wakes_it_first() {
+        with_rest(|grain, told| async move {
+            // How often it was woken, once it rests again.
+            let thaws = async || {
+                until(|| told.frozen.get()).await;
+                told.thaws.get()
+            };
+            let before = thaws().await;
+            let session = grain.session([1; 16]).await;
+            let visited = thaws().await;
+            assert!(visited > before, "a visitor comes");
+            ping(&session).await.unwrap();
+            let called = thaws().await;
+            assert!(called > visited, "a visitor calls");
+            let mut job = grain.host.run_job_request();
+            job.get().init_object().get_id().set_as("job").unwrap();
+            job.send().promise.await.unwrap();
+            let worked = thaws().await;
+            assert!(worked > called, "a job is due");
+            let mut forget = grain.host.drop_object_request();
+            forget.get().init_object().get_id().set_as("note").unwrap();
+            forget.send().promise.await.unwrap();
+            let forgot = thaws().await;
+            assert!(forgot > worked, "an object is dropped");
+            // Words of its own that were on their way when it was frozen.
+            let (_, note) = grain.app.thing("note");
+            save(&grain.api, note, "").await.unwrap();
+            assert!(thaws().await > forgot, "it speaks");
+        });
+    }
+
+    struct Ours;
+    impl ongoing_notification::Server for Ours {}
+
+    #[test]
+    fn an_app_goes_on_while_it_is_asked_or_awake_or_somebody_holds_an_object_of_it() {
+        /// So many times as long as it takes to rest otherwise.
+        const LONG: u32 = 40;
+        with_rest(|grain, told| async move {
+            let stays = async |why: &str| {
+                sleep(SOON * LONG).await;
+                assert!(!told.frozen.get(), "{why}");
+            };
+            let session = grain.session([1; 16]).await;
+            let hanging = tokio::task::spawn_local(hang(&session));
+            stays("a call under way").await;
+            grain.app.sessions.borrow()[0].hanging.borrow_mut().clear();
+            hanging.abort();
+            let object = child(&session, "note").await.unwrap();
+            stays("an object somebody holds").await;
+            drop(object);
+            let mut request = grain.api.stay_awake_request();
+            request
+                .get()
+                .init_display_info()
+                .init_caption()
+                .set_default_text("syncing");
+            request.get().set_notification(capnp_rpc::new_client(Ours));
+            let lock = request.send().promise.await.unwrap();
+            let lock = lock.get().unwrap().get_handle().unwrap();
+            stays("a wake lock").await;
+            drop(lock);
+            let _ = grain;
+        });
+    }
+
+    #[test]
+    fn an_app_that_cannot_be_woken_is_ended() {
+        with_world(|world| async move {
+            let told = Told::default();
+            *world.freezer.borrow_mut() = Some(Box::new(told.clone()));
+            let grain = world.grain("one");
+            let rest = &grain.wired.rest;
+            let keep = rest.keep(&grain.wired.concerned, SOON);
+            let (failure, _) = tokio::join!(keep, async {
+                until(|| told.frozen.get()).await;
+                told.refuses.set(true);
+                grain.session([1; 16]).await
+            });
+            assert!(failure.contains("cannot be woken"), "{failure}");
+        });
     }
 }

@@ -133,7 +133,9 @@ impl Freezer {
 
 /// What a line of `text` says after `name`.
 fn figure(text: &str, name: &str) -> io::Result<u64> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let figure = lines.next().and_then(|figure| figure.trim().parse().ok());
     figure.ok_or_else(|| Errno::NODATA.into())
 }

@@ -146,7 +146,8 @@ impl Making {
     }
 
     fn make_until(&mut self, end: usize) -> Result<(), Errno> {
-        let open = |path: &CString, flags| rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        let open =
+            |path: &CString, flags| rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty());
         // Wherever a descriptor is put, the room was reserved.
         while let Some(step) = self.steps[..end].get(self.done) {
             match step {
