@@ -41,6 +41,7 @@ pub fn run(options: &Try) -> Result<ExitCode, Box<dyn Error>> {
         threads: None,
         idle: Duration::from_secs(90),
         rest: Duration::ZERO,
+        warm_memory: percloud_core::warm::Budget::Share(0),
         record_refused: true,
         egress: crate::cli::Egress {
             open: Vec::new(),

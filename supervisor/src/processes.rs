@@ -49,6 +49,7 @@ pub struct Settings {
     pub threads: Option<u16>,
     pub idle: Duration,
     pub rest: Duration,
+    pub warm_memory: percloud_core::warm::Budget,
     pub record_refused: bool,
     pub egress: crate::cli::Egress,
 }
@@ -93,6 +94,7 @@ impl Server {
         let config = Config {
             layout: Layout::new(settings.data.clone(), runtime),
             base: (base.scheme.clone(), base.host.clone()),
+            warm_memory: settings.warm_memory,
             record_refused: settings.record_refused,
             warnings,
         };

@@ -25,6 +25,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
         rest: Duration::from_secs(options.rest),
+        warm_memory: options.warm_memory,
         record_refused: false,
         egress: options.egress.clone(),
     };

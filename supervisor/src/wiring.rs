@@ -54,6 +54,7 @@ fn memory() -> Option<Memory> {
     Some(Memory {
         total: proc::memory_line(&text, "MemTotal")?,
         available: proc::memory_line(&text, "MemAvailable")?,
+        waiting: proc::read("/proc/pressure/memory").map_or(0, |text| proc::pressure(&text)),
     })
 }
 
