@@ -108,7 +108,7 @@ impl Broker {
         };
         let mut idle = self.idle_grains();
         // Among equals, those unused for longest.
-        idle.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+        idle.sort_by_key(|(_, last_used, _)| *last_used);
         let ready: Vec<Ready> = idle.iter().map(|(ready, _, _)| *ready).collect();
         let taken: u64 = ready.iter().map(Ready::bytes).sum();
         let too_much = taken.saturating_sub(self.config.warm_memory.bytes(memory.total));
