@@ -34,6 +34,11 @@ fn apps(server: &Server) -> Option<Apps> {
         processes: Vec::new(),
     };
     for process in server.processes() {
+        // Not the sandboxes that wait for an app.
+        let program = fs::read_link(format!("/proc/{}/exe", process.pid)).unwrap_or_default();
+        if program.ends_with("percloud") {
+            continue;
+        }
         let text = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
         let group = text.lines().find_map(|line| line.strip_prefix("0::"));
         if let Some(group) = group.filter(|group| group.ends_with("/app")) {

@@ -78,7 +78,13 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
     }
     let [ahead, own, ungrouped, bwrap, runc, fork_exec] = sides.map(|side| side.series);
     let figure = |series: &Series, part| series.quantile(part).unwrap_or(f64::NAN);
-    let spread = |series: &Series| format!("p10 {:.2} ms, p99 {:.2} ms", figure(series, 0.1), figure(series, 0.99));
+    let spread = |series: &Series| {
+        format!(
+            "p10 {:.2} ms, p99 {:.2} ms",
+            figure(series, 0.1),
+            figure(series, 0.99)
+        )
+    };
     let of_ahead = |name: &str| Entry::alone(name, "ms", figure(&ahead, 0.5), Better::Lower);
     let unpooled = |name: &str| Entry::alone(name, "ms", figure(&own, 0.5), Better::Lower);
     let (named_bwrap, named_runc) = ("bwrap --unshare-all", "runc run");
@@ -88,7 +94,11 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
             .times_faster()
             .with_note(format!("made ahead; {}; {rounds} rounds", spread(&ahead))),
     );
-    entries.push(of_ahead(NAMES[1]).against(named_runc, runc.median()).times_faster());
+    entries.push(
+        of_ahead(NAMES[1])
+            .against(named_runc, runc.median())
+            .times_faster(),
+    );
     entries.push(
         of_ahead(NAMES[2])
             .against("fork + exec", fork_exec.median())
@@ -105,7 +115,11 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
             .times_faster()
             .with_note(note),
     );
-    entries.push(unpooled(NAMES[4]).against(named_runc, runc.median()).times_faster());
+    entries.push(
+        unpooled(NAMES[4])
+            .against(named_runc, runc.median())
+            .times_faster(),
+    );
     Ok(())
 }
 

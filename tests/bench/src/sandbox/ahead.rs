@@ -103,7 +103,9 @@ fn host(request: Request) -> Result<(), Failure> {
         .attempt(|| "read the app's byte".to_owned())?;
     let now = moment();
     let told = request.fds.into_iter().next();
-    let mut told = told.map(File::from).ok_or_else(|| Failure::new("nobody to tell"))?;
+    let mut told = told
+        .map(File::from)
+        .ok_or_else(|| Failure::new("nobody to tell"))?;
     ended(pidfd.as_fd())?;
     percloud_sandbox::reap(pidfd.as_fd()).attempt(|| "reap the app".to_owned())?;
     if let Some(group) = cgroup {
