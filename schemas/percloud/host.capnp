@@ -60,6 +60,10 @@ interface GrainHost {
 
   limitStorage @12 (limit :StorageLimit) -> ();
   # Bounds the grain's storage from now on; whoever is above it already is ended.
+
+  figures @13 () -> (memory :UInt64, processorTime :UInt64, atRest :Bool);
+  # What the app takes: bytes of memory that only its end brings back, microseconds of processor time since it was
+  # started; 0 where nobody counts. And whether it stands still now for having nothing to do. No use of the grain.
 }
 
 struct Usage {

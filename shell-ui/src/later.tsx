@@ -61,8 +61,13 @@ function waiting<P extends object>(
 export function fetchAhead(): void {
   const [next] = unloaded;
   if (!next) return;
-  const idle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 500));
-  idle(() => {
+  whenIdle(() => {
     next().then(fetchAhead, () => undefined);
   });
+}
+
+/** Runs something when the browser has nothing else to do. */
+export function whenIdle(run: () => void): void {
+  const idle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 500));
+  idle(run);
 }

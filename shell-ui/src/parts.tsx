@@ -2,19 +2,57 @@
 
 import { type JSX, Show, createSignal, onCleanup } from "solid-js";
 
-import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon, Skeleton } from "../kit/index.ts";
+import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon, Skeleton, Spinner } from "../kit/index.ts";
 import type { Problem } from "./api/problem.ts";
 import { iconAddress } from "./format.ts";
 import { paths } from "./routes.ts";
 import { known } from "./state.ts";
-import { explain, s } from "./strings/index.tsx";
+import { Phrase, explain, s } from "./strings/index.tsx";
 
-/** Shows something only if it takes long enough to be noticed. */
-export function Late(props: { after?: number; children: JSX.Element }): JSX.Element {
+/** Shows something only if it takes long enough to be noticed, and for so long. */
+export function Late(props: { after?: number; until?: number; children: JSX.Element }): JSX.Element {
   const [shown, setShown] = createSignal(false);
-  const timer = setTimeout(() => setShown(true), props.after ?? 300);
-  onCleanup(() => clearTimeout(timer));
+  const timers = [setTimeout(() => setShown(true), props.after ?? 300)];
+  if (props.until !== undefined) timers.push(setTimeout(() => setShown(false), props.until));
+  onCleanup(() => timers.forEach(clearTimeout));
   return <Show when={shown()}>{props.children}</Show>;
+}
+
+/** How long an app's start may take, in milliseconds, before one is told that it goes on, and that this is not as it should be. */
+const STILL = 3000;
+const SLOW = 15_000;
+
+/**
+ * Stands where an app's page will be, and says what one waits for. Nothing for a moment: most apps are there before it is
+ * over. `log` is where its owner finds what it has said.
+ */
+export function Starting(props: { title: string; runs?: boolean; log?: string | undefined; retry: () => void }): JSX.Element {
+  return (
+    <div class="starting">
+      <Late after={150}>
+        <div class="starting-words" role="status">
+          <Spinner />
+          <p>
+            <Show when={props.title} fallback={s.loading}>
+              <Phrase of={props.runs ? s.thing.loadingPage : s.thing.starting} with={{ title: props.title }} />
+            </Show>
+          </p>
+        </div>
+        <div class="starting-more" role="status">
+          <Late after={STILL} until={SLOW}>
+            <p class="k-soft">{s.thing.stillStarting}</p>
+          </Late>
+          <Late after={SLOW}>
+            <p class="k-soft">{props.log ? s.thing.slowStart : s.thing.slowStartShared}</p>
+            <div class="k-actions">
+              <Show when={props.log}>{(log) => <ButtonLink href={log()}>{s.thing.log}</ButtonLink>}</Show>
+              <Button onClick={props.retry}>{s.tryAgain}</Button>
+            </div>
+          </Late>
+        </div>
+      </Late>
+    </div>
+  );
 }
 
 /** Stands where something will be once the server has answered; `words` are for who does not see it. */

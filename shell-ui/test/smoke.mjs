@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { LOOKS, SCREENS, file, frameOf, heading, household, misses, pictures, server, stumbles, toast, visit } from "./browser.mjs";
+import { LOOKS, SCREENS, file, frameOf, grainCalled, heading, household, misses, pictures, server, stumbles, toast, visit } from "./browser.mjs";
 
 test("from the printed link to the first calendar, and through its life", async () => {
   server.mock.reset();
@@ -198,12 +198,91 @@ test("the keyboard is enough", async () => {
   await end();
 });
 
+test("what was used last is started once the first page is there", async () => {
+  const state = household();
+  for (const grain of state.grains.values()) grain.lastUsed -= 86_400_000;
+  grainCalled(state, "Moving house").lastUsed = Date.now() - 3_600_000;
+  const { page, end } = await visit();
+  const link = () => page.getByRole("link", { name: "Moving house", exact: true });
+  await link().waitFor();
+  await page.waitForFunction(() => performance.getEntriesByType("resource").some((one) => one.name.endsWith("/prepare")));
+  assert.deepEqual(state.prepared, ["Moving house"]);
+  // Once per visit: coming back to the first page is no new one.
+  await page.getByRole("link", { name: "Recipes", exact: true }).click();
+  await frameOf(page).locator("h1").waitFor();
+  await page.goBack();
+  await link().waitFor();
+  await page.evaluate(() => new Promise((done) => requestIdleCallback(done)));
+  assert.deepEqual(state.prepared.filter((title) => title === "Moving house"), ["Moving house"]);
+  await end();
+});
+
+for (const look of LOOKS) {
+  test(`a start says what one waits for, sooner or later, and never for a moment only, ${look[0]}`, async () => {
+    const state = household();
+    const { page, end } = await visit({ look });
+    const { shot, found } = pictures(page, look);
+    const recipes = grainCalled(state, "Recipes");
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 60_000);
+    const release = server.mock.hold();
+    await page.goto(`/grain/${recipes.id}`);
+    const words = page.locator(".starting");
+    await words.waitFor({ state: "attached" });
+    await page.clock.runFor(140);
+    assert.equal(await words.innerText(), "");
+    await page.clock.runFor(20);
+    assert.equal((await words.innerText()).trim(), "Starting Recipes …");
+    await shot("starting");
+    await page.clock.runFor(3000);
+    await words.getByText("Still starting.").waitFor();
+    await shot("still-starting");
+    await page.clock.runFor(12_000);
+    await words.getByText("This is taking unusually long.").waitFor();
+    assert.equal(await words.getByText("Still starting.").count(), 0);
+    assert.equal(await words.getByRole("link", { name: "Show the log" }).getAttribute("href"), `/grain/${recipes.id}/log`);
+    await shot("slow-start");
+    // Once more: it waits for the same start, from the beginning.
+    await words.getByRole("button", { name: "Try again" }).click();
+    release();
+    await frameOf(page).locator("h1").waitFor();
+    await words.waitFor({ state: "detached" });
+    assert.deepEqual(found, []);
+    await end();
+  });
+}
+
+test("a start is told of in German, too", async () => {
+  const state = household();
+  const { page, end } = await visit({ locale: "de-DE" });
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 60_000);
+  const release = server.mock.hold();
+  await page.goto(`/grain/${grainCalled(state, "Recipes").id}`);
+  const words = page.locator(".starting");
+  await words.waitFor({ state: "attached" });
+  await page.clock.runFor(200);
+  assert.equal((await words.innerText()).trim(), "Recipes startet …");
+  await page.clock.runFor(3000);
+  await words.getByText("Startet noch.").waitFor();
+  await page.clock.runFor(12_000);
+  await words.getByText("Das dauert ungewöhnlich lange.").waitFor();
+  await words.getByRole("link", { name: "Protokoll zeigen" }).waitFor();
+  release();
+  await frameOf(page).locator("h1").waitFor();
+  await end();
+});
+
 test("a thing one points at or reaches with the keyboard is started ahead, one passed over is not", async () => {
   const { state } = (household(), server.mock);
   const { page, end } = await visit();
   await page.clock.install();
+  // What is started without being asked for is another test's.
+  for (const grain of state.grains.values()) grain.lastUsed -= 86_400_000;
   await page.reload();
   const link = page.getByRole("link", { name: "Moving house", exact: true });
+  await link.waitFor();
+  state.prepared.length = 0;
   await link.hover();
   await page.mouse.move(0, 0);
   await page.clock.runFor(1000);

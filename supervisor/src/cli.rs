@@ -116,10 +116,22 @@ pub struct Serve {
     pub threads: Option<u16>,
     /// Seconds after which an unused app is put to sleep (it may take up to twice as long).
     ///
-    /// Until then it costs memory and nothing else, and opens at once. When memory is short, those that nobody has used
-    /// for longest are put to sleep earlier.
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Until then it costs memory and hardly anything else, and opens at once. Where --warm-memory does not suffice, or the
+    /// machine is short of memory, apps are put to sleep earlier.
+    #[arg(long, value_name = "SECONDS", default_value_t = 14_400, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle: u64,
+    /// Seconds after which an app that has nothing to do is held still, so that it takes no processor time; 0 for never.
+    ///
+    /// It goes on with whatever is wanted of it next, within a thousandth of a second. One that is busy goes on for twelve times
+    /// as long, and for as long as a page of it is open.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub rest: u64,
+    /// How much memory unused apps may take together: a share of the machine's, or a size such as 512M or 4G.
+    ///
+    /// Those are put to sleep first that are worth least: seldom or long ago used, quick to start again, large. Whatever is
+    /// allowed here, an eighth of the machine's memory is kept available.
+    #[arg(long, value_name = "SIZE", default_value = "25%")]
+    pub warm_memory: percloud_core::warm::Budget,
     #[command(flatten)]
     pub egress: Egress,
     /// Serve `percloud try`, at the other end of a descriptor.
@@ -204,6 +216,10 @@ pub struct Broker {
     pub threads: u16,
     #[arg(long)]
     pub idle: u64,
+    #[arg(long)]
+    pub rest: u64,
+    #[arg(long)]
+    pub warm_memory: percloud_core::warm::Budget,
     #[arg(long)]
     pub trial: bool,
 }

@@ -31,6 +31,7 @@ pub const CONTROL_FD: i32 = 3;
 pub struct HostJob {
     pub grain: PathBuf,
     pub idle: Duration,
+    pub rest: Duration,
     pub storage: Storage,
 }
 
@@ -129,7 +130,7 @@ fn grain(
         rpc,
         log,
         refused,
-        cgroup,
+        mut cgroup,
         warnings,
         ..
     } = match app {
@@ -159,6 +160,10 @@ fn grain(
             pidfd,
             refused: refused.map(|listener| record(listener, sandbox.policy)),
             group,
+            freezer: cgroup
+                .as_mut()
+                .and_then(percloud_sandbox::cgroup::Cgroup::freezer)
+                .map(|freezer| Box::new(Still(freezer)) as Box<dyn percloud_grain_host::Freezer>),
         },
         storage: percloud_grain_host::Storage {
             bytes: host.storage.bytes,
@@ -166,6 +171,7 @@ fn grain(
             is_full: host.storage.is_full,
         },
         idle: host.idle,
+        rest: host.rest,
         limits: percloud_grain_host::Limits::default(),
         clock: clock(),
     };
@@ -174,6 +180,27 @@ fn grain(
         cgroup.remove();
     }
     Ok(())
+}
+
+/// What holds an app still, as its host knows it.
+struct Still(percloud_sandbox::cgroup::Freezer);
+
+impl percloud_grain_host::Freezer for Still {
+    fn freeze(&self) -> io::Result<()> {
+        self.0.freeze()
+    }
+
+    fn thaw(&self) -> io::Result<()> {
+        self.0.thaw()
+    }
+
+    fn processor_time(&self) -> io::Result<Duration> {
+        self.0.processor_time()
+    }
+
+    fn memory(&self) -> io::Result<u64> {
+        self.0.memory()
+    }
 }
 
 /// The clock of grain hosts: apps ask for things at a certain time.

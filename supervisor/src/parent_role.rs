@@ -65,6 +65,8 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     arguments.extend(["--address".into(), listener.local_addr()?.to_string().into()]);
     arguments.extend(["--threads".into(), threads.to_string().into()]);
     arguments.extend(["--idle".into(), options.idle.to_string().into()]);
+    arguments.extend(["--rest".into(), options.rest.to_string().into()]);
+    arguments.extend(["--warm-memory".into(), options.warm_memory.to_string().into()]);
     let mut fds = vec![(OwnedFd::from(theirs), PARENT_FD)];
     if let Some(trial) = trial {
         arguments.push("--trial".into());
@@ -172,7 +174,7 @@ pub fn start_trial(data: &Path, runtime: &Path, idle: u64) -> Result<(UnixStream
     let (ours, theirs) = UnixStream::pair()?;
     let mut arguments: Vec<OsString> = vec!["serve".into(), "--trial".into(), "--data".into()];
     arguments.extend([data.into(), "--runtime".into(), runtime.into()]);
-    arguments.extend(["--listen", "127.0.0.1:0", "--idle"].map(OsString::from));
+    arguments.extend(["--listen", "127.0.0.1:0", "--rest", "0", "--warm-memory", "0", "--idle"].map(OsString::from));
     arguments.push(idle.to_string().into());
     let child = spawn(&arguments, vec![(theirs.into(), TRIAL_FD)])?;
     Ok((ours, child))

@@ -39,6 +39,8 @@ pub struct Settings {
     pub base: Base,
     pub threads: u16,
     pub idle: Duration,
+    pub rest: Duration,
+    pub warm_memory: percloud_core::warm::Budget,
     pub record_refused: bool,
     pub machine: Machine,
     /// Who starts processes.
@@ -68,17 +70,20 @@ impl Server {
             base,
             threads,
             idle,
+            rest,
+            warm_memory,
             record_refused,
             machine,
             parent,
         } = settings;
         let (mut client, launcher_process) = start_launcher(&parent)?;
         let warnings = weaknesses(&mut client)?;
-        let launcher = LauncherHandle::new(client, idle);
+        let launcher = LauncherHandle::new(client, idle, rest);
         let egress_door = layout.egress_door();
         let config = Config {
             layout,
             base: (base.scheme.clone(), base.host.clone()),
+            warm_memory,
             record_refused,
             warnings,
         };

@@ -37,6 +37,8 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
         base: Base::parse(&options.base)?,
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
+        rest: Duration::from_secs(options.rest),
+        warm_memory: options.warm_memory,
         record_refused: options.trial,
         machine,
         parent,

@@ -28,6 +28,7 @@ use crate::launcher_role::{AdjustJob, HostJob, Job, Storage, UnpackJob};
 #[derive(Debug)]
 pub struct Machine {
     memory: Option<File>,
+    pressure: Option<File>,
 }
 
 impl Machine {
@@ -35,6 +36,8 @@ impl Machine {
     pub fn open() -> Self {
         Self {
             memory: File::open("/proc/meminfo").ok(),
+            // Not on every kernel.
+            pressure: File::open("/proc/pressure/memory").ok(),
         }
     }
 }
@@ -44,7 +47,7 @@ pub fn outside(launcher: LauncherHandle, machine: Machine) -> Outside {
     Outside {
         now: Rc::new(now),
         random: Rc::new(random),
-        memory: Rc::new(move || memory(machine.memory.as_ref()?)),
+        memory: Rc::new(move || memory(&machine)),
         disk: Rc::new(disk),
         launcher: Rc::new(launcher),
     }
@@ -68,11 +71,13 @@ fn random(bytes: &mut [u8]) {
 }
 
 /// What the kernel says of the machine's memory (proc(5), meminfo).
-fn memory(meminfo: &File) -> Option<Memory> {
-    let text = proc::read_again(meminfo).ok()?;
+fn memory(machine: &Machine) -> Option<Memory> {
+    let text = proc::read_again(machine.memory.as_ref()?).ok()?;
+    let pressure = machine.pressure.as_ref().and_then(|file| proc::read_again(file).ok());
     Some(Memory {
         total: proc::memory_line(&text, "MemTotal")?,
         available: proc::memory_line(&text, "MemAvailable")?,
+        waiting: pressure.map_or(0, |text| proc::pressure(&text)),
     })
 }
 
@@ -101,14 +106,16 @@ fn limits(limits: &GrainLimits) -> percloud_sandbox::Limits {
 pub struct LauncherHandle {
     client: Arc<Mutex<Client>>,
     idle: Duration,
+    rest: Duration,
 }
 
 impl LauncherHandle {
     /// Wraps the control connection of a launcher.
-    pub fn new(client: Client, idle: Duration) -> Self {
+    pub fn new(client: Client, idle: Duration, rest: Duration) -> Self {
         Self {
             client: Arc::new(Mutex::new(client)),
             idle,
+            rest,
         }
     }
 
@@ -171,6 +178,7 @@ impl Launcher for LauncherHandle {
         let host = HostJob {
             grain: start.grain,
             idle: self.idle,
+            rest: self.rest,
             storage: Storage {
                 bytes: start.limits.disk,
                 files: start.limits.files,

@@ -22,7 +22,6 @@ import {
   RestoreIcon,
   SettingsIcon,
   SignOutIcon,
-  Spinner,
   TrashIcon,
   toast,
 } from "../../kit/index.ts";
@@ -36,7 +35,7 @@ import { GrainFrame } from "../frame/GrainFrame.tsx";
 import { pageOf } from "../frame/messages.ts";
 import { laterPart } from "../later.tsx";
 import { go, settle, visit } from "../navigation.ts";
-import { Connection, Late, NotFound, Picture } from "../parts.tsx";
+import { Connection, NotFound, Picture, Starting } from "../parts.tsx";
 import { createAsking } from "../powerbox/session.ts";
 import { insideFrom, paths, readInside } from "../routes.ts";
 import { attempt, dropGrain, grainById, hearing, known, putGrain, returns } from "../state.ts";
@@ -416,21 +415,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
           </Match>
         </Switch>
         <Show when={waiting() && !missing() && !inTrash()}>
-          <div class="starting" role="status">
-            <Late>
-              <p class="starting-words">
-                <Spinner />
-                <span>
-                  <Show when={title()} fallback={s.loading}>
-                    <Phrase of={s.thing.starting} with={{ title: title() }} />
-                  </Show>
-                </span>
-              </p>
-              <Late after={8000}>
-                <p class="k-soft k-small">{s.thing.stillStarting}</p>
-              </Late>
-            </Late>
-          </div>
+          <Starting title={title()} runs={grain()?.state === "running"} log={grain()?.mine ? paths.log(id) : undefined} retry={() => void open()} />
         </Show>
       </main>
     </div>

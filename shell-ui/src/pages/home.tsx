@@ -1,6 +1,6 @@
 // Everything the person has, and the way to something new.
 
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onMount } from "solid-js";
 
 import {
   Button,
@@ -23,7 +23,7 @@ import {
 import { LeaveDialog, RenameDialog, createThing, moveToTrash } from "../acts.tsx";
 import type { App, Grain } from "../api/types.ts";
 import { type Period, periodOf, plain } from "../format.ts";
-import { startsAhead } from "../ahead.ts";
+import { startLatest, startsAhead } from "../ahead.ts";
 import { laterPart } from "../later.tsx";
 import { Picture, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
@@ -193,6 +193,7 @@ function Apps(props: { apps: App[] }): JSX.Element {
 function Things(): JSX.Element {
   const [query, setQuery] = createSignal("");
   const [renaming, setRenaming] = createSignal<Grain>();
+  onMount(() => startLatest(things));
   const own = () => things().filter((grain) => grain.mine);
   const wanted = () => query().trim().toLocaleLowerCase();
   const found = createMemo(() => {

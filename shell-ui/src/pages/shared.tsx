@@ -11,7 +11,7 @@ import type { LinkView, Opened } from "../api/types.ts";
 import { iconAddress, plain } from "../format.ts";
 import { GrainFrame } from "../frame/GrainFrame.tsx";
 import { go, settle, visit } from "../navigation.ts";
-import { Late, Picture } from "../parts.tsx";
+import { Late, Picture, Starting } from "../parts.tsx";
 import { paths, readShared } from "../routes.ts";
 import { known, putGrain } from "../state.ts";
 import { Foreign, Phrase, explain, s, say } from "../strings/index.tsx";
@@ -213,16 +213,7 @@ export function SharedPage(): JSX.Element {
               }}
             />
             <Show when={!now().loaded}>
-              <div class="starting" role="status">
-                <Late>
-                  <p class="starting-words">
-                    <Spinner />
-                    <span>
-                      <Phrase of={s.thing.starting} with={{ title: now().view.title }} />
-                    </span>
-                  </p>
-                </Late>
-              </div>
+              <Starting title={plain(now().view.title)} retry={() => location.reload()} />
             </Show>
           </main>
         </div>

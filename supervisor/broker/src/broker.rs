@@ -12,6 +12,7 @@ use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::sharing::ledger::Ledger;
 use percloud_core::throttle::Throttle;
 use percloud_core::time::Timestamp;
+use percloud_core::warm::Budget;
 use percloud_store::{Batch, OpenOptions, Record, Store};
 
 use crate::event::Events;
@@ -43,6 +44,8 @@ pub struct Config {
     pub layout: Layout,
     /// `http` or `https`, and the shell's host with its port: `("http", "percloud.localhost:6080")`.
     pub base: (String, String),
+    /// How much memory grains may take that run with nobody in them.
+    pub warm_memory: Budget,
     /// Whether grains record what the kernel refuses them.
     pub record_refused: bool,
     /// Things about this server its owner should see, as (code, sentence).

@@ -31,6 +31,8 @@ const TRIES: u32 = 5;
 const RUN: Duration = Duration::from_secs(15 * 60);
 /// Longest text of an error kept, in characters (sheet 3.4).
 const PROBLEM: usize = 200;
+/// Its grain is started so many milliseconds before a job is due.
+const LEAD: u64 = 5_000;
 /// Milliseconds between two tries.
 const PAUSE: u64 = 60_000;
 
@@ -186,7 +188,12 @@ impl Broker {
                     continue;
                 };
                 if job.next > now {
-                    soonest = Some(soonest.map_or(job.next, |soonest: Timestamp| soonest.min(job.next)));
+                    let start = Timestamp(job.next.0.saturating_sub(LEAD));
+                    if start <= now && self.is_kept(&grain) {
+                        self.start_ahead(&grain);
+                    }
+                    let then = if start > now { start } else { job.next };
+                    soonest = Some(soonest.map_or(then, |soonest: Timestamp| soonest.min(then)));
                 } else if let Entry::Vacant(free) = self.running_jobs.borrow_mut().entry(id.clone()) {
                     free.insert(grain.clone());
                     let broker = self.clone();
@@ -204,6 +211,12 @@ impl Broker {
                 _ = changed.changed() => {}
             }
         }
+    }
+
+    /// Whether a grain is there and not in the trash.
+    fn is_kept(&self, grain: &GrainId) -> bool {
+        let record = self.read::<Grain>(grain_key(grain)).ok().flatten();
+        record.is_some_and(|record| record.trashed.is_none())
     }
 
     async fn run_job(self: &Rc<Self>, grain: &GrainId, id: &JobId, mut job: Job) {
@@ -256,8 +269,7 @@ impl Broker {
 
     async fn call_job(self: &Rc<Self>, grain: &GrainId, job: &Job) -> Result<bool, Failure> {
         let said = |text: String| Failure::Said(text.chars().take(PROBLEM).collect());
-        let record = self.read::<Grain>(grain_key(grain)).ok().flatten();
-        if record.is_none_or(|record| record.trashed.is_some()) {
+        if !self.is_kept(grain) {
             return Err(said("this is in the trash".to_owned()));
         }
         let running = self

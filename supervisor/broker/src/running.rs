@@ -13,6 +13,7 @@ use capnp_rpc::twoparty::VatNetwork;
 use percloud_core::grain::State;
 use percloud_core::id::{AccountId, GrainId};
 use percloud_core::sharing::share::{Acceptance, Holder, Recipient};
+use percloud_core::warm::Use;
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
@@ -43,6 +44,8 @@ pub(crate) struct Running {
     pub pid: u32,
     /// What its app says of itself, once it was asked.
     pub view: tokio::sync::OnceCell<Rc<Described>>,
+    /// Bytes of memory its app took when last asked.
+    pub memory: Cell<Option<u64>>,
     process: AsyncFd<OwnedFd>,
     connection: RefCell<Option<AbortHandle>>,
 }
@@ -67,6 +70,10 @@ pub(crate) struct Slot {
     pub limit: Cell<Option<Limit>>,
     /// Why it was started so that it can read and delete only.
     pub full: Cell<Option<Limit>>,
+    /// How much people have used it since the server was started, if at all.
+    pub used: Cell<Option<Use>>,
+    /// The processor time its start takes, once that was seen.
+    pub start: Cell<Option<Duration>>,
     /// Marked whenever the grain starts or ends.
     pub changed: tokio::sync::watch::Sender<()>,
     running: RefCell<Option<Rc<Running>>>,
@@ -221,6 +228,7 @@ impl Broker {
             door,
             pid: process.pid,
             view: tokio::sync::OnceCell::new(),
+            memory: Cell::new(None),
             process: watch(process.pidfd).map_err(io)?,
             connection: RefCell::default(),
         });

@@ -45,8 +45,12 @@ use crate::{Broker, Config, Layout};
 #[derive(Default)]
 struct Stage {
     now: Cell<u64>,
-    memory_is_short: Cell<bool>,
     disk_is_short: Cell<bool>,
+    /// Bytes the machine has less than it should have left, and hundredths of the time programs wait for memory.
+    lacking: Cell<u64>,
+    waiting: Cell<u8>,
+    /// Memory and microseconds of processor time of the apps that start next.
+    figures: Cell<(u64, u64)>,
     starts: RefCell<Vec<Vec<String>>>,
     admitted: RefCell<Vec<Vec<u8>>>,
     /// Who was announced, in order.
@@ -87,6 +91,9 @@ struct World {
     folder: tempfile::TempDir,
 }
 
+/// Memory of the machine.
+const TOTAL: u64 = 8 << 30;
+
 const PASSWORD: &str = "correct horse battery staple";
 
 impl World {
@@ -108,8 +115,9 @@ impl World {
                 let stage = stage.clone();
                 move || {
                     Some(crate::Memory {
-                        total: 1000,
-                        available: if stage.memory_is_short.get() { 124 } else { 125 },
+                        total: TOTAL,
+                        available: TOTAL / 8 - stage.lacking.get(),
+                        waiting: stage.waiting.get(),
                     })
                 }
             }),
@@ -132,6 +140,7 @@ impl World {
             layout: Layout::new(folder.path().join("data"), folder.path().join("run")),
             base: ("http".into(), "percloud.localhost:6080".into()),
             record_refused: false,
+            warm_memory: percloud_core::warm::Budget::Share(50),
             warnings: Vec::new(),
         };
         let (broker, secret) = Broker::start(config, outside).unwrap();
@@ -285,6 +294,7 @@ impl Launcher for Played {
         async move {
             stage.starts.borrow_mut().push(start.argv);
             stage.limited.borrow_mut().push((start.limits, start.full));
+            let figures = stage.figures.get();
             #[allow(clippy::disallowed_methods, reason = "a test plays the launcher")]
             let child = Sleeper(
                 std::process::Command::new("sleep")
@@ -303,6 +313,7 @@ impl Launcher for Played {
                     stage,
                     ended: RefCell::new(Some(ended)),
                     door: RefCell::new(Some(start.door)),
+                    figures,
                 },
             );
             tokio::task::spawn_local(async move {
@@ -385,6 +396,7 @@ struct Host {
     ended: RefCell<Option<tokio::sync::oneshot::Sender<()>>>,
     /// Held so that the socket exists for as long as the host does.
     door: RefCell<Option<std::os::unix::net::UnixListener>>,
+    figures: (u64, u64),
 }
 
 impl Host {
@@ -397,6 +409,16 @@ impl Host {
 }
 
 impl grain_host::Server for Host {
+    async fn figures(
+        self: Rc<Self>,
+        _: grain_host::FiguresParams,
+        mut results: grain_host::FiguresResults,
+    ) -> Result<(), capnp::Error> {
+        results.get().set_memory(self.figures.0);
+        results.get().set_processor_time(self.figures.1);
+        Ok(())
+    }
+
     async fn admit(
         self: Rc<Self>,
         params: grain_host::AdmitParams,

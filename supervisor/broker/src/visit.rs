@@ -121,6 +121,7 @@ impl Broker {
             doors: Cell::default(),
         });
         self.visits.borrow_mut().insert(visit.id, visit.clone());
+        self.count_use(grain);
         visit
     }
 

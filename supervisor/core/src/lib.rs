@@ -17,4 +17,5 @@ pub mod secret;
 pub mod sharing;
 pub mod throttle;
 pub mod time;
+pub mod warm;
 pub mod web_address;

@@ -263,6 +263,7 @@ fn with_host<Test: Future<Output = Cost>>(
                 pidfd,
                 refused: None,
                 group: None,
+                freezer: None,
             };
             let idle = Duration::from_secs(90);
             run(Config {
@@ -276,6 +277,7 @@ fn with_host<Test: Future<Output = Cost>>(
                     is_full: false,
                 },
                 idle,
+                rest: Duration::ZERO,
                 limits: Limits::default(),
                 clock: || std::time::SystemTime::UNIX_EPOCH,
             })

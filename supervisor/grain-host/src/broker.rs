@@ -15,6 +15,7 @@ use crate::descriptor::{self, Descriptor};
 use crate::log::{Log, Watch};
 use crate::membrane::{Membrane, Realm, Side};
 use crate::platform::Platform;
+use crate::rest::Rest;
 use crate::share::Share;
 
 /// Most bytes of log that are replayed: all there can be.
@@ -34,6 +35,7 @@ pub(crate) struct GrainHost {
     pub(crate) share: Rc<Share>,
     pub(crate) limits: Limits,
     pub(crate) refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+    pub(crate) rest: Rc<Rest>,
     /// Taken by whoever ends the host first.
     pub(crate) end: RefCell<Option<oneshot::Sender<Ended>>>,
 }
@@ -137,6 +139,19 @@ impl grain_host::Server for GrainHost {
         _: grain_host::KeepAliveResults,
     ) -> Result<(), Error> {
         self.realm.touch();
+        Ok(())
+    }
+
+    async fn figures(
+        self: Rc<Self>,
+        _: grain_host::FiguresParams,
+        mut results: grain_host::FiguresResults,
+    ) -> Result<(), Error> {
+        let mut figures = results.get();
+        figures.set_memory(self.rest.memory().unwrap_or(0));
+        let used = self.rest.processor_time().unwrap_or_default();
+        figures.set_processor_time(u64::try_from(used.as_micros()).unwrap_or(u64::MAX));
+        figures.set_at_rest(self.rest.is_frozen());
         Ok(())
     }
 

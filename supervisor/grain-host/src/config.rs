@@ -1,5 +1,6 @@
 //! What a grain host is given when it starts, and how it says that it ended.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub struct Config {
     pub storage: Storage,
     /// How long a grain nobody uses is kept, at least; it dies after one to two times as much (sheet 3.4).
     pub idle: Duration,
+    /// How long an app that has nothing to do goes on before it is held still (see [`Freezer`]).
+    pub rest: Duration,
     /// What the app may take of this process.
     pub limits: Limits,
     /// The clock on the wall, for what the app wants done at a certain time.
@@ -35,8 +38,34 @@ pub struct AppHandles {
     pub pidfd: OwnedFd,
     /// Asked for the system calls the app was refused, when the grain was started to record them.
     pub refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+    /// Holds the app still while it has nothing to do; `None` where the machine has nothing for that.
+    pub freezer: Option<Box<dyn Freezer>>,
     /// The group that counts what the app takes; none where the machine has none.
     pub group: Option<Group>,
+}
+
+/// Holds every process of the app still, and lets them go on. Neither waits for anything.
+pub trait Freezer {
+    /// Has the app stand still, soon.
+    ///
+    /// # Errors
+    /// Where that is not to be had; the app goes on then.
+    fn freeze(&self) -> io::Result<()>;
+    /// Lets the app go on.
+    ///
+    /// # Errors
+    /// When it may stand still for good: then it is to be ended.
+    fn thaw(&self) -> io::Result<()>;
+    /// The processor time the app has taken so far.
+    ///
+    /// # Errors
+    /// Where nobody counts it.
+    fn processor_time(&self) -> io::Result<Duration>;
+    /// The memory that is counted as the app's, in bytes.
+    ///
+    /// # Errors
+    /// Where nobody counts it.
+    fn memory(&self) -> io::Result<u64>;
 }
 
 /// Counts what an app takes.

@@ -81,6 +81,7 @@ struct Host {
     share: Rc<Share>,
     grain_dir: PathBuf,
     idle: Duration,
+    rest: Duration,
     farewell: Duration,
 }
 
@@ -93,6 +94,7 @@ impl Host {
             app,
             storage,
             idle,
+            rest,
             limits,
             clock,
         } = config;
@@ -109,6 +111,7 @@ impl Host {
             log: log.clone(),
             share: Rc::clone(&share),
             refused: app.refused,
+            freezer: app.freezer,
             limits,
             clock,
         });
@@ -120,6 +123,7 @@ impl Host {
             share,
             grain_dir,
             idle,
+            rest,
             farewell,
         })
     }
@@ -137,6 +141,7 @@ impl Host {
             _ended = &mut self.wired.broker_link => (unasked("the broker is gone"), false),
             ended = &mut self.wired.door => (unasked(door_text(ended)), true),
             Ok(ended) = &mut self.wired.end => (ended, true),
+            failure = self.wired.rest.keep(&self.wired.concerned, self.rest) => (unasked(failure), true),
             () = nobody_uses(&self.wired.realm, &self.wired.wake, self.idle) => {
                 let reason = "nobody used the grain for a while".to_owned();
                 (Ended { reason, asked: true, limit: None }, true)

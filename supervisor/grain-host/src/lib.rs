@@ -17,6 +17,7 @@
 //! | `platform` | what the app may ask of Percloud |
 //! | `references` | what is broken when an id is ended |
 //! | `broker` | what the broker may ask of the host |
+//! | `rest` | when does the app stand still |
 //! | `crowd` | who is cut off for reading nothing |
 //! | `door` | who may enter, with which nonce |
 //! | `descriptor` | what does a page ask for in the powerbox |
@@ -41,11 +42,12 @@ pub mod membrane;
 mod neighbours;
 mod platform;
 mod references;
+mod rest;
 mod share;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod wired;
 
-pub use config::{AppHandles, Config, Ended, Group, Limit, Limits, Reading, RefusedSyscall, Storage};
+pub use config::{AppHandles, Config, Ended, Freezer, Group, Limit, Limits, Reading, RefusedSyscall, Storage};
 pub use host::run;

@@ -5,7 +5,7 @@ mod tests;
 
 use std::rc::Rc;
 
-pub(crate) use percloud_link::{Bounds, Gauge, Link};
+pub(crate) use percloud_link::{Bounds, Gauge, Link, Pulse};
 
 use crate::config::Limits;
 
@@ -21,5 +21,6 @@ pub(crate) fn bounds(limits: &Limits, gauge: Rc<Gauge>, pressure: Option<Rc<Gaug
         queued_bytes: limits.queued_bytes,
         gauge,
         pressure,
+        pulse: None,
     }
 }

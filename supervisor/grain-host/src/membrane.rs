@@ -139,6 +139,15 @@ impl Realm {
         self.0.pending.get()
     }
 
+    /// Objects of the app that are held outside.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let caps = self.0.caps.borrow();
+        let held =
+            |cap: &Rc<CapState>| cap.target.lives == Side::Inside && cap.membrane.revoked.borrow().is_none();
+        caps.values().filter_map(Weak::upgrade).filter(held).count()
+    }
+
     /// Wrappers alive on either side.
     #[cfg(test)]
     fn caps(&self) -> usize {

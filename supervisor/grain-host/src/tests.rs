@@ -1,7 +1,7 @@
 //! Whole hosts on real sockets: apps and peers that may be hostile, and a broker with real token semantics.
 
 mod admission;
-mod app;
+pub(crate) mod app;
 mod broker;
 mod conditions;
 mod context;

@@ -17,14 +17,15 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::app::{App, Sessions};
 use crate::broker::GrainHost;
-use crate::config::{Ended, Limits, RefusedSyscall};
+use crate::config::{Ended, Freezer, Limits, RefusedSyscall};
 use crate::crowd::Crowd;
 use crate::door;
-use crate::link::{Bounds, Gauge, Link, bounds};
+use crate::link::{Bounds, Gauge, Link, Pulse, bounds};
 use crate::log::Log;
 use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
 use crate::platform::{Platform, WakeLocks};
+use crate::rest::{Concerned, Rest};
 use crate::share::Share;
 
 /// Where a host's sockets lead.
@@ -36,6 +37,7 @@ pub(crate) struct Ends {
     pub(crate) log: Log,
     pub(crate) share: Rc<Share>,
     pub(crate) refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
+    pub(crate) freezer: Option<Box<dyn Freezer>>,
     pub(crate) limits: Limits,
     pub(crate) clock: fn() -> SystemTime,
 }
@@ -47,6 +49,9 @@ pub(crate) type Connection = JoinHandle<Result<(), Error>>;
 pub(crate) struct Wired {
     pub(crate) realm: Realm,
     pub(crate) wake: Rc<WakeLocks>,
+    pub(crate) rest: Rc<Rest>,
+    /// Who may want something of the app.
+    pub(crate) concerned: Concerned,
     pub(crate) keeper: host_keeper::Client,
     pub(crate) app_link: Connection,
     pub(crate) broker_link: Connection,
@@ -67,6 +72,7 @@ impl Wired {
             log,
             share,
             refused,
+            freezer,
             limits,
             clock,
         } = ends;
@@ -85,8 +91,11 @@ impl Wired {
         });
 
         let platform = Platform::new(&realm, grain, &limits, clock, Rc::clone(&crowd));
+        let pulse = Rc::<Pulse>::default();
+        let rest = Rest::new(freezer, &pulse);
         let app_bounds = Bounds {
             calls_run_to_their_end: true,
+            pulse: Some(Rc::clone(&pulse)),
             ..bounds(&limits, to_app, Some(crowd.gauge()))
         };
         let mut app_link = Link::new(
@@ -118,6 +127,7 @@ impl Wired {
             share,
             limits: limits.clone(),
             refused,
+            rest: Rc::clone(&rest),
             end: RefCell::new(Some(ender)),
         });
         let mut broker_link = Link::new(
@@ -134,8 +144,15 @@ impl Wired {
         });
         platform.connect(capnp::capability::FromClientHook::new(view.hook), keeper.clone());
         Self {
-            realm,
+            realm: realm.clone(),
             wake: Rc::clone(&platform.wake),
+            concerned: Concerned {
+                realm: realm.clone(),
+                locks: Rc::clone(&platform.wake),
+                sessions: Rc::clone(&sessions),
+                pulse,
+            },
+            rest,
             keeper,
             app_link: spawn_local(app_link.run()),
             broker_link: spawn_local(broker_link.run()),

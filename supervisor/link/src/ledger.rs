@@ -25,6 +25,8 @@ pub(super) struct Ledger {
     /// Calls the peer lost interest in before they were answered, and that have been answered now.
     finished_late: VecDeque<Finished>,
     unanswered: usize,
+    /// Calls of ours the peer has not answered.
+    asked: usize,
     words: usize,
     canceled: usize,
     /// The peer's capabilities we hold.
@@ -73,6 +75,11 @@ impl Ledger {
         self.words >= bounds.call_words || self.unanswered >= bounds.calls
     }
 
+    /// Calls that have not been answered, either way.
+    pub(super) fn open(&self) -> usize {
+        self.unanswered + self.asked
+    }
+
     /// Takes note of a message of the peer, before the RPC system sees it.
     pub(super) fn received(
         &mut self,
@@ -86,7 +93,7 @@ impl Ledger {
         };
         match body {
             message::Bootstrap(bootstrap) => {
-                self.asked(bootstrap?.get_question_id(), None, false, bounds)?;
+                self.take_up(bootstrap?.get_question_id(), None, false, bounds)?;
             }
             message::Call(call) => {
                 let call = call?;
@@ -94,11 +101,12 @@ impl Ledger {
                     call.get_send_results_to().which(),
                     Ok(call::send_results_to::Yourself(()))
                 );
-                self.asked(call.get_question_id(), Some(words), is_redirected, bounds)?;
+                self.take_up(call.get_question_id(), Some(words), is_redirected, bounds)?;
                 self.handed_over(call.get_params()?.get_cap_table()?, bounds)?;
             }
             message::Return(answer) => {
                 let answer = answer?;
+                self.asked = self.asked.saturating_sub(1);
                 let forgotten = !self.forgotten.is_empty() && self.forgotten.remove(&answer.get_answer_id());
                 match answer.which() {
                     Ok(return_::Results(results)) if !forgotten => {
@@ -162,6 +170,10 @@ impl Ledger {
             return false;
         };
         match root.which() {
+            Ok(message::Call(_) | message::Bootstrap(_)) => {
+                self.asked += 1;
+                false
+            }
             Ok(message::Return(Ok(answer))) => {
                 let id = answer.get_answer_id();
                 let Some(known) = self.answers.get_mut(&id) else {
@@ -195,7 +207,7 @@ impl Ledger {
         }
     }
 
-    fn asked(
+    fn take_up(
         &mut self,
         id: u32,
         words: Option<usize>,

@@ -17,6 +17,7 @@ mod ledger;
 mod notes;
 mod numbers;
 mod outbox;
+mod pulse;
 mod socket;
 mod turn;
 
@@ -38,6 +39,7 @@ use inbox::Inbox;
 use ledger::{Ledger, Verdict};
 pub use outbox::Gauge;
 use outbox::Outbox;
+pub use pulse::Pulse;
 use socket::Socket;
 use turn::Turn;
 
@@ -65,6 +67,8 @@ pub struct Bounds {
     pub gauge: Rc<Gauge>,
     /// Where this peer's words go: bytes waiting there stop us from reading more of them.
     pub pressure: Option<Rc<Gauge>>,
+    /// Told of every message, either way.
+    pub pulse: Option<Rc<Pulse>>,
 }
 
 impl Default for Bounds {
@@ -79,6 +83,7 @@ impl Default for Bounds {
             queued_bytes: 32 << 20,
             gauge: Rc::default(),
             pressure: None,
+            pulse: None,
         }
     }
 }
@@ -258,6 +263,7 @@ impl Wire {
     /// The message the RPC system is to have for this one, if any now.
     fn admit(&self, message: Reader<OwnedSegments>) -> Result<Option<Incoming>, Error> {
         let verdict = self.ledger.borrow_mut().received(&message, &self.bounds)?;
+        self.beat();
         Ok(match verdict {
             Verdict::Pass => Some(Incoming(message)),
             Verdict::Replace(other) => Some(Incoming(other)),
@@ -290,9 +296,16 @@ impl Wire {
         if self.ledger.borrow_mut().sent(&message) {
             self.wake_reader();
         }
+        self.beat();
         let message = Rc::new(message);
         self.outbox.push(Rc::clone(&message));
         message
+    }
+
+    fn beat(&self) {
+        if let Some(pulse) = &self.bounds.pulse {
+            pulse.beat(self.ledger.borrow().open());
+        }
     }
 
     /// Sends what is queued, as far as the socket takes it. After a failed write the reader ends the connection.

@@ -18,14 +18,14 @@ mod settings;
 mod survey;
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::feature;
 use crate::sys::Errno;
 
-pub use freeze::{FreezeError, Frozen, freeze};
+pub use freeze::{FreezeError, Freezer, Frozen, freeze};
 pub use meter::{Meter, Reading};
 pub use place::disk_time_is_shared;
 use settings::Controller;
@@ -44,8 +44,12 @@ pub(crate) const HIERARCHIES: usize = 5;
 pub(crate) enum Place {
     /// One hierarchy with the controllers memory and pids at least.
     Unified(PathBuf),
-    /// A hierarchy for each controller, memory first; or for several that are mounted together.
-    Separate(Vec<Base>),
+    /// A hierarchy for each controller, memory first; or for several that are mounted together. `freezer` is in that of
+    /// version 2, which freezes without any controller, where there is one.
+    Separate {
+        hierarchies: Vec<Base>,
+        freezer: Option<PathBuf>,
+    },
 }
 
 /// A directory in one hierarchy in which groups are made.
@@ -64,9 +68,14 @@ impl Base {
 /// The control group of one app.
 #[derive(Debug)]
 pub struct Cgroup {
+    /// Each after the one it is in.
     directories: Vec<PathBuf>,
-    /// Version 2: the group itself. Version 1: the files through which a process moves in.
+    /// Version 1: the files through which a process moves in.
     doors: Vec<OwnedFd>,
+    /// Version 2: what the app is born into.
+    birthplace: Option<OwnedFd>,
+    /// Files of that, as [`freeze::HANDLES`] has them.
+    handles: Vec<OwnedFd>,
     unified: bool,
 }
 
@@ -93,8 +102,18 @@ impl Place {
                 controllers: vec![Memory, Pids, Cpu, Cpuacct, Io],
                 directory: base.clone(),
             }],
-            Place::Separate(hierarchies) => hierarchies.clone(),
+            Place::Separate { hierarchies, .. } => hierarchies.clone(),
         }
+    }
+
+    /// Every directory in which anything of ours is made.
+    fn directories(&self) -> Vec<PathBuf> {
+        let freezer = match self {
+            Place::Unified(_) => None,
+            Place::Separate { freezer, .. } => freezer.clone(),
+        };
+        let hierarchies = self.hierarchies().into_iter().map(|base| base.directory);
+        freezer.into_iter().chain(hierarchies).collect()
     }
 
     /// What apps have to do without for want of a controller: a sentence for each.
@@ -103,13 +122,13 @@ impl Place {
             Place::Unified(base) => {
                 fs::read_to_string(base.join("cgroup.subtree_control")).unwrap_or_default()
             }
-            Place::Separate(_) => String::new(),
+            Place::Separate { .. } => String::new(),
         };
         let had = |name: &str, controller: Controller| match self {
             Place::Unified(_) => place::lists(&given, name),
             // Without a scheduler that heeds it the controller is of no use, and `percloud doctor` says that.
-            Place::Separate(_) if controller == Controller::Io => place::own_group("blkio").is_some(),
-            Place::Separate(hierarchies) => hierarchies.iter().any(|base| base.has(controller)),
+            Place::Separate { .. } if controller == Controller::Io => place::own_group("blkio").is_some(),
+            Place::Separate { hierarchies, .. } => hierarchies.iter().any(|base| base.has(controller)),
         };
         [
             ("cpu", Controller::Cpu, feature::WITHOUT_CPU),
@@ -143,22 +162,20 @@ pub fn adjust(host: u32, limits: &crate::Limits) -> std::io::Result<()> {
     Cgroup {
         directories,
         doors: Vec::new(),
+        birthplace: None,
+        handles: Vec::new(),
         unified: place.is_unified(),
     }
     .adjust(limits)
 }
 
 impl Cgroup {
-    /// Version 2: what a new process is born into.
-    pub(crate) fn born_into(&self) -> Option<BorrowedFd<'_>> {
-        if self.unified {
-            self.doors.first().map(AsFd::as_fd)
-        } else {
-            None
-        }
+    /// Takes out what freezes the app; `None` where there is nothing that could. Works once.
+    pub fn freezer(&mut self) -> Option<Freezer> {
+        Freezer::new(std::mem::take(&mut self.handles))
     }
 
-    /// Directories of this group, one per hierarchy.
+    /// Directories of this group, in each hierarchy it is in.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
     }
@@ -170,7 +187,7 @@ impl Cgroup {
 
     /// Removes the group. Call it when the app has been reaped: a group with a process in it stays.
     pub fn remove(self) {
-        for directory in &self.directories {
+        for directory in self.directories.iter().rev() {
             remove_empty(directory);
         }
     }
@@ -188,13 +205,13 @@ pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
 /// a host has ended. Returns whether some of them still hold a dying process.
 pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
-    // First: what stands still can neither die nor leave its group.
+    // First: marks are directories like groups, and an app that is let go may end by itself.
     let mut remains = freeze::sweep(place);
-    for Base { directory: base, .. } in place.hierarchies() {
+    for base in place.directories() {
         let base = &base;
         for (pid, group) in owned_directories(base, "") {
             if !alive(pid) {
-                remains |= !remove_empty(&group);
+                remains |= !remove_group(&group);
             }
         }
         // Bases of launchers that are no more.
@@ -205,7 +222,7 @@ pub fn sweep() -> bool {
         {
             if !alive(pid) {
                 for (_, group) in owned_directories(&other, "") {
-                    remove_empty(&group);
+                    remove_group(&group);
                 }
                 remove_empty(&other);
             }
@@ -218,11 +235,8 @@ pub fn sweep() -> bool {
 /// or of a program that starts sandboxes without one.
 pub fn leave() {
     sweep();
-    if let Ok(place) = place() {
-        freeze::leave(place);
-    }
-    for base in place().map(Place::hierarchies).unwrap_or_default() {
-        remove_empty(&base.directory);
+    for base in place().map(Place::directories).unwrap_or_default() {
+        remove_empty(&base);
     }
 }
 
@@ -271,6 +285,11 @@ fn alive(pid: u32) -> bool {
         return false;
     };
     rustix::process::test_kill_process(pid) != Err(Errno::SRCH)
+}
+
+/// Removes a group and the one inside it. Returns `false` if either is still busy.
+fn remove_group(directory: &Path) -> bool {
+    remove_empty(&directory.join(freeze::INNER)) && remove_empty(directory)
 }
 
 /// Removes a group. Its last process may be dead and not yet off the group's books (the kernel does that last), so

@@ -157,8 +157,6 @@ struct Site<'a> {
     ground: &'a Ground,
     host: &'a HostEnds,
     group: Option<&'a mut Making>,
-    /// Version 2: the group the new process was born into.
-    born: Option<&'a Cgroup>,
     heard: &'a mut Heard,
 }
 
@@ -170,7 +168,7 @@ impl Site<'_> {
         self.tell(Word::Ids, &[])
     }
 
-    /// Makes the control group, where the app is not born into it.
+    /// Makes the control group, as far as the app is not born into it.
     fn make_group(&mut self) -> Result<(), Stop> {
         let Some(group) = &mut self.group else {
             return self.tell(Word::Group, &[]);
@@ -190,8 +188,8 @@ impl Site<'_> {
         if *limits == self.ground.limits {
             return Ok(());
         }
-        let entered = self.group.as_deref().map(Making::group);
-        entered.or(self.born).map_or(Ok(()), |group| group.adjust(limits))
+        let group = self.group.as_deref().map(Making::group);
+        group.map_or(Ok(()), |group| group.adjust(limits))
     }
 
     /// Waits until the ground is laid.
@@ -232,12 +230,15 @@ fn build(
     let failed = |step, subject: &str, errno| Stop::Error(StartError::at(step, subject, errno));
     let ends = Ends::new().map_err(|errno| failed(Step::Channels, "sockets and pipes", errno))?;
     let mut warnings = Vec::new();
-    // Version 2: the app is born into its group, so the group comes first. Version 1: made while the new process is at
-    // work, which enters it before it becomes the app.
-    let (born, mut entered) = match control_groups(ground, &mut warnings).map_err(Stop::Error)? {
-        Some(group) if group.is_unified() => (Some(make(group).map_err(Stop::Error)?), None),
-        group => (None, group),
-    };
+    // What the app is born into comes first. The rest is made while the new process is at work, which enters it before it
+    // becomes the app.
+    let mut group = control_groups(ground, &mut warnings).map_err(Stop::Error)?;
+    if let Some(Err(errno)) = group.as_mut().map(Making::make_birthplace) {
+        let at = group.as_ref().map(Making::at).unwrap_or_default();
+        discard(group.map(Making::into_group));
+        return Err(failed(Step::Cgroup, &at, errno));
+    }
+    let birthplace = group.as_mut().and_then(Making::birthplace);
 
     // The user namespace comes with all capabilities over the others, which it owns; the process namespace makes the
     // app its process 1, with whose end the kernel kills all others. The three that are missing here take longer than
@@ -248,15 +249,14 @@ fn build(
     let mut heard = Heard::default();
     let made = sys::start_beside(
         flags as u64,
-        born.as_ref().and_then(Cgroup::born_into),
+        birthplace.as_ref().map(AsFd::as_fd),
         || child::run(ground, slot, &ends.app, &ends.host, &mut stack),
         |pid, _| {
             part(&mut Site {
                 pid,
                 ground,
                 host: &ends.host,
-                group: entered.as_mut(),
-                born: born.as_ref(),
+                group: group.as_mut(),
                 heard: &mut heard,
             })
         },
@@ -267,8 +267,8 @@ fn build(
     }
     let Ends { host, app } = ends;
     drop(app);
-    let stopped_at = entered.as_ref().map(Making::at).unwrap_or_default();
-    let mut group = born.or(entered.map(Making::into_group));
+    let stopped_at = group.as_ref().map(Making::at).unwrap_or_default();
+    let mut group = group.map(Making::into_group);
     let Made {
         pid,
         pidfd,
@@ -383,17 +383,6 @@ fn control_groups(ground: &Ground, warnings: &mut Vec<String>) -> Result<Option<
         Err(why) => {
             warnings.push(no_control_group(why));
             Ok(None)
-        }
-    }
-}
-
-fn make(mut group: Making) -> Result<Cgroup, StartError> {
-    match group.make() {
-        Ok(()) => Ok(group.into_group()),
-        Err(errno) => {
-            let error = StartError::at(Step::Cgroup, group.at(), errno);
-            group.into_group().remove();
-            Err(error)
         }
     }
 }

@@ -56,7 +56,7 @@ fn controller(name: &str, had: bool, groups: bool, disk_is_shared: bool) -> Chec
         _ => (
             "cgroup-freezer",
             "Holding an app still",
-            "an app is stopped, not held still, while its backup is made",
+            "an app is stopped, not held still, while its backup is made, and one that has nothing to do goes on taking processor time",
         ),
     };
     let subject = Subject::new(Group::ControlGroups, id, title);

@@ -49,6 +49,15 @@ pub fn memory_line(text: &[u8], name: &str) -> Option<u64> {
     })
 }
 
+/// Hundredths of the last ten seconds in which some program waited, of a file in `/proc/pressure` (the kernel's
+/// accounting/psi.rst); 0 where it does not say.
+pub fn pressure(text: &[u8]) -> u8 {
+    let text = String::from_utf8_lossy(text);
+    let some = text.lines().find_map(|line| line.strip_prefix("some avg10="));
+    let whole = some.and_then(|share| share.split(['.', ' ']).next());
+    whole.and_then(|share| share.parse().ok()).unwrap_or(0).min(100)
+}
+
 /// Bytes as people say them.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -64,6 +73,22 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_read_in_hundredths() {
+        let text = b"some avg10=12.34 avg60=1.00 avg300=0.00 total=7381\nfull avg10=3.00 avg60=0.00 avg300=0.00 total=1\n";
+        assert_eq!(pressure(text), 12);
+        assert_eq!(pressure(b"some avg10=100.00 avg60=1.00"), 100);
+        for nonsense in [
+            &b""[..],
+            b"some avg10=",
+            b"some avg10=-3.0",
+            b"full avg10=9.00",
+            b"\xff",
+        ] {
+            assert_eq!(pressure(nonsense), 0);
+        }
+    }
 
     #[test]
     fn a_setting_is_digits_and_nothing_else() {

@@ -200,3 +200,25 @@ fn a_grain_has_so_many_jobs_and_a_deleted_one_none() {
         world.broker.stop().await;
     });
 }
+
+#[test]
+fn a_grain_is_started_shortly_before_its_job_is_due_and_the_job_waits_for_its_time() {
+    run(async {
+        let (world, anna, id, keeper) = world_with_grain().await;
+        schedule(&keeper, "hourly", |mut job| {
+            job.set_periodic(SchedulingPeriod::Hourly)
+        })
+        .await
+        .unwrap();
+        world.broker.stop_grain(&id).await;
+        let next = world.broker.jobs(&anna, &id).await.unwrap()["jobs"][0]["next"]
+            .as_u64()
+            .unwrap();
+        world.stage.now.set(next - 4_000);
+        until(&world, |world| world.broker.slot(&id).running().is_some()).await;
+        assert!(world.stage.ran.borrow().is_empty(), "it is not due");
+        world.stage.now.set(next);
+        until(&world, |world| world.stage.ran.borrow().len() == 1).await;
+        world.broker.stop().await;
+    });
+}

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::admission::{Admission, Kind, NotAdmitted, malformed};
-use crate::membrane::{Membrane, Realm, Side};
+use crate::membrane::{Membrane, Realm, Side, WeakMembrane};
 use crate::platform::Platform;
 use crate::platform::context::session_context;
 
@@ -34,6 +34,8 @@ pub(crate) struct Sessions {
     realm: Realm,
     /// By the hash of their nonces, so that how long a look-up takes says nothing about a nonce.
     announced: RefCell<HashMap<[u8; 32], Announced>>,
+    /// What was opened, and may have ended since.
+    opened: RefCell<Vec<WeakMembrane>>,
 }
 
 impl Sessions {
@@ -43,6 +45,7 @@ impl Sessions {
             platform,
             realm,
             announced: RefCell::default(),
+            opened: RefCell::default(),
         }
     }
 
@@ -115,6 +118,8 @@ impl Sessions {
         if membrane.is_revoked() {
             return Err(Error::disconnected("the session was ended".to_owned()));
         }
+        self.count();
+        self.opened.borrow_mut().push(membrane.downgrade());
         Ok(membrane.carry(opened, Side::Inside))
     }
 
@@ -131,6 +136,13 @@ impl Sessions {
             return Err(Error::disconnected("this capability was revoked".to_owned()));
         }
         Ok(membrane.carry(found, Side::Inside))
+    }
+
+    /// Sessions that are open now.
+    pub(crate) fn count(&self) -> usize {
+        let mut opened = self.opened.borrow_mut();
+        opened.retain(|membrane| membrane.upgrade().is_some_and(|membrane| !membrane.is_revoked()));
+        opened.len()
     }
 
     /// Ends everything that was opened for a session, and forgets who was announced for it.

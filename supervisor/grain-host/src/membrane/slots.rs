@@ -49,6 +49,10 @@ impl<T> Slots<T> {
         self.values.len() - self.empty.len()
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().flatten()
+    }
+
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
         self.values.into_iter().flatten()
     }

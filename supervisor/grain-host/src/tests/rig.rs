@@ -20,8 +20,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::app::{TestApp, ThingClient};
 use super::broker::Broker;
-use crate::config::Limits;
-use crate::config::Storage;
+use crate::config::{Freezer, Limits, Storage};
 use crate::log::Log;
 use crate::membrane::Id;
 use crate::share::Share;
@@ -47,6 +46,8 @@ pub struct World {
     pub broker: Rc<Broker>,
     folder: TempDir,
     pub limits: RefCell<Limits>,
+    /// What the next grain's app is held still with.
+    pub freezer: RefCell<Option<Box<dyn Freezer>>>,
     nonces: Cell<u64>,
 }
 
@@ -72,6 +73,7 @@ pub fn with_world<Test: Future<Output = ()>>(test: impl FnOnce(Rc<World>) -> Tes
             broker: Rc::default(),
             folder: TempDir::new().unwrap(),
             limits: RefCell::default(),
+            freezer: RefCell::default(),
             nonces: Cell::new(0),
         });
         tokio::time::timeout(PATIENCE, test(world))
@@ -108,6 +110,7 @@ impl World {
             share: Rc::new(Share::new(folder.clone(), None, UNBOUNDED, log.clone())),
             log,
             refused: None,
+            freezer: self.freezer.take(),
             limits,
             clock: || SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
         });

@@ -1,12 +1,15 @@
-//! Holds a running app still for a while, so that its storage can be read as of one moment.
+//! Holds a running app still: while nobody uses it, so that it takes no processor time, and while its storage is read as
+//! of one moment.
 //!
-//! Version 2: the app's own group is frozen. Version 1 freezes in a hierarchy of its own, which apps do not enter when
-//! they start, for that would cost every start; its processes are moved there when the first backup asks.
+//! Both freeze in version 2, which needs no controller for that and is there beside version 1 too. What is frozen there
+//! can still be killed. Each app is in a group inside another: its host freezes the inner one ([`Freezer`]), by files
+//! it opened before it was confined; whoever makes its backup freezes the outer one ([`freeze`]). The kernel lets an app go
+//! on when neither is frozen, so they need not know of each other.
 //!
-//! The process that holds an app still locks the directory it does that with, and the kernel unlocks it with that
+//! The process that holds an app still for its backup locks the directory it does that with, and the kernel unlocks it with that
 //! process's end: what [`super::sweep`] finds unlocked it lets go, so that no app stands still for want of somebody.
+//! What a host has frozen ends with the host, as the whole app does.
 
-use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -17,9 +20,17 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use super::{Place, alive, owned_directories, place, remove_empty};
+use super::{Place, owned_directories, place, remove_empty};
 use crate::sys::Errno;
 
+/// What the group inside an app's group is called.
+pub(super) const INNER: &str = "app";
+/// Files of that group, in the order a [`Freezer`] takes them; the `memory.stat` that counts for it follows.
+pub(super) const HANDLES: [(&str, OFlags); 3] = [
+    ("cgroup.freeze", OFlags::WRONLY),
+    ("cgroup.events", OFlags::RDONLY),
+    ("cpu.stat", OFlags::RDONLY),
+];
 /// What the directory is called that says an app is, or was, held still: its host's process id and this.
 const MARK: &str = "-freezer";
 /// How long an app may take to stand still. One that waits for a dead disk may take longer.
@@ -47,6 +58,99 @@ pub enum FreezeError {
     },
 }
 
+/// Freezes an app and lets it go on, for its host. Needs no right but the open files.
+#[derive(Debug)]
+pub struct Freezer {
+    switch: OwnedFd,
+    events: OwnedFd,
+    usage: OwnedFd,
+    memory: OwnedFd,
+}
+
+impl Freezer {
+    pub(super) fn new(handles: Vec<OwnedFd>) -> Option<Self> {
+        let [switch, events, usage, memory] = handles.try_into().ok()?;
+        Some(Self {
+            switch,
+            events,
+            usage,
+            memory,
+        })
+    }
+
+    /// Has the app stand still, soon: every process of it, wherever it is in its code.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.set(b"1")
+    }
+
+    /// Lets the app go on. Does nothing to one that goes on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.set(b"0")
+    }
+
+    fn set(&self, word: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.switch, word)?;
+        Ok(())
+    }
+
+    /// Whether all of the app stands still, whoever holds it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn is_frozen(&self) -> io::Result<bool> {
+        Ok(says(&look(&self.events)?, "frozen 1"))
+    }
+
+    /// The processor time of all processes of the app, ended ones included.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said, or that it says nothing of this.
+    pub fn processor_time(&self) -> io::Result<Duration> {
+        figure(&look(&self.usage)?, "usage_usec").map(Duration::from_micros)
+    }
+
+    /// Bytes of memory that only the app's end brings back, unless they can be swapped out: its own, not its cached files.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said, or that it says nothing of this.
+    pub fn memory(&self) -> io::Result<u64> {
+        let text = look(&self.memory)?;
+        // Versions 2 and 1.
+        figure(&text, "anon").or_else(|_| figure(&text, "rss"))
+    }
+}
+
+/// What a line of `text` says after `name`.
+fn figure(text: &str, name: &str) -> io::Result<u64> {
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let figure = lines.next().and_then(|figure| figure.trim().parse().ok());
+    figure.ok_or_else(|| Errno::NODATA.into())
+}
+
+/// The text of an open file of the kernel, which is short.
+fn look(file: &OwnedFd) -> io::Result<String> {
+    let mut text = [0; 8 << 10];
+    let read = rustix::io::pread(file, &mut text, 0)?;
+    Ok(String::from_utf8_lossy(&text[..read]).into_owned())
+}
+
+fn says(text: &str, line: &str) -> bool {
+    text.lines().any(|found| found == line)
+}
+
 /// An app that stands still until this is dropped, or its holder ends.
 #[derive(Debug)]
 pub struct Frozen {
@@ -54,7 +158,6 @@ pub struct Frozen {
     group: PathBuf,
     /// The locked directory.
     mark: PathBuf,
-    unified: bool,
     #[allow(dead_code, reason = "held for what it is")]
     lock: OwnedFd,
 }
@@ -75,36 +178,18 @@ fn none(why: &str) -> FreezeError {
 
 fn freeze_in(place: &Place, host: u32) -> Result<Frozen, FreezeError> {
     let until = Instant::now() + DEADLINE;
-    let (base, freezer) = match place {
-        Place::Unified(base) => (base, base.clone()),
-        Place::Separate(hierarchies) => {
-            let memory = &hierarchies[0].directory;
-            let freezer =
-                freezer_base(memory).ok_or(none("no freezer controller is delegated to the server"))?;
-            make(&freezer)?;
-            (memory, freezer)
-        }
-    };
+    let base = base(place).ok_or(none("no hierarchy of version 2 is there for the server"))?;
     let group = owned_directories(base, "")
         .into_iter()
         .find(|(owner, group)| *owner == host && !is_mark(group))
         .map(|(_, group)| group)
         .ok_or(none("the app has none"))?;
-    let mark = freezer.join(format!("{host}{MARK}"));
+    let mark = base.join(format!("{host}{MARK}"));
     make(&mark)?;
     let lock = lock(&mark, until)?;
-    let unified = base == &freezer;
     // From here on dropping it lets the app go, whatever fails.
-    let frozen = Frozen {
-        group: if unified { group.clone() } else { mark.clone() },
-        mark,
-        unified,
-        lock,
-    };
-    frozen.set(true)?;
-    if !unified {
-        move_all(&group, &frozen.group, until)?;
-    }
+    let frozen = Frozen { group, mark, lock };
+    set(&frozen.group, true)?;
     while !frozen.stands_still()? {
         if Instant::now() > until {
             return Err(FreezeError::Deadline);
@@ -114,95 +199,37 @@ fn freeze_in(place: &Place, host: u32) -> Result<Frozen, FreezeError> {
     Ok(frozen)
 }
 
-impl Frozen {
-    fn set(&self, frozen: bool) -> Result<(), FreezeError> {
-        set(&self.group, self.unified, frozen)
+/// Where groups are that can be frozen.
+fn base(place: &Place) -> Option<&PathBuf> {
+    match place {
+        Place::Unified(base) => Some(base),
+        Place::Separate { freezer, .. } => freezer.as_ref(),
     }
+}
 
+impl Frozen {
     fn stands_still(&self) -> Result<bool, FreezeError> {
-        let (file, line) = if self.unified {
-            ("cgroup.events", "frozen 1")
-        } else {
-            ("freezer.state", "FROZEN")
-        };
-        let path = self.group.join(file);
+        let path = self.group.join("cgroup.events");
         let text = fs::read_to_string(&path).map_err(refused(&path))?;
-        Ok(text.lines().any(|found| found == line))
+        Ok(says(&text, "frozen 1"))
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Err(error) = self.set(false) {
+        if let Err(error) = set(&self.group, false) {
             eprintln!("percloud: an app may stand still: {error}");
         }
-        // Version 1: the app lives on in there, and takes it along with its end.
-        if self.unified {
-            remove_empty(&self.mark);
-        }
+        remove_empty(&self.mark);
     }
 }
 
-/// Moves every process of one group into another, which is frozen, so that what has been moved makes no more.
-fn move_all(from: &Path, to: &Path, until: Instant) -> Result<(), FreezeError> {
-    let (list, door) = (from.join("cgroup.procs"), to.join("cgroup.procs"));
-    let mut moved = HashSet::new();
-    loop {
-        let text = fs::read_to_string(&list).map_err(refused(&list))?;
-        let here: HashSet<&str> = text.split_whitespace().collect();
-        let mut unchanged = true;
-        for process in here {
-            if moved.insert(process.to_owned()) {
-                unchanged = false;
-                match fs::write(&door, process) {
-                    // It has ended.
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                    written => written.map_err(refused(&door))?,
-                }
-            }
-        }
-        if unchanged {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(FreezeError::Deadline);
-        }
-    }
-}
-
-/// Lets go whatever stands still with nobody holding it, and removes what is left of apps that are no more. Returns
-/// whether some of them still hold a dying process.
+/// Lets go whatever stands still with nobody holding it. Returns whether something of that is left.
 pub(super) fn sweep(place: &Place) -> bool {
-    let (base, unified) = match place {
-        Place::Unified(base) => (base.clone(), true),
-        Place::Separate(hierarchies) => match freezer_base(&hierarchies[0].directory) {
-            Some(base) => (base, false),
-            None => return false,
-        },
-    };
-    let mut remains = release(&base, unified);
-    // Of launchers that are no more; version 2 has them in the groups that are swept anyhow.
-    if !unified && let Some(parent) = base.parent() {
-        for (pid, other) in owned_directories(parent, super::PREFIX) {
-            if !alive(pid) {
-                remains |= release(&other, unified);
-                remove_empty(&other);
-            }
-        }
-    }
-    remains
+    base(place).is_some_and(|base| release(base))
 }
 
-/// Removes the directory in which version 1 freezes.
-pub(super) fn leave(place: &Place) {
-    if let Place::Separate(hierarchies) = place
-        && let Some(base) = freezer_base(&hierarchies[0].directory)
-    {
-        remove_empty(&base);
-    }
-}
-
-fn release(base: &Path, unified: bool) -> bool {
+fn release(base: &Path) -> bool {
     let mut remains = false;
     for (host, mark) in owned_directories(base, "")
         .into_iter()
@@ -210,41 +237,24 @@ fn release(base: &Path, unified: bool) -> bool {
     {
         // Held by somebody who lives: theirs to let go.
         let Ok(_lock) = try_lock(&mark) else { continue };
-        if unified {
-            let groups = owned_directories(base, "").into_iter();
-            for (_, group) in groups.filter(|(owner, path)| *owner == host && !is_mark(path)) {
-                let _ = set(&group, unified, false);
-            }
-        } else {
-            let _ = set(&mark, unified, false);
+        let groups = owned_directories(base, "").into_iter();
+        for (_, group) in groups.filter(|(owner, path)| *owner == host && !is_mark(path)) {
+            let _ = set(&group, false);
         }
-        if unified || !alive(host) {
-            remains |= !remove_empty(&mark);
-        }
+        remains |= !remove_empty(&mark);
     }
     remains
 }
 
-fn set(group: &Path, unified: bool, frozen: bool) -> Result<(), FreezeError> {
-    let (file, text) = match (unified, frozen) {
-        (true, true) => ("cgroup.freeze", "1"),
-        (true, false) => ("cgroup.freeze", "0"),
-        (false, true) => ("freezer.state", "FROZEN"),
-        (false, false) => ("freezer.state", "THAWED"),
-    };
-    let path = group.join(file);
+fn set(group: &Path, frozen: bool) -> Result<(), FreezeError> {
+    let path = group.join("cgroup.freeze");
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| refused(&path)(Errno::INVAL.into()))?;
-    crate::ids::write(&name, text).map_err(|errno| refused(&path)(errno.into()))
+    crate::ids::write(&name, if frozen { "1" } else { "0" }).map_err(|errno| refused(&path)(errno.into()))
 }
 
 pub(super) fn is_mark(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.to_string_lossy().ends_with(MARK))
-}
-
-/// Where version 1 freezes: named as the directory this server has in the other hierarchies.
-fn freezer_base(memory: &Path) -> Option<PathBuf> {
-    Some(super::place::own_group("freezer")?.join(memory.file_name()?))
 }
 
 fn make(directory: &Path) -> Result<(), FreezeError> {
@@ -332,6 +342,46 @@ mod tests {
         }
     }
 
+    /// The host's handle on the rig's group.
+    fn freezer(rig: &Rig) -> Freezer {
+        let open = |(file, flags): (&str, OFlags)| {
+            rustix::fs::open(rig.group.join(file), flags, Mode::empty()).unwrap()
+        };
+        // What follows is not asked here.
+        Freezer::new(HANDLES.into_iter().chain([HANDLES[2]]).map(open).collect()).unwrap()
+    }
+
+    fn until_frozen(freezer: &Freezer) {
+        let begun = Instant::now();
+        while !freezer.is_frozen().unwrap() {
+            assert!(begun.elapsed() < DEADLINE);
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    #[test]
+    fn a_host_freezes_its_app_which_takes_no_processor_time_until_it_is_let_go() {
+        let Some(mut rig) = Rig::new("host") else { return };
+        let freezer = freezer(&rig);
+        let used = || freezer.processor_time().unwrap();
+        assert!(!freezer.is_frozen().unwrap());
+        freezer.freeze().unwrap();
+        until_frozen(&freezer);
+        let before = used();
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(used(), before);
+        freezer.thaw().unwrap();
+        let begun = Instant::now();
+        while used() == before {
+            assert!(begun.elapsed() < DEADLINE, "it does not go on");
+        }
+        // One that stands still can be killed.
+        freezer.freeze().unwrap();
+        until_frozen(&freezer);
+        rig.process.kill().unwrap();
+        assert!(!rig.process.wait().unwrap().success());
+    }
+
     #[test]
     fn version_2_freezes_the_group_the_app_is_in() {
         let Some(rig) = Rig::new("freeze") else { return };
@@ -340,7 +390,7 @@ mod tests {
         let frozen = freeze_in(&place, host).unwrap();
         assert!(rig.is_frozen());
         // Whoever sweeps leaves it, for it is held.
-        release(&rig.base, true);
+        release(&rig.base);
         assert!(rig.is_frozen());
         drop(frozen);
         assert!(!rig.is_frozen());
@@ -361,7 +411,7 @@ mod tests {
         let copy = std::mem::ManuallyDrop::new(frozen);
         rustix::fs::flock(&copy.lock, FlockOperation::Unlock).unwrap();
         assert!(rig.is_frozen());
-        assert!(!release(&rig.base, true));
+        assert!(!release(&rig.base));
         assert!(!rig.is_frozen());
         assert!(!mark.exists());
     }

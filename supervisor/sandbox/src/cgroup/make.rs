@@ -6,13 +6,13 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::settings::{Setting, settings};
-use super::{Cgroup, Place};
+use super::settings::{Controller, Setting, settings};
+use super::{Cgroup, HIERARCHIES, Place, freeze};
 use crate::spec::Limits;
 use crate::sys::Errno;
 
@@ -21,6 +21,8 @@ pub(crate) struct Making {
     /// Gets its descriptors as it is made.
     group: Cgroup,
     steps: Vec<Step>,
+    /// How many of them come before the new process, which is born into what they make.
+    early: usize,
     done: usize,
 }
 
@@ -32,8 +34,16 @@ enum Step {
         value: String,
         optional: bool,
     },
-    Door(CString, OFlags),
+    /// A file by which a process moves in.
+    Door(CString),
+    /// The directory a process is born into.
+    Birthplace(CString),
+    /// A file that [`super::Freezer`] keeps open.
+    Handle(CString, OFlags),
 }
+
+/// Where the kernel says what memory is used for.
+const MEMORY: &str = "memory.stat";
 
 impl Place {
     /// Describes a new group with `limits`.
@@ -44,35 +54,69 @@ impl Place {
         let hierarchies = self.hierarchies();
         let mut making = Making {
             group: Cgroup {
-                directories: Vec::with_capacity(hierarchies.len()),
-                doors: Vec::with_capacity(hierarchies.len()),
+                directories: Vec::new(),
+                doors: Vec::with_capacity(HIERARCHIES),
+                birthplace: None,
+                handles: Vec::with_capacity(freeze::HANDLES.len() + 1),
                 unified: self.is_unified(),
             },
-            steps: Vec::with_capacity(16),
+            steps: Vec::new(),
+            early: 0,
             done: 0,
         };
+        let freezer = match self {
+            Place::Unified(_) => None,
+            Place::Separate { freezer, .. } => freezer.as_ref(),
+        };
+        if let Some(base) = freezer {
+            let directory = making.directory(base.join(&name))?;
+            making.plan_birthplace(&directory)?;
+        }
         let settings = settings(self.is_unified(), limits);
         for base in hierarchies {
-            let directory = base.directory.join(&name);
-            making.steps.push(Step::Directory(c_path(&directory)?));
+            let directory = making.directory(base.directory.join(&name))?;
             for setting in settings.iter().filter(|setting| base.has(setting.controller)) {
                 making.setting(&directory, setting)?;
             }
-            let (door, flags) = if self.is_unified() {
-                (directory.clone(), OFlags::RDONLY | OFlags::DIRECTORY)
+            if self.is_unified() {
+                making.plan_birthplace(&directory)?;
             } else {
-                (directory.join("tasks"), OFlags::WRONLY)
-            };
-            making
-                .steps
-                .push(Step::Door(c_path(&door)?, flags | OFlags::CLOEXEC));
-            making.group.directories.push(directory);
+                making.steps.push(Step::Door(c_path(&directory.join("tasks"))?));
+            }
+            if base.has(Controller::Memory) && (self.is_unified() || freezer.is_some()) {
+                making.handle(&directory.join(MEMORY), OFlags::RDONLY)?;
+            }
+        }
+        if self.is_unified() {
+            making.early = making.steps.len();
         }
         Ok(making)
     }
 }
 
 impl Making {
+    /// The group inside `outer` in which the app lives: whoever makes its backup freezes the outer one, its host this one.
+    fn plan_birthplace(&mut self, outer: &Path) -> Result<(), Errno> {
+        let directory = self.directory(outer.join(freeze::INNER))?;
+        self.steps.push(Step::Birthplace(c_path(&directory)?));
+        for (file, flags) in freeze::HANDLES {
+            self.handle(&directory.join(file), flags)?;
+        }
+        self.early = self.steps.len();
+        Ok(())
+    }
+
+    fn handle(&mut self, file: &Path, flags: OFlags) -> Result<(), Errno> {
+        self.steps.push(Step::Handle(c_path(file)?, flags));
+        Ok(())
+    }
+
+    fn directory(&mut self, directory: PathBuf) -> Result<PathBuf, Errno> {
+        self.steps.push(Step::Directory(c_path(&directory)?));
+        self.group.directories.push(directory.clone());
+        Ok(directory)
+    }
+
     fn setting(&mut self, directory: &Path, setting: &Setting) -> Result<(), Errno> {
         self.steps.push(Step::Setting {
             file: c_path(&directory.join(setting.file))?,
@@ -82,9 +126,21 @@ impl Making {
         Ok(())
     }
 
-    /// Makes the group. Quiet, as [`crate::sys::start_beside`] asks.
+    /// Makes what the new process is born into.
+    pub(crate) fn make_birthplace(&mut self) -> Result<(), Errno> {
+        self.make_until(self.early)
+    }
+
+    /// Makes the rest. Quiet, as [`crate::sys::start_beside`] asks.
     pub(crate) fn make(&mut self) -> Result<(), Errno> {
-        while let Some(step) = self.steps.get(self.done) {
+        self.make_until(self.steps.len())
+    }
+
+    fn make_until(&mut self, end: usize) -> Result<(), Errno> {
+        let open =
+            |path: &CString, flags| rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        // Wherever a descriptor is put, the room was reserved.
+        while let Some(step) = self.steps[..end].get(self.done) {
             match step {
                 Step::Directory(path) => rustix::fs::mkdir(path.as_c_str(), Mode::RWXU)?,
                 Step::Setting {
@@ -95,20 +151,20 @@ impl Making {
                     Err(Errno::NOENT) if *optional => {}
                     written => written?,
                 },
-                // The room was reserved.
-                Step::Door(path, flags) => {
-                    let opened = rustix::fs::open(path.as_c_str(), *flags, Mode::empty())?;
-                    self.group.doors.push(opened);
+                Step::Door(path) => self.group.doors.push(open(path, OFlags::WRONLY)?),
+                Step::Birthplace(path) => {
+                    self.group.birthplace = Some(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?);
                 }
+                Step::Handle(path, flags) => self.group.handles.push(open(path, *flags)?),
             }
             self.done += 1;
         }
         Ok(())
     }
 
-    /// Whether it is of version 2.
-    pub(crate) fn is_unified(&self) -> bool {
-        self.group.unified
+    /// Takes out what the new process is born into, once that is made.
+    pub(crate) fn birthplace(&mut self) -> Option<OwnedFd> {
+        self.group.birthplace.take()
     }
 
     /// Version 1: the files by which [`super::enter`] moves in, one for each hierarchy.
@@ -129,9 +185,13 @@ impl Making {
     /// The file that making it stopped at.
     pub(crate) fn at(&self) -> String {
         match self.steps.get(self.done) {
-            Some(Step::Directory(path) | Step::Setting { file: path, .. } | Step::Door(path, _)) => {
-                path.to_string_lossy().into_owned()
-            }
+            Some(
+                Step::Directory(path)
+                | Step::Setting { file: path, .. }
+                | Step::Door(path)
+                | Step::Birthplace(path)
+                | Step::Handle(path, _),
+            ) => path.to_string_lossy().into_owned(),
             None => String::new(),
         }
     }

@@ -72,7 +72,11 @@ pub(super) fn find() -> Result<Place, String> {
     for base in hierarchies.iter().filter(|base| base.has(Controller::Cpu)) {
         let _ = fs::write(base.directory.join("cpu.shares"), (APPS * 1024 / 100).to_string());
     }
-    Ok(Place::Separate(hierarchies))
+    // What cannot be frozen runs all the same.
+    let freezer = unified()
+        .map(|parent| parent.join(&base))
+        .filter(|base| make_base(base).is_ok());
+    Ok(Place::Separate { hierarchies, freezer })
 }
 
 /// The hierarchies of version 1, those every app needs first. The processor comes last: who enters there gives up the time

@@ -25,7 +25,7 @@ pub struct Survey {
     pub controllers: Vec<(&'static str, bool)>,
 }
 
-/// The controllers reported, by their names in version 2 (`freezer` is part of every group there).
+/// The controllers reported, by their names in version 2 (`freezer` is part of every group there, and used of version 2 alone).
 const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "io", "freezer"];
 
 /// Looks. The answer is for a process in this one's control group, with this one's rights.
@@ -74,13 +74,26 @@ fn unified() -> Option<Result<(PathBuf, String), String>> {
 
 /// Version 1: a group for each controller.
 fn separate() -> Survey {
-    let own = CONTROLLERS.map(|name| (name, group_of(name)));
+    let own = CONTROLLERS.map(|name| match name {
+        "freezer" => (name, freezer()),
+        name => (name, group_of(name)),
+    });
     let controllers = own.iter().map(|(name, group)| (*name, group.is_ok()));
     let controllers = controllers.collect();
     let [(_, memory), (_, pids), ..] = own;
     Survey {
         controllers,
         groups: memory.and_then(|memory| Ok((Version::Separate, vec![memory, pids?]))),
+    }
+}
+
+/// The version 2 group, which freezes without any controller.
+fn freezer() -> Result<PathBuf, String> {
+    let group = place::unified().ok_or_else(|| place::not_delegated("freezer"))?;
+    if writable(&group) {
+        Ok(group)
+    } else {
+        Err(not_writable(&group))
     }
 }
 

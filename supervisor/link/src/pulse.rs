@@ -1,0 +1,38 @@
+//! What a connection tells whoever lets its peer rest.
+
+use std::cell::{Cell, OnceCell};
+
+/// The traffic on one connection, either way.
+#[derive(Default)]
+pub struct Pulse {
+    beats: Cell<u64>,
+    calls: Cell<usize>,
+    wake: OnceCell<Box<dyn Fn()>>,
+}
+
+impl Pulse {
+    /// A number that grows with every message, either way.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.beats.get()
+    }
+
+    /// Calls that have not been answered, either way.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.get()
+    }
+
+    /// Has `wake` called before each message leaves, and when one has come. Works once.
+    pub fn wake_by(&self, wake: impl Fn() + 'static) {
+        let _the_first = self.wake.set(Box::new(wake));
+    }
+
+    pub(crate) fn beat(&self, calls: usize) {
+        self.beats.set(self.beats.get().wrapping_add(1));
+        self.calls.set(calls);
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+}
