@@ -206,14 +206,16 @@ test("what was used last is started once the first page is there", async () => {
   const link = () => page.getByRole("link", { name: "Moving house", exact: true });
   await link().waitFor();
   await page.waitForFunction(() => performance.getEntriesByType("resource").some((one) => one.name.endsWith("/prepare")));
-  assert.deepEqual(state.prepared, ["Moving house"]);
+  // Of what is there in this test: a word of the one before may come late.
+  const started = () => state.prepared.filter((title) => ["Family calendar", "Moving house", "Recipes"].includes(title));
+  assert.deepEqual(started(), ["Moving house"]);
   // Once per visit: coming back to the first page is no new one.
   await page.getByRole("link", { name: "Recipes", exact: true }).click();
   await frameOf(page).locator("h1").waitFor();
   await page.goBack();
   await link().waitFor();
   await page.evaluate(() => new Promise((done) => requestIdleCallback(done)));
-  assert.deepEqual(state.prepared.filter((title) => title === "Moving house"), ["Moving house"]);
+  assert.deepEqual(started().filter((title) => title === "Moving house"), ["Moving house"]);
   await end();
 });
 
@@ -277,6 +279,7 @@ test("a thing one points at or reaches with the keyboard is started ahead, one p
   const { state } = (household(), server.mock);
   const { page, end } = await visit();
   await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 60_000);
   // What is started without being asked for is another test's.
   for (const grain of state.grains.values()) grain.lastUsed -= 86_400_000;
   await page.reload();
