@@ -72,8 +72,9 @@ pub(super) fn find() -> Result<Place, String> {
     for base in hierarchies.iter().filter(|base| base.has(Controller::Cpu)) {
         let _ = fs::write(base.directory.join("cpu.shares"), (APPS * 1024 / 100).to_string());
     }
-    // What cannot be frozen runs all the same.
+    // What cannot be frozen runs all the same. A process may be born only below a group whose list one may write to.
     let freezer = unified()
+        .filter(|parent| super::survey::writable(&parent.join("cgroup.procs")))
         .map(|parent| parent.join(&base))
         .filter(|base| make_base(base).is_ok());
     Ok(Place::Separate { hierarchies, freezer })

@@ -112,7 +112,7 @@ fn not_writable(group: &Path) -> String {
     format!("{} may not be written to", group.display())
 }
 
-fn writable(path: &Path) -> bool {
+pub(super) fn writable(path: &Path) -> bool {
     rustix::fs::accessat(
         rustix::fs::CWD,
         path,
