@@ -272,3 +272,39 @@ fn all_of(file: &OwnedFd, text: &[u8]) -> Result<(), Errno> {
         _ => Err(Errno::IO),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_running_apps_are_the_same_user_and_ids_rest_before_they_are_used_again() {
+        let mut reserve = Reserve::default();
+        if matches!(common(), Ids::Own { .. }) {
+            // An ordinary user's server has one user for all: nothing to hand out, and that is said as such.
+            assert!(reserve.take().unwrap().is_none());
+            return;
+        }
+        reserve.refill(2).unwrap();
+        let mut running = Vec::new();
+        let mut users = HashSet::new();
+        for _ in 0..5 {
+            let (ids, number) = reserve.take().unwrap().unwrap();
+            let Ids::Separate { outside, .. } = ids else {
+                panic!("{ids:?}");
+            };
+            assert!(outside > OUTSIDE && outside < OUTSIDE + RANGE);
+            assert!(users.insert(outside), "{outside} twice");
+            running.push(number);
+        }
+        running.into_iter().for_each(|number| reserve.give_back(number));
+        let (ids, _) = reserve.take().unwrap().unwrap();
+        assert!(matches!(ids, Ids::Separate { outside, .. } if users.insert(outside)));
+
+        // At the end of the range it begins again, past those in use.
+        reserve.next = RANGE - 2;
+        let last = reserve.take().unwrap().unwrap().1;
+        assert_eq!(last.0, RANGE - 1);
+        assert_eq!(reserve.take().unwrap().unwrap().1.0, 1);
+    }
+}
