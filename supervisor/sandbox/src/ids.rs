@@ -77,9 +77,25 @@ pub(crate) fn choose(own: Ids) {
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
     ready: VecDeque<Ids>,
-    /// Numbers that running apps, or those ready, have.
+    numbers: Numbers,
+}
+
+/// Which numbers from 1 on running apps have, and those ready. 0 is for apps that are started without one.
+#[derive(Debug, Default)]
+struct Numbers {
     used: HashSet<u32>,
-    next: u32,
+    last: u32,
+}
+
+impl Numbers {
+    /// Onwards from the last, so that one is used again as late as can be: its app may still be dying.
+    fn take(&mut self) -> Option<u32> {
+        let mut numbers = (0..RANGE - 1).map(|step| 1 + (self.last + step) % (RANGE - 1));
+        let number = numbers.find(|number| !self.used.contains(number))?;
+        self.used.insert(number);
+        self.last = number;
+        Some(number)
+    }
 }
 
 /// What is to be given back when the app has ended.
@@ -114,18 +130,14 @@ impl Reserve {
 
     /// Lets another app have it.
     pub(crate) fn give_back(&mut self, number: Number) {
-        self.used.remove(&number.0);
+        self.numbers.used.remove(&number.0);
     }
 
     fn make(&mut self) -> Result<Ids, Errno> {
-        // Onwards from the last, so that one is used again as late as can be: its app may still be dying. Number 0 is
-        // for apps that are started without this.
-        let numbers = (0..RANGE - 1).map(|step| 1 + (self.next + step) % (RANGE - 1));
-        let number = numbers.into_iter().find(|number| !self.used.contains(number));
-        let number = number.ok_or(Errno::AGAIN)?;
-        let mounts = mapping_namespace(OUTSIDE + number)?;
-        self.next = number;
-        self.used.insert(number);
+        let number = self.numbers.take().ok_or(Errno::AGAIN)?;
+        let mounts = mapping_namespace(OUTSIDE + number).inspect_err(|_| {
+            self.numbers.used.remove(&number);
+        })?;
         Ok(Ids::Separate {
             outside: OUTSIDE + number,
             mounts,
@@ -270,5 +282,25 @@ fn all_of(file: &OwnedFd, text: &[u8]) -> Result<(), Errno> {
     match rustix::io::write(file, text)? {
         written if written == text.len() => Ok(()),
         _ => Err(Errno::IO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_use_are_not_given_twice_and_others_rest_before_they_are() {
+        let mut numbers = Numbers::default();
+        let first: Vec<u32> = (0..5).filter_map(|_| numbers.take()).collect();
+        assert_eq!(first, [1, 2, 3, 4, 5]);
+        numbers.used.remove(&2);
+        assert_eq!(numbers.take(), Some(6), "2 rests");
+
+        // At the end of the range it begins again, past those in use.
+        numbers.last = RANGE - 2;
+        assert_eq!(numbers.take(), Some(RANGE - 1));
+        assert_eq!(numbers.take(), Some(2));
+        assert!(OUTSIDE.checked_add(RANGE).is_some_and(|end| end < 2_147_352_576));
     }
 }

@@ -316,6 +316,23 @@ fn an_app_is_refused_what_the_policy_says_and_with_these_words() {
 }
 
 #[test]
+fn what_ordinary_apps_live_on_works_under_both_policies() {
+    for &starter in Starter::all() {
+        for policy in [Policy::Sandstorm, Policy::Native] {
+            let place = Place::new();
+            let mut spec = place.spec(&["works"]);
+            spec.policy = policy;
+            let run = place.run(starter, &spec);
+            assert_eq!(run.exit, "exit status 0", "{run:?}");
+            let outcomes = run.outcomes();
+            assert!(outcomes.len() > 40, "{outcomes:?}");
+            let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| **outcome != "ok").collect();
+            assert!(failed.is_empty(), "{starter:?} {policy:?}: {failed:?}");
+        }
+    }
+}
+
+#[test]
 fn loopback_is_down_unless_asked_for() {
     let place = Place::new();
     let run = place.run(Starter::Us, &place.spec(&["probe", "port=80"]));

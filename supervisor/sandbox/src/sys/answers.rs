@@ -55,11 +55,9 @@ pub(crate) fn answers(program: &[sock_filter], asked: &[(u32, [u64; 6])], passed
         for ((number, [a, b, c, d, e, f]), found) in asked.iter().zip(&mut found) {
             // SAFETY: one of the filters answers; the kernel looks at no argument.
             let result = unsafe { libc::syscall(libc::c_long::from(*number), *a, *b, *c, *d, *e, *f) };
-            // SAFETY: this thread's own errno.
-            *found = if result == -1 {
-                unsafe { *libc::__errno_location() }
-            } else {
-                result as i32
+            *found = match result {
+                -1 => super::last().raw_os_error(),
+                answered => answered as i32,
             };
         }
         let length = found.len() * 4;
