@@ -174,7 +174,18 @@ pub fn start_trial(data: &Path, runtime: &Path, idle: u64) -> Result<(UnixStream
     let (ours, theirs) = UnixStream::pair()?;
     let mut arguments: Vec<OsString> = vec!["serve".into(), "--trial".into(), "--data".into()];
     arguments.extend([data.into(), "--runtime".into(), runtime.into()]);
-    arguments.extend(["--listen", "127.0.0.1:0", "--rest", "0", "--warm-memory", "0", "--idle"].map(OsString::from));
+    arguments.extend(
+        [
+            "--listen",
+            "127.0.0.1:0",
+            "--rest",
+            "0",
+            "--warm-memory",
+            "0",
+            "--idle",
+        ]
+        .map(OsString::from),
+    );
     arguments.push(idle.to_string().into());
     let child = spawn(&arguments, vec![(theirs.into(), TRIAL_FD)])?;
     Ok((ours, child))

@@ -9,7 +9,12 @@ use std::process::Command;
 use serde::Deserialize;
 
 /// Crates that stand outside: they test and build the others.
-const OUTSIDE: [&str; 3] = ["percloud-tests", "percloud-bench", "xtask"];
+const OUTSIDE: [&str; 4] = [
+    "percloud-tests",
+    "percloud-bench",
+    "percloud-instructions",
+    "xtask",
+];
 
 type Arrow = (String, String);
 

@@ -20,7 +20,7 @@ pub struct Suite {
 }
 
 /// All suites, in the order in which they run: what fails fastest comes first.
-pub const SUITES: [Suite; 10] = [
+pub const SUITES: [Suite; 11] = [
     Suite {
         name: "architecture",
         summary: "the crates and arrows of docs/architecture.md",
@@ -45,6 +45,11 @@ pub const SUITES: [Suite; 10] = [
         name: "sandbox",
         summary: "namespaces, file system, seccomp, limits",
         run: suites::sandbox,
+    },
+    Suite {
+        name: "instructions",
+        summary: "what a warm request costs, counted; --renew writes the numbers of this build",
+        run: suites::instructions,
     },
     Suite {
         name: "ui",
@@ -75,6 +80,9 @@ pub const SUITES: [Suite; 10] = [
 
 /// Runs the suites named, or all; fails when any test failed or a suite could not run.
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), Failure> {
+    if names == ["instructions", "--renew"] {
+        return suites::renew_instructions();
+    }
     if let Some(unknown) = names
         .iter()
         .find(|name| !SUITES.iter().any(|suite| suite.name == name.as_str()))

@@ -13,14 +13,18 @@
 //! app holds, which stays on when it comes home. What the platform hands the app in a membrane of its own passes the
 //! session's by, so that it may outlive the session.
 //!
+//! Most calls cross without being copied: the link passes them on as they came, where a [`route`] lets it.
+//!
 //! *Invariants.* A wrapper never yields its target to the side that holds the wrapper. A revoked membrane holds no
-//! target. No message is copied more often than twice on its way through, and only once if it carries no capability.
+//! target. No message is copied more often than twice on its way through, and not at all if it carries no capability and its
+//! way is known.
 
 mod cap;
 mod carry;
 mod origin;
 mod pending;
 mod request;
+mod route;
 mod saving;
 mod slots;
 #[cfg(test)]
@@ -35,6 +39,7 @@ use std::task::{Poll, Waker};
 
 use capnp::capability::FromClientHook;
 use capnp::private::capability::ClientHook;
+use percloud_link::Passage;
 
 use cap::{Cap, CapState};
 pub use carry::Message;
@@ -106,6 +111,7 @@ impl Realm {
             kept: RefCell::new(None),
             revoked: RefCell::new(None),
             waiting: RefCell::new(Slots::default()),
+            passages: RefCell::new(Slots::default()),
             caps: RefCell::new(HashMap::default()),
         }))
     }
@@ -199,6 +205,8 @@ struct MembraneState {
     revoked: RefCell<Option<capnp::Error>>,
     /// Calls under way; woken when the membrane is revoked.
     waiting: RefCell<Slots<Waker>>,
+    /// Calls that are passed on as they came.
+    passages: RefCell<Slots<Passage>>,
     /// What has crossed and is still held, so that one object keeps one identity on the other side.
     caps: RefCell<HashMap<Target, Weak<CapState>, slots::Spread>>,
 }
@@ -314,7 +322,7 @@ impl MembraneState {
         if self.revoked.borrow().is_some() {
             return;
         }
-        *self.revoked.borrow_mut() = Some(error);
+        *self.revoked.borrow_mut() = Some(error.clone());
         // Letting go of a capability runs other code, so nothing may be borrowed meanwhile.
         let caps = std::mem::take(&mut *self.caps.borrow_mut());
         for cap in caps.into_values().filter_map(|cap| cap.upgrade()) {
@@ -322,6 +330,10 @@ impl MembraneState {
         }
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_values().for_each(Waker::wake);
+        let passages = std::mem::take(&mut *self.passages.borrow_mut());
+        passages
+            .into_values()
+            .for_each(|passage| passage.break_off(error.clone()));
         let kept = self.kept.borrow_mut().take();
         drop(kept);
     }

@@ -18,6 +18,15 @@ const VISITS: usize = 4;
 /// Levels of pointers a message may have; capnp's own limit.
 const NESTING: i32 = 64;
 
+/// Reads a message with bounds on how often and how deep.
+pub(super) fn reader(segments: OwnedSegments) -> Reader<OwnedSegments> {
+    let words = segments.len() / 8;
+    let mut options = ReaderOptions::new();
+    options.traversal_limit_in_words(Some(words.saturating_mul(VISITS).saturating_add(1024)));
+    options.nesting_limit(NESTING);
+    Reader::new(segments, options)
+}
+
 /// What has been read and not handed on.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -31,7 +40,6 @@ pub(super) struct Inbox {
 struct Long {
     segments: OwnedSegments,
     read: usize,
-    words: usize,
 }
 
 impl Inbox {
@@ -41,7 +49,7 @@ impl Inbox {
         socket: &Socket,
         limit: usize,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Reader<OwnedSegments>>, Error>> {
+    ) -> Poll<Result<Option<OwnedSegments>, Error>> {
         loop {
             if let Some(message) = self.buffered(limit)? {
                 return Poll::Ready(Ok(Some(message)));
@@ -56,17 +64,14 @@ impl Inbox {
     }
 
     /// The next message, if all of it has been read.
-    pub(super) fn buffered(&mut self, limit: usize) -> Result<Option<Reader<OwnedSegments>>, Error> {
+    pub(super) fn buffered(&mut self, limit: usize) -> Result<Option<OwnedSegments>, Error> {
         if self.long.is_none() && !self.begin(limit)? {
             return Ok(None);
         }
         let Some(long) = self.long.take_if(|long| long.read == long.segments.len()) else {
             return Ok(None);
         };
-        let mut options = ReaderOptions::new();
-        options.traversal_limit_in_words(Some(long.words.saturating_mul(VISITS).saturating_add(1024)));
-        options.nesting_limit(NESTING);
-        Ok(Some(Reader::new(long.segments, options)))
+        Ok(Some(long.segments))
     }
 
     /// Takes memory for the next message and moves to it what is there; says whether its length is known yet.
@@ -94,18 +99,13 @@ impl Inbox {
                 return Err(Error::failed(format!("a message is longer than {limit} words")));
             }
         }
-        let words = builder.total_words();
         // Untouched memory of a long message is not taken from the machine until it is written to.
         let mut segments = builder.into_owned_segments();
         let there = bytes.len() - table;
         let read = there.min(segments.len());
         segments[..read].copy_from_slice(&bytes[table..table + read]);
         self.start += table + read;
-        self.long = Some(Long {
-            segments,
-            read,
-            words,
-        });
+        self.long = Some(Long { segments, read });
         Ok(true)
     }
 
@@ -135,7 +135,7 @@ impl Inbox {
         Poll::Ready(Ok(count))
     }
 
-    fn ended(&self) -> Result<Option<Reader<OwnedSegments>>, Error> {
+    fn ended(&self) -> Result<Option<OwnedSegments>, Error> {
         if self.long.is_some() || self.start < self.end {
             return Err(Error::failed(
                 "the connection ended in the middle of a message".to_owned(),

@@ -10,6 +10,7 @@ use capnp_rpc::rpc_capnp::{call, cap_descriptor, message, resolve, return_};
 use super::Bounds;
 use super::notes;
 use super::numbers::Keyed;
+use super::passing::Head;
 
 /// Through how many promises a promise may lead. Each one kept costs memory until the last holder lets go.
 const PROMISES: u32 = 64;
@@ -78,6 +79,29 @@ impl Ledger {
     /// Calls that have not been answered, either way.
     pub(super) fn open(&self) -> usize {
         self.unanswered + self.asked
+    }
+
+    /// Takes note of what is usual, of which all there is to know has been read. Says whether that was possible.
+    pub(super) fn received_usual(
+        &mut self,
+        head: &Head,
+        words: usize,
+        bounds: &Bounds,
+    ) -> Result<bool, Error> {
+        match *head {
+            Head::Call { head, is_plain: true } => {
+                self.take_up(head.question, Some(words), false, bounds)?;
+                if let Some(lent) = head.lent {
+                    self.import_id(lent, 0, bounds)?;
+                }
+                Ok(true)
+            }
+            Head::Return { is_plain: true, .. } if self.forgotten.is_empty() => {
+                self.asked = self.asked.saturating_sub(1);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Takes note of a message of the peer, before the RPC system sees it.
@@ -175,26 +199,10 @@ impl Ledger {
                 false
             }
             Ok(message::Return(Ok(answer))) => {
-                let id = answer.get_answer_id();
-                let Some(known) = self.answers.get_mut(&id) else {
-                    return false;
-                };
-                let (words, unwanted) = (known.words.take(), known.unwanted.take());
-                self.finished_late.extend(unwanted);
-                if unwanted.is_some() || answer.get_no_finish_needed() {
-                    self.answers.remove(&id);
-                }
-                self.answered(words)
+                self.returned(answer.get_answer_id(), answer.get_no_finish_needed())
             }
             Ok(message::Release(Ok(release))) => {
-                if let Some(import) = self.imports.get_mut(&release.get_id()) {
-                    import.references = import
-                        .references
-                        .saturating_sub(u64::from(release.get_reference_count()));
-                    if import.references == 0 {
-                        self.imports.remove(&release.get_id());
-                    }
-                }
+                self.given_back(release.get_id(), release.get_reference_count());
                 false
             }
             Ok(message::Finish(Ok(finish))) => {
@@ -205,6 +213,52 @@ impl Ledger {
             }
             _ => false,
         }
+    }
+
+    /// An answer that was taken note of turned out to be to a call that was forgotten meanwhile: the peer takes back what
+    /// it carries.
+    pub(super) fn forgotten_late(&mut self, message: &Reader<OwnedSegments>) -> Result<(), Error> {
+        let Ok(message::Return(answer)) = message.get_root::<message::Reader<'_>>()?.which() else {
+            return Ok(());
+        };
+        let answer = answer?;
+        self.forgotten.remove(&answer.get_answer_id());
+        if let Ok(return_::Results(results)) = answer.which() {
+            for cap in results?.get_cap_table()? {
+                if let Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) = cap.which()
+                {
+                    self.given_back(id, 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn given_back(&mut self, id: u32, count: u32) {
+        if let Some(import) = self.imports.get_mut(&id) {
+            import.references = import.references.saturating_sub(u64::from(count));
+            if import.references == 0 {
+                self.imports.remove(&id);
+            }
+        }
+    }
+
+    /// Takes note of a call of ours that [`Ledger::sent`] does not see.
+    pub(super) fn passed_on(&mut self) {
+        self.asked += 1;
+    }
+
+    /// Takes note of an answer of ours; says whether the peer has less under way now.
+    pub(super) fn returned(&mut self, id: u32, is_finished: bool) -> bool {
+        let Some(known) = self.answers.get_mut(&id) else {
+            return false;
+        };
+        let (words, unwanted) = (known.words.take(), known.unwanted.take());
+        self.finished_late.extend(unwanted);
+        if unwanted.is_some() || is_finished {
+            self.answers.remove(&id);
+        }
+        self.answered(words)
     }
 
     fn take_up(
@@ -271,6 +325,10 @@ impl Ledger {
             Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) => id,
             _ => return Ok(()),
         };
+        self.import_id(id, depth, bounds)
+    }
+
+    fn import_id(&mut self, id: u32, depth: u32, bounds: &Bounds) -> Result<(), Error> {
         if depth > PROMISES {
             return Err(Error::failed(
                 "a promise leads through too many promises".to_owned(),

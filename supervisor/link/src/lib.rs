@@ -7,24 +7,33 @@
 //! - no more is read while too many words of calls are unanswered, or too many bytes wait to be sent (back-pressure,
 //!   sheet 3.1: 1 Mi words);
 //! - a peer that hands over too many capabilities, or leads promises through too many promises, is cut off;
+//! - usual calls go past the RPC system (ADR 0018): made ([`direct`]) or passed on from one peer to another as they came
+//!   ([`Route`]);
 //! - messages that are ready leave in one system call: a turn of the connection hands on everything that has arrived,
 //!   and only then sends what came of it.
 
 #![forbid(unsafe_code)]
 
+mod calls;
+mod direct;
 mod inbox;
 mod ledger;
 mod notes;
 mod numbers;
+mod observe;
 mod outbox;
+mod passing;
 mod pulse;
+mod relay;
+mod slab;
 mod socket;
 mod turn;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use capnp::Error;
@@ -35,11 +44,19 @@ use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
 use tokio::net::UnixStream;
 
+pub use calls::Line;
+use calls::{Calls, Fate};
+pub use direct::direct;
 use inbox::Inbox;
 use ledger::{Ledger, Verdict};
+use numbers::Keyed;
+pub use observe::Arrival;
 pub use outbox::Gauge;
 use outbox::Outbox;
+use passing::Head;
 pub use pulse::Pulse;
+use relay::Relayed;
+pub use relay::{Asked, Passage, Route};
 use socket::Socket;
 use turn::Turn;
 
@@ -108,13 +125,18 @@ impl Link {
             VatSide::Client => VatSide::Server,
             VatSide::Server => VatSide::Client,
         };
-        let wire = Rc::new(Wire {
+        let wire = Rc::new_cyclic(|this| Wire {
+            this: this.clone(),
             socket: OnceCell::new(),
             inbox: RefCell::new(Inbox::default()),
             outbox: Outbox::new(Rc::clone(&bounds.gauge)),
             ledger: RefCell::new(Ledger::default()),
             reader: RefCell::new(None),
             failure: RefCell::new(None),
+            calls: Calls::default(),
+            routes: RefCell::default(),
+            relayed: RefCell::default(),
+            front: RefCell::default(),
             bounds,
         });
         let network = Network {
@@ -175,6 +197,9 @@ struct HangUp(Rc<Wire>);
 
 impl Drop for HangUp {
     fn drop(&mut self) {
+        self.0.outbox.close();
+        self.0.calls.end();
+        self.0.end_relayed();
         self.0.outbox.abandon();
         if let Some(socket) = self.0.socket.get() {
             socket.shut_down();
@@ -184,6 +209,7 @@ impl Drop for HangUp {
 
 /// The two ends of a connection, shared by everything that speaks on it.
 struct Wire {
+    this: Weak<Wire>,
     /// There once the connection runs.
     socket: OnceCell<Socket>,
     inbox: RefCell<Inbox>,
@@ -193,6 +219,14 @@ struct Wire {
     reader: RefCell<Option<Waker>>,
     /// Why the connection ended.
     failure: RefCell<Option<Error>>,
+    /// Calls of ours that go past the RPC system.
+    calls: Calls,
+    /// By our number: capabilities on which calls of the peer are passed on.
+    routes: RefCell<HashMap<u32, Rc<dyn Route>, Keyed>>,
+    /// Calls of the peer that were passed on and not answered.
+    relayed: RefCell<HashMap<u32, Rc<Relayed>, Keyed>>,
+    /// What the RPC system is to have before anything else that the peer said.
+    front: RefCell<VecDeque<(Reader<OwnedSegments>, Option<Rc<Relayed>>)>>,
     bounds: Bounds,
 }
 
@@ -207,7 +241,7 @@ impl Wire {
             if let Some(overdue) = self.overdue() {
                 return Poll::Ready(overdue.map(Some));
             }
-            if self.is_paused(context) {
+            if self.is_paused(context) || self.calls.is_parked() {
                 return Poll::Pending;
             }
             let Some(socket) = self.socket.get() else {
@@ -228,8 +262,35 @@ impl Wire {
 
     /// What the RPC system is told before it gets the next message.
     fn overdue(&self) -> Option<Result<Incoming, Error>> {
-        let overdue = self.ledger.borrow_mut().overdue()?;
-        Some(overdue.map(Incoming))
+        if let Some(overdue) = self.ledger.borrow_mut().overdue() {
+            return Some(overdue.map(|message| self.incoming(message)));
+        }
+        loop {
+            if let Some((message, stands_in)) = self.in_front() {
+                let mut incoming = self.incoming(message);
+                incoming.stands_in = stands_in;
+                return Some(Ok(incoming));
+            }
+            let sorted = match self.unparked()? {
+                Ok(Fate::Hand(message)) => self.sort(message),
+                Ok(Fate::Taken) => Ok(None),
+                Ok(Fate::Parked) => return None,
+                Err(error) => Err(error),
+            };
+            if let Some(message) = sorted.transpose() {
+                return Some(message);
+            }
+        }
+    }
+
+    fn incoming(&self, message: Reader<OwnedSegments>) -> Incoming {
+        Incoming {
+            message,
+            wire: self.this.clone(),
+            stands_in: None,
+            number: observe::number(),
+            is_begun: Cell::new(false),
+        }
     }
 
     /// A message that has been read already, if there is one and it may be handed on.
@@ -239,7 +300,8 @@ impl Wire {
             if let Some(overdue) = self.overdue() {
                 return Some(overdue);
             }
-            if self.ledger.borrow().is_full(bounds)
+            if self.calls.is_parked()
+                || self.ledger.borrow().is_full(bounds)
                 || self.outbox.bytes() > bounds.queued_bytes
                 || bounds
                     .pressure
@@ -261,13 +323,68 @@ impl Wire {
     }
 
     /// The message the RPC system is to have for this one, if any now.
-    fn admit(&self, message: Reader<OwnedSegments>) -> Result<Option<Incoming>, Error> {
+    fn admit(&self, message: OwnedSegments) -> Result<Option<Incoming>, Error> {
+        let message = match self.take_usual(message)? {
+            None => return Ok(None),
+            Some((message, true)) => return self.sort_out(inbox::reader(message)),
+            Some((message, false)) => inbox::reader(message),
+        };
         let verdict = self.ledger.borrow_mut().received(&message, &self.bounds)?;
         self.beat();
-        Ok(match verdict {
-            Verdict::Pass => Some(Incoming(message)),
-            Verdict::Replace(other) => Some(Incoming(other)),
-            Verdict::Keep => None,
+        match verdict {
+            Verdict::Pass => self.sort_out(message),
+            Verdict::Replace(other) => Ok(Some(self.incoming(other))),
+            Verdict::Keep => Ok(None),
+        }
+    }
+
+    /// Deals with what never comes to the RPC system. Else says whether the ledger took note of the message.
+    fn take_usual(&self, message: OwnedSegments) -> Result<Option<(OwnedSegments, bool)>, Error> {
+        let has_routes = !self.routes.borrow().is_empty();
+        if self.calls.is_idle() && !has_routes {
+            return Ok(Some((message, false)));
+        }
+        let Some(head) = Head::of(&message) else {
+            return Ok(Some((message, false)));
+        };
+        let words = message.len() / 8;
+        let is_noted = self
+            .ledger
+            .borrow_mut()
+            .received_usual(&head, words, &self.bounds)?;
+        // What is said by the way keeps its order.
+        if !is_noted {
+            return Ok(Some((message, false)));
+        }
+        self.beat();
+        let Some(message) = self.take_plain(&head, message)? else {
+            return Ok(None);
+        };
+        let left = match has_routes {
+            true => self.pass_plain(&head, message),
+            false => Some(message),
+        };
+        Ok(left.map(|message| (message, true)))
+    }
+
+    fn sort_out(&self, message: Reader<OwnedSegments>) -> Result<Option<Incoming>, Error> {
+        if self.calls.is_idle() {
+            return self.sort(message);
+        }
+        match self.look(message)? {
+            Fate::Hand(message) => self.sort(message),
+            Fate::Taken | Fate::Parked => Ok(None),
+        }
+    }
+
+    /// The RPC system's, unless it has to wait for calls that were passed on.
+    fn sort(&self, message: Reader<OwnedSegments>) -> Result<Option<Incoming>, Error> {
+        if self.routes.borrow().is_empty() && self.relayed.borrow().is_empty() {
+            return Ok(Some(self.incoming(message)));
+        }
+        Ok(match self.relay(message)? {
+            Fate::Hand(message) => Some(self.incoming(message)),
+            Fate::Taken | Fate::Parked => None,
         })
     }
 
@@ -292,7 +409,16 @@ impl Wire {
         }
     }
 
-    fn send(&self, message: Builder<HeapAllocator>) -> Rc<Builder<HeapAllocator>> {
+    fn send(&self, mut message: Builder<HeapAllocator>) -> Rc<Builder<HeapAllocator>> {
+        if self.stays(&message) {
+            return Rc::new(message);
+        }
+        self.translate(&mut message);
+        observe::sent(&self.this, &message);
+        self.send_untranslated(message)
+    }
+
+    fn send_untranslated(&self, message: Builder<HeapAllocator>) -> Rc<Builder<HeapAllocator>> {
         if self.ledger.borrow_mut().sent(&message) {
             self.wake_reader();
         }
@@ -387,6 +513,7 @@ impl capnp_rpc::Connection<VatSide> for Connection {
         fn boxed(message: Incoming) -> Box<dyn capnp_rpc::IncomingMessage> {
             Box::new(message)
         }
+        observe::handled();
         if let Some(message) = self.wire.buffered() {
             return message.map(|message| Some(boxed(message))).into();
         }
@@ -402,15 +529,33 @@ impl capnp_rpc::Connection<VatSide> for Connection {
             self.wire.failure.borrow_mut().get_or_insert(error);
         }
         self.wire.outbox.close();
+        self.wire.calls.end();
+        self.wire.end_relayed();
         Promise::ok(())
     }
 }
 
-struct Incoming(Reader<OwnedSegments>);
+struct Incoming {
+    message: Reader<OwnedSegments>,
+    wire: Weak<Wire>,
+    /// The call on its way that this one is.
+    stands_in: Option<Rc<Relayed>>,
+    number: u64,
+    is_begun: Cell<bool>,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(relayed) = &self.stands_in {
+            relayed.let_go();
+        }
+    }
+}
 
 impl capnp_rpc::IncomingMessage for Incoming {
     fn get_body(&self) -> capnp::Result<capnp::any_pointer::Reader<'_>> {
-        self.0.get_root()
+        observe::read(self);
+        self.message.get_root()
     }
 }
 

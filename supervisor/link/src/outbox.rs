@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use capnp::message::{Builder, HeapAllocator};
 
+use super::passing::Passed;
 use super::socket::Socket;
 
 /// Pieces handed to the kernel in one call.
@@ -107,15 +108,31 @@ impl Outbox {
         self.bytes.get()
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.state.get() == State::Open
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.state.get() == State::Dead
     }
 
     pub(super) fn push(&self, message: Rc<Builder<HeapAllocator>>) {
+        self.add(|| Parcel::new(message));
+    }
+
+    /// Sends a message whose body is as it came in.
+    pub(super) fn pass(&self, message: Passed) {
+        self.add(|| Parcel {
+            bytes: message.bytes(),
+            contents: Contents::Passed(message),
+        });
+    }
+
+    fn add(&self, parcel: impl FnOnce() -> Parcel) {
         if self.state.get() != State::Open && self.state.get() != State::Closing {
             return;
         }
-        let parcel = Parcel::new(message);
+        let parcel = parcel();
         self.bytes.set(self.bytes.get() + parcel.bytes);
         self.gauge.add(parcel.bytes);
         self.queue.borrow_mut().push_back(parcel);
@@ -215,9 +232,13 @@ impl Drop for Outbox {
 
 /// A message with the table of its segments in front (Cap'n Proto stream framing).
 struct Parcel {
-    table: Table,
-    message: Rc<Builder<HeapAllocator>>,
+    contents: Contents,
     bytes: usize,
+}
+
+enum Contents {
+    Built(Table, Rc<Builder<HeapAllocator>>),
+    Passed(Passed),
 }
 
 impl Parcel {
@@ -231,8 +252,7 @@ impl Parcel {
         };
         Self {
             bytes: table.bytes().len() + words,
-            table,
-            message,
+            contents: Contents::Built(table, message),
         }
     }
 }
@@ -282,12 +302,23 @@ fn gather<'queue>(queue: &'queue VecDeque<Parcel>, mut skip: usize, slices: &mut
         slices.len() < SLICES
     };
     for parcel in queue {
-        if !piece(parcel.table.bytes(), slices) {
-            return;
-        }
-        for segment in parcel.message.get_segments_for_output().iter() {
-            if !piece(segment, slices) {
-                return;
+        match &parcel.contents {
+            Contents::Built(table, message) => {
+                if !piece(table.bytes(), slices) {
+                    return;
+                }
+                for segment in message.get_segments_for_output().iter() {
+                    if !piece(segment, slices) {
+                        return;
+                    }
+                }
+            }
+            Contents::Passed(message) => {
+                for part in message.pieces() {
+                    if !piece(part, slices) {
+                        return;
+                    }
+                }
             }
         }
     }

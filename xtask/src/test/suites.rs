@@ -6,7 +6,8 @@ use super::count::Count;
 use super::programs;
 use crate::build;
 use crate::chromium;
-use crate::command::{cargo, find, output, stream};
+use crate::command::{self, cargo, find, output, stream};
+use crate::debian;
 use crate::failure::{Attempt, Failure};
 use crate::licences;
 use crate::prerequisites::{self, Need};
@@ -15,11 +16,12 @@ use crate::schemas as generated;
 use crate::workspace::Workspace;
 
 /// Packages that have a suite of their own, or (the measuring program) none.
-const NOT_UNIT: [&str; 4] = [
+const NOT_UNIT: [&str; 5] = [
     "percloud-store",
     "percloud-sandbox",
     "percloud-tests",
     "percloud-bench",
+    "percloud-instructions",
 ];
 
 /// The arrows between crates.
@@ -62,6 +64,47 @@ pub fn sandbox(_workspace: &Workspace) -> Result<Count, Failure> {
     prerequisites::check(&[Need::Build, Need::Sandbox])?;
     build::grain_programs()?;
     cargo_test(&["--package", "percloud-sandbox"])
+}
+
+/// Instructions of a warm request, compared with those that are committed.
+pub fn instructions(_workspace: &Workspace) -> Result<Count, Failure> {
+    valgrind()?;
+    let mut count = cargo_test(&["--package", "percloud-instructions"])?;
+    count += checked("instructions", stream(&mut counting(), |line| println!("{line}")));
+    Ok(count)
+}
+
+/// Writes the numbers that [`instructions`] compares with.
+pub fn renew_instructions() -> Result<(), Failure> {
+    valgrind()?;
+    command::run(counting().args(["--", "--renew"]))
+}
+
+fn counting() -> Command {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "percloud-instructions",
+    ]);
+    command
+}
+
+/// callgrind is part of it.
+fn valgrind() -> Result<(), Failure> {
+    prerequisites::check(&[Need::Build])?;
+    if find("valgrind").is_some() {
+        return Ok(());
+    }
+    if prerequisites::is_root() && find("apt-get").is_some() {
+        return debian::install(&["valgrind"]);
+    }
+    Err(Failure::new(
+        "valgrind is missing; as root: `apt-get install valgrind`",
+    ))
 }
 
 /// The browser shell.

@@ -92,14 +92,14 @@ async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answe
     let (writer, reader) = pipe(edge.limits.window, session.share.streamed());
     let stream = capnp_rpc::new_client(writer);
     if ask.verb == Verb::Options {
-        let mut request = session.web.options_request();
+        let mut request = session.plain.options_request();
         request.get().set_path(&ask.path);
         context::fill(request.get().init_context(), &ask.headers, stream).map_err(Failure::Refused)?;
         let replied = timeout(patience, request.send().promise).await;
         let replied = replied.map_err(|_| Failure::Refused(Refusal::AppSilent))?;
         return reply::options(session, replied).map_err(Failure::App);
     }
-    let replied = send(ask, &session.web, stream).map_err(Failure::Refused)?;
+    let replied = send(ask, &session.plain, stream).map_err(Failure::Refused)?;
     let replied = timeout(patience, replied)
         .await
         .map_err(|_| Failure::Refused(Refusal::AppSilent))?;

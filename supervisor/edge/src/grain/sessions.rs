@@ -66,6 +66,8 @@ struct Slot {
 /// An app's `WebSession` for one browser session, or for one program.
 pub(crate) struct Session {
     pub web: web_session::Client,
+    /// The same, for calls that are over when they are answered.
+    pub(super) plain: web_session::Client,
     /// The owner allowed the older page policy.
     pub relaxed: bool,
     /// The host's own origin, and the page policy that names it.
@@ -148,6 +150,7 @@ async fn open(edge: &Rc<Edge>, way: Way<'_>, browser: &HeaderMap) -> Result<Rc<S
     };
     Ok(Rc::new(Session {
         policy,
+        plain: percloud_link::direct(entered.web.clone()),
         web: entered.web,
         relaxed: entered.relaxed,
         origin,

@@ -8,6 +8,7 @@ use capnp::any_pointer;
 use capnp::capability::{Promise, Request};
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 use capnp::traits::HasTypeId;
+use percloud_link::{Arrival, Line};
 use percloud_schemas::{grain_capnp, persistent_capnp, supervisor_capnp};
 
 use super::request::MembraneRequest;
@@ -156,24 +157,31 @@ impl ClientHook for Cap {
             return cap.ask_saver(question, params, results);
         }
         // Everything up to `send` happens now, so that calls leave in the order they came.
-        let request = cap.admit(interface).and_then(|hook| {
+        let begun = cap.admit(interface).and_then(|hook| {
             let mut request = hook.new_call(interface, method, None);
-            cap.copy_in(params.get()?, request.hook.get())?;
-            Ok(request)
+            let (source, arrival) = Arrival::of(|| params.get());
+            cap.copy_in(source?, request.hook.get())?;
+            Ok((hook, request, arrival))
+        });
+        let (hook, request, arrival) = match begun {
+            Err(error) => return Promise::err(error),
+            Ok(begun) => begun,
+        };
+        let (sent, line) = Line::of(|| match &arrival {
+            Some(arrival) => arrival.lead_on(|| request.hook.send()),
+            None => request.hook.send(),
         });
         drop(params);
-        match request {
-            Err(error) => Promise::err(error),
-            Ok(request) => {
-                let answer = request.hook.send().promise;
-                let lives = cap.target.lives;
-                let membrane = Rc::clone(&cap.membrane);
-                Promise::from_future(cap.membrane.guard(lives, async move {
-                    let answer = answer.await?;
-                    membrane.copy(answer.hook.get()?, results.get()?, lives)
-                }))
-            }
+        if let (Some(arrival), Some(line)) = (arrival, line) {
+            cap.learn(hook.as_ref(), &arrival, line);
         }
+        let answer = sent.promise;
+        let lives = cap.target.lives;
+        let membrane = Rc::clone(&cap.membrane);
+        Promise::from_future(cap.membrane.guard(lives, async move {
+            let answer = answer.await?;
+            membrane.copy(answer.hook.get()?, results.get()?, lives)
+        }))
     }
 
     fn get_brand(&self) -> usize {

@@ -3,6 +3,7 @@
 mod crossing;
 mod ending;
 mod flow;
+mod passing;
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
