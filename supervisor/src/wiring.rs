@@ -73,7 +73,10 @@ fn random(bytes: &mut [u8]) {
 /// What the kernel says of the machine's memory (proc(5), meminfo).
 fn memory(machine: &Machine) -> Option<Memory> {
     let text = proc::read_again(machine.memory.as_ref()?).ok()?;
-    let pressure = machine.pressure.as_ref().and_then(|file| proc::read_again(file).ok());
+    let pressure = machine
+        .pressure
+        .as_ref()
+        .and_then(|file| proc::read_again(file).ok());
     Some(Memory {
         total: proc::memory_line(&text, "MemTotal")?,
         available: proc::memory_line(&text, "MemAvailable")?,

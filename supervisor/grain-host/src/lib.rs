@@ -49,5 +49,7 @@ mod tests;
 mod usage;
 mod wired;
 
-pub use config::{AppHandles, Config, Ended, Freezer, Group, Limit, Limits, Reading, RefusedSyscall, Storage};
+pub use config::{
+    AppHandles, Config, Ended, Freezer, Group, Limit, Limits, Reading, RefusedSyscall, Storage,
+};
 pub use host::run;
