@@ -16,6 +16,8 @@ const QUIET: Duration = Duration::from_secs(8);
 /// The part a process has in a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// The first process, that starts the others.
+    Parent,
     /// The broker.
     Broker,
     /// The launcher.
@@ -34,7 +36,7 @@ pub enum Part {
 
 /// Which part each process of a server has now.
 pub fn parts(server: &Server) -> BTreeMap<Process, Part> {
-    let broker = server.broker();
+    let first = server.parent();
     let all = server.processes();
     let role = |process: &Process| {
         let command = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
@@ -45,12 +47,13 @@ pub fn parts(server: &Server) -> BTreeMap<Process, Part> {
     };
     let with_role: Vec<(Process, Option<String>)> =
         all.iter().map(|process| (*process, role(process))).collect();
-    let is_child = |process: &Process| parent(process.pid) == Some(broker.pid);
+    let is_child = |process: &Process| parent(process.pid) == Some(first.pid);
     with_role
         .into_iter()
         .map(|(process, role)| {
             let part = match role.as_deref() {
-                _ if process == broker => Part::Broker,
+                _ if process == first => Part::Parent,
+                Some("broker") => Part::Broker,
                 // What has not begun another program yet goes by its maker's name.
                 Some("launcher") if is_inside(process.pid) => Part::Waiting,
                 _ if is_inside(process.pid) => Part::App,
@@ -97,7 +100,7 @@ impl Residue {
         for (process, part) in &parts {
             *seen.processes.entry(*part).or_default() += 1;
             let proc = PathBuf::from(format!("/proc/{}", process.pid));
-            if matches!(part, Part::Broker | Part::Launcher | Part::Edge | Part::Egress) {
+            if !matches!(part, Part::Host | Part::Waiting | Part::App) {
                 let open = fs::read_dir(proc.join("fd")).map_or(0, Iterator::count);
                 *seen.descriptors.entry(*part).or_default() += open;
                 let mounts = fs::read_to_string(proc.join("mountinfo")).unwrap_or_default();
