@@ -113,7 +113,7 @@ interface UserSession {
   whoami @0 () -> (reply :Reply);
   signOut @1 () -> (reply :Reply);
   home @2 () -> (reply :Reply);
-  # Apps, grains and trash.
+  # Apps, grains and trash: all there is, or the first page of each where that is much.
 
   upload @3 (size :UInt64, uploadId :Text) -> (reply :Reply, upload :Upload);
   # Begins a package upload; `size` in bytes, 0 when unknown. `uploadId` names it in progress events.
@@ -140,6 +140,9 @@ interface UserSession {
   # Begins the upload of a grain's backup; `finish` makes a grain of it.
   history @18 () -> (reply :Reply);
   # The audit log, as far as it concerns the person's account and server.
+  grains @19 (search :Text, after :Text, trashed :Bool, limit :UInt16) -> (reply :Reply);
+  # A page of the person's grains, latest used first: those that have `search` in one of their names,
+  # or all; after what another page ended with; at most `limit`, or as many as one gets at a time.
 }
 
 interface Powerbox {

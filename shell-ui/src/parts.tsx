@@ -2,11 +2,12 @@
 
 import { type JSX, Show, createSignal, onCleanup } from "solid-js";
 
-import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon, Skeleton, Spinner } from "../kit/index.ts";
-import type { Problem } from "./api/problem.ts";
+import { AppIcon, Button, ButtonLink, EmptyState, Notice, OfflineIcon, SearchIcon, Skeleton, Spinner, toast } from "../kit/index.ts";
+import { type Problem, asProblem } from "./api/problem.ts";
+import type { More } from "./api/types.ts";
 import { iconAddress } from "./format.ts";
 import { paths } from "./routes.ts";
-import { known } from "./state.ts";
+import { known, readOn } from "./state.ts";
 import { Phrase, explain, s } from "./strings/index.tsx";
 
 /** Shows something only if it takes long enough to be noticed, and for so long. */
@@ -79,6 +80,24 @@ export function Connection(): JSX.Element {
         </Late>
       </Show>
     </div>
+  );
+}
+
+/** Leads on where a list is not complete. */
+export function MoreButton(props: { list: keyof More }): JSX.Element {
+  const [busy, setBusy] = createSignal(false);
+  const read = () => {
+    setBusy(true);
+    void readOn(props.list)
+      .catch((thrown: unknown) => toast(explain(asProblem(thrown))))
+      .finally(() => setBusy(false));
+  };
+  return (
+    <Show when={known.more[props.list] !== null}>
+      <Button kind="quiet" class="more" busy={busy()} onClick={read}>
+        {s.home.more}
+      </Button>
+    </Show>
   );
 }
 

@@ -7,7 +7,7 @@ import { clearToasts } from "../kit/index.ts";
 import { api } from "./api/client.ts";
 import { listen } from "./api/events.ts";
 import { type Problem, asProblem } from "./api/problem.ts";
-import type { App, Grain, Me, Offer, ServerEvent, Settings, UploadEvent, Warning } from "./api/types.ts";
+import type { App, Grain, Home, Me, More, Offer, ServerEvent, Settings, UploadEvent, Warning } from "./api/types.ts";
 import { go } from "./navigation.ts";
 import { paths } from "./routes.ts";
 
@@ -22,6 +22,10 @@ interface Known {
   /** `undefined` until the first answer. */
   apps: App[] | undefined;
   grains: Grain[] | undefined;
+  /** Where to go on if these are not all. */
+  more: More;
+  /** Things that were asked for by name, and are not there. */
+  absent: Record<string, true>;
   /** What others offer and one has not answered. */
   offers: Offer[];
   /** How many notifications are unread. */
@@ -41,6 +45,8 @@ const [known, set] = createStore<Known>({
   me: undefined,
   apps: undefined,
   grains: undefined,
+  more: { grains: null, trash: null },
+  absent: {},
   offers: [],
   unread: 0,
   asked: {},
@@ -91,6 +97,8 @@ export function farewell(): void {
     set("settings", (settings) => settings && { ...settings, signedIn: false });
     set({ me: undefined, apps: undefined, grains: undefined, offers: [], unread: 0, warnings: [], homeProblem: undefined, connection: "unknown" });
     set("asked", reconcile({}));
+    set("absent", reconcile({}));
+    reached = {};
   });
   // What apps were given to show (frame/template.ts) goes with whoever it was for.
   sessionStorage.clear();
@@ -109,7 +117,8 @@ export async function refresh(): Promise<void> {
     const home = await api.home();
     batch(() => {
       set("apps", reconcile(home.apps, { key: "appId" }));
-      set("grains", reconcile(home.grains, { key: "id" }));
+      set("grains", reconcile([...home.grains, ...beyond(home)], { key: "id" }));
+      set("more", home.more ? { grains: goOn("grains", home.more), trash: goOn("trash", home.more) } : { grains: null, trash: null });
       set("offers", reconcile(home.offers ?? [], { key: "id" }));
       set({ unread: home.notifications ?? 0, warnings: home.warnings ?? [], homeProblem: undefined });
     });
@@ -117,6 +126,53 @@ export async function refresh(): Promise<void> {
     noteProblem(asProblem(thrown));
   }
 }
+
+// How far each list was read, where that is further than its first part.
+let reached: Partial<More> = {};
+
+const goOn = (list: keyof More, more: More): string | null => {
+  const further = reached[list];
+  return more[list] === null || further === undefined ? more[list] : further;
+};
+
+/** Things known already that a first part need not name: they come after its end. */
+function beyond(home: Home): Grain[] {
+  const named = new Set(home.grains.map((grain) => grain.id));
+  const rest = (trash: boolean) => {
+    if (!home.more?.[trash ? "trash" : "grains"]) return [];
+    const time = (grain: Grain) => (trash ? (grain.trashed ?? 0) : usedAt(grain));
+    const of = (all: Grain[]) => all.filter((grain) => grain.mine && (grain.trashed !== null) === trash);
+    const end = Math.min(...of(home.grains).map(time));
+    return of(known.grains ?? []).filter((grain) => !named.has(grain.id) && time(grain) <= end);
+  };
+  return [...rest(false), ...rest(true)];
+}
+
+/** Asks for the next part of a list. */
+export async function readOn(list: keyof More): Promise<void> {
+  const after = known.more[list];
+  if (after === null) return;
+  const page = await attempt(api.grains({ after, trashed: list === "trash" }));
+  batch(() => {
+    page.grains.forEach(putGrain);
+    reached[list] = page.more;
+    set("more", list, page.more);
+  });
+}
+
+/** Asks for a thing that may be one of those not known yet. */
+export async function lookUp(id: string): Promise<void> {
+  if (isSettled(id)) return;
+  try {
+    putGrain(await attempt(api.grain(id)));
+  } catch (thrown) {
+    if (asProblem(thrown).code === "not-found") set("absent", id, true);
+  }
+}
+
+/** Whether it is known if there is such a thing. */
+export const isSettled = (id: string): boolean =>
+  known.grains !== undefined && (grainById(id) !== undefined || (known.more.grains === null && known.more.trash === null) || known.absent[id] === true);
 
 function noteProblem(problem: Problem) {
   if (problem.code === "signed-out") farewell();

@@ -16,6 +16,7 @@ use percloud_broker::Layout;
 use percloud_sandbox::parent::Parent;
 use percloud_sandbox::process::{self, Child, SpawnError};
 use percloud_sandbox::{Exit, confine};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::base::Base;
 use crate::cli::Serve;
@@ -39,9 +40,20 @@ const SELF: &str = "/proc/self/exe";
 /// A Unix socket's path has at most 107 bytes; ours are named by 22 below the runtime folder.
 const RUNTIME_LIMIT: usize = 80;
 
+/// Asks for all the descriptors this process may have: the broker holds a few for each running app, and a soft limit
+/// of 1024, which is usual, would be a few hundred apps.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
 /// Starts a server and stays until it has ended; the exit code is the broker's.
 pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
+    raise_open_files();
     // Before anything is started: groups for apps need a parent without processes.
     percloud_sandbox::cgroup::delegate();
     let listen = options.place.listen;

@@ -5,7 +5,8 @@
 //! - [`owner`]: what its owner does: set up, install, create, open, rename, trash;
 //! - [`http`]: a small HTTP client that says exactly what it is told, wrong things included;
 //! - [`package`]: makes packages, good and bad;
-//! - [`process`]: finds and ends processes by their number.
+//! - [`process`]: finds and ends processes by their number;
+//! - [`residue`]: counts what a server leaves behind.
 //!
 //! Everything listens on loopback. Names such as `percloud.localhost` need no resolver: connections go to the address
 //! that was listened on, and the name travels in the `Host` header.
@@ -21,6 +22,7 @@ pub mod http;
 pub mod owner;
 pub mod package;
 pub mod process;
+pub mod residue;
 pub mod server;
 pub mod wait;
 

@@ -14,6 +14,7 @@ mod launch;
 mod lifecycle;
 mod outlets;
 mod powerbox;
+mod residue;
 mod rest;
 mod samples;
 mod sharing;

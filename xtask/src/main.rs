@@ -44,7 +44,10 @@ Commands:
   samples --relock [NAME]...
                      Write the versions on offer now, with their hashes, to the lock files.
   schemas            Regenerate the Rust of schemas/ (`cargo xtask test schemas` checks it).
-  bench [NAME]       Measure ourselves and our peers side by side; writes target/bench/summary.json.
+  bench [NAME]...    Measure ourselves and our peers side by side; writes target/bench/summary.json,
+                     and curves to look at in target/bench/index.html.
+  soak [--minutes N] Keep a server busy with churn for a while (default 30) and see that nothing is left
+                     and its memory stays flat; writes target/bench/soak.json and soak.svg.
   help               Print this.
 
 ";
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         "samples" => samples::run(&workspace, rest),
         "schemas" => schemas::regenerate(&workspace),
         "bench" => bench::run(&workspace, rest),
+        "soak" => bench::soak(&workspace, rest),
         other => Err(Failure::new(format!(
             "there is no command `{other}`; `cargo xtask help` lists them"
         ))),

@@ -1,7 +1,7 @@
 // The calls of docs/shell-api.md that every visit needs, one function each; the others are beside, and load later.
 
 import { Problem, problemFrom } from "./problem.ts";
-import type { App, Grain, Home, Me, Opened, Package, Settings } from "./types.ts";
+import type { App, Grain, GrainPage, Home, Me, Opened, Package, Settings } from "./types.ts";
 
 /** Sent with whatever changes something: only the shell's own scripts can (docs/shell-api.md, Rules). */
 export const MARK = { "X-Percloud": "1" };
@@ -40,6 +40,8 @@ export const api = {
   signOut: () => call<void>("DELETE", "/session"),
   me: () => call<Me>("GET", "/me"),
   home: () => call<Home>("GET", "/home"),
+  grains: (asked: { search?: string; after?: string; trashed?: boolean }) =>
+    call<GrainPage>("GET", `/grains?${Object.entries(asked).map(([name, value]) => `${name}=${id(String(value))}`).join("&")}`),
   package: (packageId: string) => call<Package>("GET", `/packages/${id(packageId)}`),
   install: (packageId: string) => call<App>("POST", `/packages/${id(packageId)}/install`),
   removePackage: (packageId: string) => call<void>("DELETE", `/packages/${id(packageId)}`),

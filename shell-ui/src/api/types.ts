@@ -99,9 +99,22 @@ export interface Grain {
   unread: boolean;
 }
 
+/** Where lists go on that are not complete: to be sent as `after`. */
+export interface More {
+  grains: string | null;
+  trash: string | null;
+}
+
+export interface GrainPage {
+  grains: Grain[];
+  more: string | null;
+}
+
 export interface Home {
   apps: App[];
+  /** All there are, or of one's own the first of each kind where `more` says how to go on. */
   grains: Grain[];
+  more?: More;
   offers: Offer[];
   /** How many are unread. */
   notifications: number;

@@ -38,7 +38,7 @@ import { go, settle, visit } from "../navigation.ts";
 import { Connection, NotFound, Picture, Starting } from "../parts.tsx";
 import { createAsking } from "../powerbox/session.ts";
 import { insideFrom, paths, readInside } from "../routes.ts";
-import { attempt, dropGrain, grainById, hearing, known, putGrain, returns } from "../state.ts";
+import { attempt, dropGrain, grainById, hearing, isSettled, known, lookUp, putGrain, returns } from "../state.ts";
 import { Phrase, explain, s, say, size } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
 import { TitleField } from "./title-field.tsx";
@@ -144,6 +144,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
     }
   });
   createEffect(() => asking.renamed(plain(grain()?.ownersTitle ?? grain()?.title)));
+  createEffect(() => known.grains !== undefined && void lookUp(id));
   void open();
 
   createEffect(
@@ -214,7 +215,7 @@ export function GrainPage(props: { id: string }): JSX.Element {
     return now.is === "problem" ? now.problem : undefined;
   };
   const inTrash = () => (grain() ? grain()?.trashed !== null : trouble()?.code === "in-trash");
-  const missing = () => trouble()?.code === "not-found" || (known.grains !== undefined && !grain() && phase().is !== "opening" && phase().is !== "ended");
+  const missing = () => trouble()?.code === "not-found" || (isSettled(id) && !grain() && phase().is !== "opening" && phase().is !== "ended");
   const ended = () => {
     const now = phase();
     return now.is === "ended" ? now : undefined;

@@ -1,6 +1,6 @@
 // Everything the person has, and the way to something new.
 
-import { For, type JSX, Match, Show, Switch, createMemo, createSignal, onMount } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createEffect, createMemo, createSignal, onCleanup, onMount } from "solid-js";
 
 import {
   Button,
@@ -21,13 +21,14 @@ import {
   TrashIcon,
 } from "../../kit/index.ts";
 import { LeaveDialog, RenameDialog, createThing, moveToTrash } from "../acts.tsx";
-import type { App, Grain } from "../api/types.ts";
+import { api } from "../api/client.ts";
+import type { App, Grain, GrainPage } from "../api/types.ts";
 import { type Period, periodOf, plain } from "../format.ts";
 import { startLatest, startsAhead } from "../ahead.ts";
 import { laterPart } from "../later.tsx";
-import { Picture, Trouble } from "../parts.tsx";
+import { MoreButton, Picture, Trouble } from "../parts.tsx";
 import { paths } from "../routes.ts";
-import { known, refresh, things, usedAt } from "../state.ts";
+import { attempt, grainById, known, refresh, things, usedAt } from "../state.ts";
 import { Foreign, Phrase, count, exact, s, say, until, when } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
 
@@ -35,6 +36,8 @@ const Offers = laterPart(async () => (await import("../offers.tsx")).Offers);
 const ShareDialog = laterPart(async () => (await import("../sharing/ShareDialog.tsx")).ShareDialog);
 
 const PERIODS: Period[] = ["today", "week", "earlier"];
+/** How long a person pauses at the end of a word, in milliseconds: then the server is asked for what is not here. */
+const PAUSE = 150;
 /** From this many things on, searching is faster than looking. */
 const WORTH_SEARCHING = 5;
 
@@ -196,12 +199,34 @@ function Things(): JSX.Element {
   onMount(() => startLatest(things));
   const own = () => things().filter((grain) => grain.mine);
   const wanted = () => query().trim().toLocaleLowerCase();
+  const [there, setThere] = createSignal<GrainPage & { text: string }>();
+  // What is not known here the server looks for.
+  createEffect(() => {
+    const text = wanted();
+    if (text === "" || known.more.grains === null) return;
+    const timer = setTimeout(() => {
+      attempt(api.grains({ search: text })).then(
+        (page) => setThere({ ...page, text }),
+        () => {},
+      );
+    }, PAUSE);
+    onCleanup(() => clearTimeout(timer));
+  });
+  const elsewhere = () => {
+    const page = there();
+    return page?.text === wanted() ? page : undefined;
+  };
   const found = createMemo(() => {
     const text = wanted();
-    return text === ""
-      ? things()
-      : things().filter((grain) => `${grain.title}\n${grain.appTitle}\n${grain.noun}\n${grain.mine ? "" : `${grain.owner}\n${grain.ownersTitle ?? ""}`}`.toLocaleLowerCase().includes(text));
+    if (text === "") return things();
+    const more = elsewhere()?.grains.filter((grain) => !grainById(grain.id)) ?? [];
+    return [...here(text), ...more].sort((a, b) => usedAt(b) - usedAt(a));
   });
+  const here = (text: string) =>
+    things().filter((grain) =>
+      `${grain.title}\n${grain.appTitle}\n${grain.noun}\n${grain.mine ? "" : `${grain.owner}\n${grain.ownersTitle ?? ""}`}`.toLocaleLowerCase().includes(text),
+    );
+  const tally = () => (elsewhere()?.more ? say(s.home.foundMore, { count: String(found().length) }) : count(s.home.found, found().length));
   const groups = createMemo(() => {
     const now = Date.now();
     const all = found().filter((grain) => grain.mine);
@@ -238,7 +263,7 @@ function Things(): JSX.Element {
         </div>
       </Show>
       <p class="k-hidden" role="status">
-        {wanted() ? count(s.home.found, found().length) : ""}
+        {wanted() ? tally() : ""}
       </p>
       <Show
         when={things().length > 0}
@@ -249,7 +274,14 @@ function Things(): JSX.Element {
           </div>
         }
       >
-        <Show when={found().length > 0} fallback={<p class="k-soft quiet-empty">{say(s.home.searchNothing, { query: plain(query(), 60) })}</p>}>
+        <Show
+          when={found().length > 0}
+          fallback={
+            <Show when={known.more.grains === null || elsewhere()}>
+              <p class="k-soft quiet-empty">{say(s.home.searchNothing, { query: plain(query(), 60) })}</p>
+            </Show>
+          }
+        >
           <Show when={own().length === 0 && !wanted()}>
             <div class="quiet-empty">
               <h3>{s.home.noThingsTitle}</h3>
@@ -266,6 +298,9 @@ function Things(): JSX.Element {
               </div>
             )}
           </For>
+          <Show when={wanted() === ""}>
+            <MoreButton list="grains" />
+          </Show>
           <Show when={shared().length > 0}>
             <div class="group">
               <h2 class="eyebrow">{s.home.shared}</h2>

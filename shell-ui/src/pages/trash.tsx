@@ -5,8 +5,8 @@ import { ConfirmDialog, deleteForEver, restore, tell } from "../acts.tsx";
 import { api } from "../api/client.ts";
 import type { Grain } from "../api/types.ts";
 import { plain } from "../format.ts";
-import { Loading, Picture, Trouble } from "../parts.tsx";
-import { dropGrain, known, refresh, trashed } from "../state.ts";
+import { Loading, MoreButton, Picture, Trouble } from "../parts.tsx";
+import { dropGrain, known, readOn, refresh, trashed } from "../state.ts";
 import { Foreign, count, s, say, when } from "../strings/index.tsx";
 import { usePageTitle } from "../title.ts";
 
@@ -19,9 +19,13 @@ export function TrashPage(): JSX.Element {
   const refocus = () => queueMicrotask(() => document.querySelector<HTMLElement>("main h1")?.focus());
 
   const emptyAll = async () => {
-    const all = trashed().map((grain) => grain.id);
     let well = true;
-    for (const id of all) well = (await tell(api.remove(id), () => dropGrain(id))) && well;
+    for (;;) {
+      const all = trashed().map((grain) => grain.id);
+      for (const id of all) well = (await tell(api.remove(id), () => dropGrain(id))) && well;
+      if (!well || known.more.trash === null) break;
+      well = await tell(readOn("trash"));
+    }
     if (well) toast(s.trash.emptied);
     refocus();
   };
@@ -87,6 +91,7 @@ export function TrashPage(): JSX.Element {
               )}
             </For>
           </ul>
+          <MoreButton list="trash" />
         </Match>
       </Switch>
       <Show when={asking()} keyed>
@@ -105,7 +110,7 @@ export function TrashPage(): JSX.Element {
       </Show>
       <ConfirmDialog
         open={askingAll()}
-        question={count(s.trash.emptyAsk, trashed().length)}
+        question={known.more.trash === null ? count(s.trash.emptyAsk, trashed().length) : s.trash.emptyAskAll}
         text={trashed().length === 1 ? s.trash.deleteText : s.trash.emptyWarning}
         yes={s.trash.delete}
         no={s.trash.keepAll}

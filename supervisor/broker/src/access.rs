@@ -19,6 +19,7 @@ use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::problem::Problem;
 use crate::record::{About, AccountRole, Grain, OwnLimit, Way, grain_key, person_of_grain};
+use crate::visit::Changed;
 
 /// What is true at one moment, as the rules ask for it.
 pub(crate) struct Now<'b> {
@@ -101,12 +102,13 @@ impl Broker {
         Some((share, about))
     }
 
-    /// Makes a change of sharing durable, then lets it count, then ends what it took away. When this returns, nothing
+    /// Makes a change of who may do what with a grain durable, then lets it count, then ends what it took away. When this returns, nothing
     /// that was taken away works any more.
     ///
     /// `first` goes into the first batch: with it or not at all. The caller holds [`Broker::sharing_turn`].
     pub(crate) async fn settle(
         self: &Rc<Self>,
+        of: &GrainId,
         first: Batch,
         changes: Changes,
         mut about: impl FnMut(&ShareId) -> About,
@@ -143,7 +145,9 @@ impl Broker {
             let ledger = self.ledger.borrow();
             let deleted = changes.delete.iter().filter_map(|id| ledger.share(id));
             let touched = deleted.chain(&changes.put).map(|share| share.grain.clone());
-            touched.collect()
+            let limited = changes.put_ceilings.iter().map(|ceiling| ceiling.grain.clone());
+            let freed = changes.delete_ceilings.iter().map(|(grain, _)| grain.clone());
+            touched.chain(limited).chain(freed).chain([of.clone()]).collect()
         };
         let before: Vec<(GrainId, AccountId)> = self.people_with_access(&grains);
         {
@@ -152,7 +156,7 @@ impl Broker {
             known.extend(abouts);
         }
         self.ledger.borrow_mut().apply(changes);
-        self.enforce().await;
+        self.enforce(&Changed::Grains(grains.clone())).await;
         let after = self.people_with_access(&grains);
         for (grain, person) in before.iter().filter(|known| !after.contains(known)) {
             self.events

@@ -2,14 +2,16 @@
 //! itself, each entry bound to the one before.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 
-use percloud_core::audit::{Actor, Details, Entry, EntryHash, Subject, verify};
+use percloud_core::audit::{Actor, Details, Head, Subject};
 use percloud_core::id::{AccountId, GrainId};
 use percloud_store::{Batch, ReadError, Store};
 use serde_json::{Value, json};
 
 use crate::account::SignedIn;
 use crate::broker::Broker;
+use crate::catalogue::each;
 use crate::problem::Problem;
 use crate::record::Audited;
 
@@ -99,35 +101,47 @@ impl Act {
     }
 }
 
-/// Where the log ends.
-#[derive(Debug)]
-pub(crate) struct End {
-    next: u64,
-    hash: EntryHash,
-    /// Where it ends once what is being committed is durable.
-    coming: Option<(u64, EntryHash)>,
+/// Where the log ends, and where in it is what.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    end: Head,
+    /// Where it ends once what is being committed is durable, and what is.
+    coming: Option<(Head, Vec<(Subject, u64)>)>,
+    /// The places of what was done with each grain, and with the server; of each the latest that are shown.
+    places: HashMap<Subject, VecDeque<u64>>,
+    /// Whether every entry followed from the one before it when the server started.
+    intact: bool,
 }
 
-/// Finds the end of the log.
-pub(crate) fn load(store: &Store) -> Result<RefCell<End>, ReadError> {
-    let last = entries(store)?.pop();
-    Ok(RefCell::new(match last {
-        Some(entry) => End {
-            next: entry.sequence + 1,
-            hash: entry.hash(),
-            coming: None,
-        },
-        None => End {
-            next: 0,
-            hash: EntryHash([0; 32]),
-            coming: None,
-        },
-    }))
+impl Log {
+    fn place(&mut self, subject: Subject, sequence: u64) {
+        let places = self.places.entry(subject).or_default();
+        places.push_back(sequence);
+        if places.len() > SHOWN {
+            places.pop_front();
+        }
+    }
 }
 
-fn entries(store: &Store) -> Result<Vec<Entry>, ReadError> {
-    let all = store.scan::<Audited>(b"")?;
-    Ok(all.into_iter().map(|(_, entry)| entry.0).collect())
+/// Reads the log from its beginning to its end, and checks it on the way.
+pub(crate) fn load(store: &Store) -> Result<RefCell<Log>, ReadError> {
+    let mut log = Log {
+        intact: true,
+        ..Log::default()
+    };
+    each::<Audited>(store, |_, Audited(entry)| {
+        log.intact &= log.end.follow(&entry).is_ok();
+        // Whatever happened to it, it goes on behind its last entry.
+        log.end = Head {
+            next: entry.sequence.saturating_add(1),
+            last: entry.hash(),
+        };
+        log.place(entry.subject, entry.sequence);
+    })?;
+    if !log.intact {
+        tracing::error!("the audit log has been changed");
+    }
+    Ok(RefCell::new(log))
 }
 
 impl Broker {
@@ -141,35 +155,37 @@ impl Broker {
         grain: Option<&GrainId>,
         what: &str,
     ) {
-        let mut end = self.audit.borrow_mut();
-        let (sequence, previous) = end.coming.unwrap_or((end.next, end.hash));
+        let mut log = self.audit.borrow_mut();
+        let log = &mut *log;
+        let (end, subjects) = log.coming.get_or_insert_with(|| (log.end, Vec::new()));
         let details = if what.is_empty() {
             Details::default()
         } else {
             Details::default().with("what", what)
         };
-        let entry = Entry {
-            sequence,
-            time: self.outside.now(),
-            actor: actor.map_or(Actor::Server, |person| Actor::Person(person.clone())),
-            act: act.word().parse().expect("acts are words"),
-            subject: grain.map_or(Subject::Server, |grain| Subject::Grain(grain.clone())),
+        let entry = end.entry(
+            self.outside.now(),
+            actor.map_or(Actor::Server, |person| Actor::Person(person.clone())),
+            act.word().parse().expect("acts are words"),
+            grain.map_or(Subject::Server, |grain| Subject::Grain(grain.clone())),
             details,
-            previous,
-        };
-        end.coming = Some((sequence + 1, entry.hash()));
-        batch.put(&sequence.to_be_bytes(), &Audited(entry));
+        );
+        *end = end.follow(&entry).expect("it was made to follow");
+        subjects.push((entry.subject.clone(), entry.sequence));
+        batch.put(&entry.sequence.to_be_bytes(), &Audited(entry));
     }
 
     /// Makes a batch durable, and with it what was noted in it.
     pub(crate) async fn commit_noted(&self, batch: Batch) -> Result<(), Problem> {
         let committed = self.commit(batch).await;
-        let mut end = self.audit.borrow_mut();
-        if let Some((next, hash)) = end.coming.take()
+        let mut log = self.audit.borrow_mut();
+        if let Some((end, subjects)) = log.coming.take()
             && committed.is_ok()
         {
-            end.next = next;
-            end.hash = hash;
+            log.end = end;
+            for (subject, sequence) in subjects {
+                log.place(subject, sequence);
+            }
         }
         committed
     }
@@ -177,26 +193,41 @@ impl Broker {
     /// What happened to a grain, for its owner.
     pub(crate) async fn grain_history(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
         self.own_grain(who, id)?;
-        self.history(|entry| entry.subject == Subject::Grain(id.clone()))
+        self.shown_of(&Subject::Grain(id.clone()))
     }
 
     /// What happened on this server, for who runs it: nothing of what others do with their own grains.
     pub(crate) async fn server_history(&self, who: &SignedIn) -> Result<Value, Problem> {
         self.runs_the_server(who)?;
-        self.history(|entry| entry.subject == Subject::Server)
+        self.shown_of(&Subject::Server)
     }
 
-    fn history(&self, which: impl Fn(&Entry) -> bool) -> Result<Value, Problem> {
-        let all = entries(&self.store).map_err(|error| Problem::internal("read the audit log", &error))?;
-        let intact = verify(&all).is_ok();
+    /// The latest entries of one subject. That nothing was changed was seen at start of all, and is looked at again of
+    /// those that are shown.
+    fn shown_of(&self, subject: &Subject) -> Result<Value, Problem> {
+        let log = self.audit.borrow();
+        let mut intact = log.intact;
+        let mut entries = Vec::new();
+        for sequence in log.places.get(subject).into_iter().flatten().rev() {
+            let Some(Audited(entry)) = self.read(&sequence.to_be_bytes())? else {
+                intact = false;
+                continue;
+            };
+            let next = sequence.saturating_add(1);
+            let bound = if next == log.end.next {
+                Some(log.end.last)
+            } else {
+                let next: Option<Audited> = self.read(&next.to_be_bytes())?;
+                next.map(|Audited(next)| next.previous)
+            };
+            intact &= bound == Some(entry.hash()) && entry.subject == *subject;
+            entries.push(entry);
+        }
         if !intact {
             tracing::error!("the audit log has been changed");
         }
-        let shown: Vec<Value> = all
+        let shown: Vec<Value> = entries
             .iter()
-            .rev()
-            .filter(|entry| which(entry))
-            .take(SHOWN)
             .map(|entry| {
                 let who = match &entry.actor {
                     Actor::Person(person) => self.name_of(person),

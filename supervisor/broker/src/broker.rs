@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use percloud_core::host::SessionHost;
-use percloud_core::id::{AccountId, GrainId, JobId, NoticeId, RequestId, ShareId};
+use percloud_core::id::{AccountId, GrainId, JobId, NoticeId, OfferId, RequestId, ShareId};
 use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::sharing::ledger::Ledger;
 use percloud_core::throttle::Throttle;
@@ -15,7 +15,9 @@ use percloud_core::time::Timestamp;
 use percloud_core::warm::Budget;
 use percloud_store::{Batch, OpenOptions, Record, Store};
 
+use crate::catalogue::Catalogue;
 use crate::event::Events;
+use crate::job::Timetable;
 use crate::keeper::{Identities, Views};
 use crate::layout::Layout;
 use crate::notice::Ongoing;
@@ -25,12 +27,12 @@ use crate::outside::Outside;
 use crate::package::Staged;
 use crate::powerbox::Asked;
 use crate::problem::Problem;
-use crate::record::{About, Account};
+use crate::record::{About, Account, Transfer};
 use crate::running::Slot;
-use crate::token::Reference;
+use crate::token::{Leading, Reference};
 use crate::view_info::Described;
 use crate::visit::{SessionId, Visit};
-use crate::{access, audit, warm};
+use crate::{access, audit, sharing, warm};
 
 /// Commits after which the store's export is written anew.
 const EXPORT_AFTER_COMMITS: u64 = 1000;
@@ -62,8 +64,8 @@ pub enum StartError {
     #[error("cannot open the store")]
     Store(#[source] percloud_store::OpenError),
     /// The store could not be read.
-    #[error("cannot read the accounts in the store")]
-    Accounts(#[source] percloud_store::ReadError),
+    #[error("cannot read what is in the store")]
+    Records(#[source] percloud_store::ReadError),
 }
 
 /// Everything the broker knows. Lives on one thread; shared by reference counting.
@@ -112,14 +114,22 @@ pub struct Broker {
     pub(crate) handed_views: RefCell<Views>,
     /// Who opens connections to other machines; none before it has started.
     pub(crate) egress: RefCell<Option<Egress>>,
+    /// Whose grains there are, in order.
+    pub(crate) catalogue: RefCell<Catalogue>,
+    /// When jobs are due.
+    pub(crate) timetable: RefCell<Timetable>,
+    /// Which tokens lead to which object.
+    pub(crate) leading: RefCell<Leading>,
+    /// Grains somebody wants to hand over.
+    pub(crate) transfers: RefCell<BTreeMap<OfferId, Transfer>>,
     /// Who shared what with whom; the store has the same.
     pub(crate) ledger: RefCell<Ledger>,
     /// What is kept beside each share.
     pub(crate) abouts: RefCell<HashMap<ShareId, About>>,
     /// What apps say of themselves, as far as it was needed since the start.
     pub(crate) views: RefCell<HashMap<GrainId, Rc<Described>>>,
-    /// Where the audit log ends.
-    pub(crate) audit: RefCell<audit::End>,
+    /// Where the audit log ends, and where in it is what.
+    pub(crate) audit: RefCell<audit::Log>,
     /// Held from planning a change of sharing until it counts, and while something is noted in the audit log.
     pub(crate) sharing_turn: tokio::sync::Mutex<()>,
     /// When expired tokens are looked for next.
@@ -149,12 +159,16 @@ impl Broker {
         }
         let accounts: BTreeMap<AccountId, Account> = store
             .scan::<Account>(b"")
-            .map_err(StartError::Accounts)?
+            .map_err(StartError::Records)?
             .into_iter()
             .filter_map(|(key, account)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, account)))
             .collect();
-        let (ledger, abouts) = access::load(&store).map_err(StartError::Accounts)?;
-        let audit = audit::load(&store).map_err(StartError::Accounts)?;
+        let (ledger, abouts) = access::load(&store).map_err(StartError::Records)?;
+        let catalogue = Catalogue::load(&store).map_err(StartError::Records)?;
+        let timetable = Timetable::load(&store).map_err(StartError::Records)?;
+        let leading = Leading::load(&store).map_err(StartError::Records)?;
+        let transfers = sharing::load_transfers(&store).map_err(StartError::Records)?;
+        let audit = audit::load(&store).map_err(StartError::Records)?;
         let secret = accounts.is_empty().then(|| outside.secret());
         let broker = Self {
             setup: RefCell::new(secret.as_ref().map(Secret::hash)),
@@ -183,6 +197,10 @@ impl Broker {
             identities: RefCell::new(Identities::new()),
             handed_views: RefCell::new(Views::new()),
             egress: RefCell::default(),
+            catalogue: RefCell::new(catalogue),
+            timetable: RefCell::new(timetable),
+            leading: RefCell::new(leading),
+            transfers: RefCell::new(transfers),
             ledger: RefCell::new(ledger),
             abouts: RefCell::new(abouts.into_iter().collect()),
             views: RefCell::default(),

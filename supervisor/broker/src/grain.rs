@@ -18,6 +18,7 @@ use crate::limits::OwnLimits;
 use crate::problem::Problem;
 use crate::record::{App, Grain, OwnName, Site, app_key, grain_key, grain_of_person};
 use crate::tree;
+use crate::visit::Changed;
 
 /// Longest noun kept of an action, in characters.
 const NOUN_LIMIT: usize = 60;
@@ -117,6 +118,7 @@ impl Broker {
             tree::remove_in_background(self.config.layout.grain(id));
         }
         kept?;
+        self.catalogue_again(id);
         self.tell_grain(id);
         Ok(self.grain_view(who, id, grain))
     }
@@ -201,7 +203,7 @@ impl Broker {
                 .tell(person, &json!({"type": "grain-deleted", "id": id}));
         }
         // Nobody has access to what is in the trash.
-        self.enforce().await;
+        self.enforce(&Changed::Grains([id.clone()].into())).await;
         self.stop_grain(id).await;
         self.tell_grain(id);
         self.grain_now(who, id)
@@ -244,7 +246,9 @@ impl Broker {
                 &grain.title,
             );
             let changes = self.ledger.borrow().plan_forget_grain(id);
-            self.settle(batch, changes, |id| self.about(id)).await?;
+            let settled = self.settle(id, batch, changes, |id| self.about(id)).await;
+            self.catalogue_again(id);
+            settled?;
             for (hash, _) in self.held_by(id)? {
                 self.forget_token(id, &hash).await?;
             }
@@ -256,6 +260,8 @@ impl Broker {
         }
         self.slots.borrow_mut().remove(id);
         self.views.borrow_mut().remove(id);
+        // Its host is gone, and nobody knocks there again.
+        let _never_opened = std::fs::remove_file(self.config.layout.door(id));
         self.discard(&self.config.layout.grain(id), id.as_str());
         Ok(())
     }
@@ -293,6 +299,7 @@ impl Broker {
         }
         batch.put(grain_key(id), &grain);
         self.commit(batch).await?;
+        self.catalogue_again(id);
         self.tell_grain(id);
         Ok(())
     }

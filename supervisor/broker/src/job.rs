@@ -4,6 +4,7 @@
 //! of the server runs again, one that has run does not. Copies and restored backups of a grain have no jobs.
 
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use percloud_core::id::{GrainId, JobId};
 use percloud_core::time::Timestamp;
 use percloud_schemas::grain_capnp::SchedulingPeriod;
 use percloud_schemas::host_capnp::job_schedule;
-use percloud_store::Batch;
+use percloud_store::{Batch, ReadError, Store};
 use serde_json::{Value, json};
 
 use crate::account::SignedIn;
 use crate::broker::Broker;
+use crate::catalogue::each;
 use crate::keeper::write_object;
 use crate::problem::Problem;
 use crate::record::{Grain, Job, Period, grain_key};
@@ -58,6 +60,50 @@ fn key(grain: &GrainId, id: &JobId) -> Vec<u8> {
 fn read_key(key: &[u8]) -> Option<(GrainId, JobId)> {
     let (grain, id) = std::str::from_utf8(key).ok()?.split_once('/')?;
     Some((grain.parse().ok()?, id.parse().ok()?))
+}
+
+/// When jobs are due, by the keys of their records; the store has the jobs.
+#[derive(Default)]
+pub(crate) struct Timetable {
+    due: BTreeSet<(Timestamp, Vec<u8>)>,
+    times: HashMap<Vec<u8>, Timestamp>,
+}
+
+impl Timetable {
+    /// Takes up what the store has.
+    pub(crate) fn load(store: &Store) -> Result<Self, ReadError> {
+        let mut timetable = Self::default();
+        each::<Job>(store, |record, job| timetable.put(record, Some(job.next)))?;
+        Ok(timetable)
+    }
+
+    /// Takes up when a job is due, or that it is gone.
+    fn put(&mut self, record: Vec<u8>, next: Option<Timestamp>) {
+        let before = match next {
+            Some(next) => self.times.insert(record.clone(), next),
+            None => self.times.remove(&record),
+        };
+        if let Some(before) = before {
+            self.due.remove(&(before, record.clone()));
+        }
+        if let Some(next) = next {
+            self.due.insert((next, record));
+        }
+    }
+
+    /// What is due by `now`, what will be within `lead` milliseconds, and when to look again.
+    fn look(&self, now: Timestamp, lead: u64) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Timestamp>) {
+        let due = self.due.iter().take_while(|(next, _)| *next <= now);
+        let due: Vec<Vec<u8>> = due.map(|(_, record)| record.clone()).collect();
+        let after = |time: u64| (Timestamp(time.saturating_add(1)), Vec::new());
+        let ahead = now.0.saturating_add(lead);
+        let coming = self.due.range(after(now.0)..after(ahead));
+        let next = coming.clone().next().map(|(next, _)| *next);
+        let later = self.due.range(after(ahead)..).next();
+        let later = later.map(|(next, _)| Timestamp(next.0.saturating_sub(lead)));
+        let coming = coming.map(|(_, record)| record.clone()).collect();
+        (due, coming, [next, later].into_iter().flatten().min())
+    }
 }
 
 impl Broker {
@@ -123,8 +169,10 @@ impl Broker {
         };
         let id = JobId::new(|bytes| (self.outside.random)(bytes));
         let mut batch = Batch::new();
-        batch.put(&key(grain, &id), &job);
+        let record = key(grain, &id);
+        batch.put(&record, &job);
         self.commit(batch).await?;
+        self.timetable.borrow_mut().put(record, Some(job.next));
         self.jobs_changed.send_replace(());
         Ok(())
     }
@@ -159,20 +207,25 @@ impl Broker {
         self.read::<Job>(&record)?.ok_or(Problem::NotFound)?;
         let mut batch = Batch::new();
         batch.delete::<Job>(&record);
-        self.commit(batch).await
+        self.commit(batch).await?;
+        self.timetable.borrow_mut().put(record, None);
+        Ok(())
     }
 
     /// Forgets the jobs of a grain that is gone.
     pub(crate) async fn forget_jobs(&self, grain: &GrainId) -> Result<(), Problem> {
+        let jobs = self.jobs_of(grain)?;
+        let records: Vec<Vec<u8>> = jobs.iter().map(|(id, _)| key(grain, id)).collect();
         let mut batch = Batch::new();
-        for (id, _) in self.jobs_of(grain)? {
-            batch.delete::<Job>(&key(grain, &id));
+        for record in &records {
+            batch.delete::<Job>(record);
         }
-        if batch.is_empty() {
-            Ok(())
-        } else {
-            self.commit(batch).await
+        if !batch.is_empty() {
+            self.commit(batch).await?;
         }
+        let mut timetable = self.timetable.borrow_mut();
+        records.into_iter().for_each(|record| timetable.put(record, None));
+        Ok(())
     }
 
     /// Runs what is due, when it is due. Runs for as long as the server does.
@@ -180,21 +233,22 @@ impl Broker {
         let mut changed = self.jobs_changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let all = self.store.scan::<Job>(b"").unwrap_or_default();
-            let now = self.outside.now();
-            let mut soonest = None;
-            for (record, job) in all {
+            let (due, coming, soonest) = self.timetable.borrow().look(self.outside.now(), LEAD);
+            for record in coming {
+                if let Some((grain, _)) = read_key(&record)
+                    && self.is_kept(&grain)
+                {
+                    self.start_ahead(&grain);
+                }
+            }
+            for record in due {
                 let Some((grain, id)) = read_key(&record) else {
                     continue;
                 };
-                if job.next > now {
-                    let start = Timestamp(job.next.0.saturating_sub(LEAD));
-                    if start <= now && self.is_kept(&grain) {
-                        self.start_ahead(&grain);
-                    }
-                    let then = if start > now { start } else { job.next };
-                    soonest = Some(soonest.map_or(then, |soonest: Timestamp| soonest.min(then)));
-                } else if let Entry::Vacant(free) = self.running_jobs.borrow_mut().entry(id.clone()) {
+                let Ok(Some(job)) = self.read::<Job>(&record) else {
+                    continue;
+                };
+                if let Entry::Vacant(free) = self.running_jobs.borrow_mut().entry(id.clone()) {
                     free.insert(grain.clone());
                     let broker = self.clone();
                     tokio::task::spawn_local(async move {
@@ -262,8 +316,12 @@ impl Broker {
         } else {
             batch.delete::<Job>(&record);
         }
-        if let Err(problem) = self.commit(batch).await {
-            tracing::debug!(grain = %grain, "a job that ran is gone: {problem}");
+        match self.commit(batch).await {
+            Ok(()) => {
+                let next = keep.then_some(job.next);
+                self.timetable.borrow_mut().put(record, next);
+            }
+            Err(problem) => tracing::debug!(grain = %grain, "a job that ran is gone: {problem}"),
         }
     }
 

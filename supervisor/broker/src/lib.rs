@@ -11,6 +11,7 @@ mod account;
 mod audit;
 mod backup;
 mod broker;
+mod catalogue;
 mod described;
 mod descriptor;
 mod device;

@@ -125,10 +125,10 @@ impl Broker {
         let info = self.package_info(id).await?;
         let has_app = self.app_of(who, &info)?.is_some_and(|app| app.package_id == id);
         let has_grain = || {
-            self.grains_of(who)
-                .map(|grains| grains.iter().any(|(_, grain)| grain.package_id == id))
+            let catalogue = self.catalogue.borrow();
+            catalogue.has_grain_of_package(&who.account, id)
         };
-        if has_app || has_grain()? {
+        if has_app || has_grain() {
             Ok(info)
         } else {
             Err(Problem::NotFound)
@@ -196,14 +196,16 @@ impl Broker {
             installed: now,
         };
         batch.put(id.as_bytes(), &package);
+        let key = app_key(&who.account, &app_id);
         batch.put(
-            &app_key(&who.account, &app_id),
+            &key,
             &App {
                 package_id: id.to_owned(),
                 installed: now,
             },
         );
         self.commit(batch).await?;
+        self.catalogue_app_again(key);
         self.upgrade_grains(who, &info).await?;
         let view = self.app_view(who, &info)?;
         self.events
@@ -216,8 +218,13 @@ impl Broker {
     async fn upgrade_grains(self: &Rc<Self>, who: &SignedIn, info: &PackageInfo) -> Result<(), Problem> {
         let (id, app_id) = (info.package_id.to_string(), info.app_id.to_string());
         let mut left = BTreeSet::new();
-        for (grain_id, grain) in self.grains_of(who)? {
-            if grain.app_id == app_id && grain.package_id != id && self.may_continue(&grain, info).await {
+        let made = self.catalogue.borrow().grains_of_app(&who.account, &app_id);
+        for grain_id in made {
+            // Changing others took a while; this one may be gone, or somebody else's.
+            let Ok(grain) = self.own_grain(who, &grain_id) else {
+                continue;
+            };
+            if grain.package_id != id && self.may_continue(&grain, info).await {
                 // Stopped, and kept from starting: nothing of the old version runs once the record says otherwise.
                 let slot = self.slot(&grain_id);
                 let _turn = slot.turn.lock().await;
@@ -235,12 +242,7 @@ impl Broker {
 
     /// Removes a package that no app and no grain names.
     async fn let_go_of_package(&self, id: &str) -> Result<(), Problem> {
-        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
-        let apps = self.store.scan::<App>(b"").map_err(error)?;
-        let grains = self.store.scan::<Grain>(b"").map_err(error)?;
-        if apps.iter().any(|(_, app)| app.package_id == id)
-            || grains.iter().any(|(_, grain)| grain.package_id == id)
-        {
+        if self.catalogue.borrow().is_needed(id) {
             return Ok(());
         }
         let mut batch = Batch::new();
@@ -266,16 +268,15 @@ impl Broker {
         let _packaging = self.packaging.lock().await;
         let info = self.own_package(who, id).await?;
         let app_id = info.app_id.to_string();
-        if self
-            .grains_of(who)?
-            .iter()
-            .any(|(_, grain)| grain.app_id == app_id)
-        {
+        let made = self.catalogue.borrow().grains_of_app(&who.account, &app_id);
+        if !made.is_empty() {
             return Err(Problem::InUse);
         }
         let mut batch = Batch::new();
-        batch.delete::<App>(&app_key(&who.account, &app_id));
+        let key = app_key(&who.account, &app_id);
+        batch.delete::<App>(&key);
         self.commit(batch).await?;
+        self.catalogue_app_again(key);
         self.events
             .tell(&who.account, &json!({"type": "app-removed", "appId": app_id}));
         self.let_go_of_package(id).await

@@ -6,6 +6,8 @@ mod shown;
 
 use std::rc::Rc;
 
+pub(crate) use offer::load_transfers;
+
 use percloud_core::id::{AccountId, GrainId, ShareId};
 use percloud_core::sharing::access::Access;
 use percloud_core::sharing::revoke::Removal;
@@ -245,7 +247,7 @@ impl Broker {
                 Some(&grain),
                 &self.way_details(&share),
             );
-            self.settle(batch, changes, |_| about.clone()).await?;
+            self.settle(&grain, batch, changes, |_| about.clone()).await?;
         }
         self.tell_sharing(&grain);
         if let Recipient::Person(person) = &share.to {
@@ -293,7 +295,7 @@ impl Broker {
                     &self.way_details(changed),
                 );
             }
-            self.settle(batch, changes, |_| about.clone()).await?;
+            self.settle(id, batch, changes, |_| about.clone()).await?;
             share.id
         };
         self.tell_sharing(id);
@@ -347,7 +349,7 @@ impl Broker {
             batch.delete::<LinkSecret>(&hash.0);
         }
         let kept = |id: &ShareId| self.about(id);
-        self.settle(batch, changes, kept).await
+        self.settle(&share.grain, batch, changes, kept).await
     }
 
     /// Limits what the person themselves holds, or takes the limit away.
@@ -371,7 +373,7 @@ impl Broker {
             let changes = self.ledger.borrow().plan_ceiling(id, &who.account, role);
             let mut batch = Batch::new();
             self.note(&mut batch, Some(&who.account), Act::LimitedMyself, Some(id), "");
-            self.settle(batch, changes, |id| self.about(id)).await?;
+            self.settle(id, batch, changes, |id| self.about(id)).await?;
         }
         self.tell_sharing(id);
         self.grain_now(who, id)

@@ -4,6 +4,7 @@ mod accounts;
 mod grains;
 mod jobs;
 mod limits;
+mod many;
 mod notices;
 mod outlets;
 mod pages;

@@ -15,17 +15,18 @@ use percloud_core::secret::hex;
 use percloud_core::sharing::access::Facts;
 use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_core::time::Timestamp;
-use percloud_store::Batch;
+use percloud_store::{Batch, ReadError, Store};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::account::SignedIn;
 use crate::audit::Act;
 use crate::broker::Broker;
+use crate::catalogue::each;
 use crate::outside::Outside;
 use crate::problem::Problem;
 use crate::record::{Grain, Held, Referent, Sealed, Token, grain_key};
-use crate::visit::{SessionId, Visit};
+use crate::visit::{Changed, SessionId, Visit};
 
 /// Longest chain of tokens made from tokens.
 const CHAIN: usize = 64;
@@ -35,6 +36,8 @@ const REFERENCES: usize = 10_000;
 const CONDITIONS: usize = 32;
 /// Time between two looks for tokens that have expired, in seconds.
 const SWEEP: u64 = 60 * 60;
+/// Tokens that are looked at before others have their turn.
+const STEP: usize = 256;
 /// Longest label of a token, in characters.
 const LABEL: usize = 200;
 
@@ -108,6 +111,56 @@ pub(crate) struct Broken {
     pub at_hosts: Vec<(GrainId, SessionId)>,
     /// Those that lead outside.
     pub outlets: Vec<SessionId>,
+}
+
+/// Which tokens lead to an object of a grain's app, or once did; the store has the tokens.
+#[derive(Default)]
+pub(crate) struct Leading(HashMap<[u8; 32], Vec<TokenHash>>);
+
+impl Leading {
+    /// Takes up what the store has.
+    pub(crate) fn load(store: &Store) -> Result<Self, ReadError> {
+        let mut leading = Self::default();
+        each::<Token>(store, |key, token| {
+            if let Ok(hash) = <[u8; 32]>::try_from(&key[..]) {
+                leading.list(TokenHash(hash), &token.what);
+            }
+        })?;
+        Ok(leading)
+    }
+
+    /// Only apps say that an object is gone: what else a token leads to is not asked for.
+    fn key(what: &Referent) -> Option<[u8; 32]> {
+        let Referent::Object { grain, id } = what else {
+            return None;
+        };
+        let mut hash = Sha256::new();
+        hash.update(grain.as_str());
+        hash.update(b"/");
+        hash.update(id);
+        Some(hash.finalize().into())
+    }
+
+    fn list(&mut self, token: TokenHash, what: &Referent) {
+        if let Some(key) = Self::key(what) {
+            self.0.entry(key).or_default().push(token);
+        }
+    }
+
+    fn unlist(&mut self, token: &TokenHash, what: &Referent) {
+        let Some(key) = Self::key(what) else { return };
+        if let Some(tokens) = self.0.get_mut(&key) {
+            tokens.retain(|known| known != token);
+            if tokens.is_empty() {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    fn to(&self, what: &Referent) -> Vec<TokenHash> {
+        let tokens = Self::key(what).and_then(|key| self.0.get(&key));
+        tokens.cloned().unwrap_or_default()
+    }
 }
 
 /// The key under which a grain finds what it holds.
@@ -184,6 +237,7 @@ impl Broker {
         }
         batch.put(&hash.0, &token);
         self.commit(batch).await?;
+        self.leading.borrow_mut().list(hash, &token.what);
         Ok(text)
     }
 
@@ -204,10 +258,13 @@ impl Broker {
     /// Uses up a token that is good once: whoever comes second finds nothing, even while the first is still on its way
     /// to the disk.
     pub(crate) async fn spend(&self, hash: &TokenHash) -> Result<(), Problem> {
+        let token: Token = self.read(&hash.0)?.ok_or(Problem::NoReference)?;
         let mut batch = Batch::new();
         batch.expect_present::<Token>(&hash.0);
         batch.delete::<Token>(&hash.0);
-        self.commit(batch).await.map_err(|_| Problem::NoReference)
+        self.commit(batch).await.map_err(|_| Problem::NoReference)?;
+        self.leading.borrow_mut().unlist(hash, &token.what);
+        Ok(())
     }
 
     /// Takes, once, what a person gave a session. From then on its grain holds it: as a grant, on which everything hangs
@@ -238,6 +295,11 @@ impl Broker {
         batch.put(&held_key(&visit.grain, &key), &Held { id: hex(&key.0) });
         batch.put(&key.0, &grant);
         self.commit(batch).await.map_err(|_| Problem::NoReference)?;
+        {
+            let mut leading = self.leading.borrow_mut();
+            leading.unlist(&hash, &token.what);
+            leading.list(key, &grant.what);
+        }
         Ok((Some(key), token))
     }
 
@@ -263,12 +325,19 @@ impl Broker {
         Ok(id)
     }
 
-    /// Takes references off the list whose conditions do not hold any more; where each must be ended.
-    pub(crate) fn broken_references(&self, now: Timestamp, soonest: &mut Option<Timestamp>) -> Broken {
+    /// Takes references off the list whose conditions do not hold any more, of those that are to be looked at; where each
+    /// must be ended.
+    pub(crate) fn broken_references(
+        &self,
+        now: Timestamp,
+        soonest: &mut Option<Timestamp>,
+        look_at: impl Fn(&Reference) -> bool,
+    ) -> Broken {
         let all: Vec<(SessionId, Reference)> = {
             let references = self.references.borrow();
             references
                 .iter()
+                .filter(|(_, reference)| look_at(reference))
                 .map(|(id, reference)| (*id, reference.clone()))
                 .collect()
         };
@@ -327,31 +396,40 @@ impl Broker {
         grain: &GrainId,
         hash: &TokenHash,
     ) -> Result<(), Problem> {
+        let known: Option<Token> = self.read(&hash.0)?;
         let mut batch = Batch::new();
         batch.delete::<Token>(&hash.0);
         batch.delete::<Held>(&held_key(grain, hash));
         self.commit(batch).await?;
-        self.enforce().await;
+        if let Some(token) = known {
+            self.leading.borrow_mut().unlist(hash, &token.what);
+        }
+        self.enforce(&Changed::Tokens).await;
         Ok(())
     }
 
     /// Forgets every token for an object its app says is gone.
     pub(crate) async fn forget_object(self: &Rc<Self>, gone: &Referent) -> Result<(), Problem> {
-        let all = self.store.scan::<Token>(b"");
-        let all = all.map_err(|error| Problem::internal("read the store", &error))?;
-        let dead = all.into_iter().filter(|(_, token)| token.what == *gone);
+        let listed = self.leading.borrow().to(gone);
         let mut batch = Batch::new();
-        for (key, token) in dead {
+        for hash in &listed {
+            let Some(token) = self.read::<Token>(&hash.0)? else {
+                continue;
+            };
             if batch.is_nearly_full() {
                 self.commit(std::mem::take(&mut batch)).await?;
             }
-            batch.delete::<Token>(&key);
-            if let (Some(grain), Ok(hash)) = (token.seal.holder(), <[u8; 32]>::try_from(&key[..])) {
-                batch.delete::<Held>(&held_key(grain, &TokenHash(hash)));
+            batch.delete::<Token>(&hash.0);
+            if let Some(grain) = token.seal.holder() {
+                batch.delete::<Held>(&held_key(grain, hash));
             }
         }
         if !batch.is_empty() {
             self.commit(batch).await?;
+        }
+        {
+            let mut leading = self.leading.borrow_mut();
+            listed.iter().for_each(|hash| leading.unlist(hash, gone));
         }
         let mut ended = Vec::new();
         self.references.borrow_mut().retain(|id, reference| {
@@ -363,32 +441,42 @@ impl Broker {
             !leads_there
         });
         self.end_sessions(ended).await;
-        self.enforce().await;
+        self.enforce(&Changed::Tokens).await;
         Ok(())
     }
 
-    /// Forgets answers nobody claimed in time. Looks at all tokens, so not often.
+    /// Forgets answers nobody claimed in time. Looks at all tokens, so not often, and at some at a time.
     pub(crate) async fn forget_expired_tokens(&self, now: Timestamp) -> Result<(), Problem> {
         if self.next_sweep.get() > now {
             return Ok(());
         }
         self.next_sweep.set(now.plus_seconds(SWEEP));
-        let all = self.store.scan::<Token>(b"");
-        let all = all.map_err(|error| Problem::internal("read the store", &error))?;
-        let expired = all
-            .into_iter()
-            .filter(|(_, token)| token.expires.is_some_and(|expires| expires <= now));
-        let mut batch = Batch::new();
-        for (key, _) in expired {
-            if batch.is_nearly_full() {
-                self.commit(std::mem::take(&mut batch)).await?;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.page::<Token>(b"", after.as_deref(), STEP);
+            let page = page.map_err(|error| Problem::internal("read the store", &error))?;
+            let is_last = page.len() < STEP;
+            after = page.last().map(|(key, _)| key.clone());
+            let mut batch = Batch::new();
+            let expired = page
+                .into_iter()
+                .filter(|(_, token)| token.expires.is_some_and(|expires| expires <= now));
+            for (key, token) in expired {
+                if batch.is_nearly_full() {
+                    self.commit(std::mem::take(&mut batch)).await?;
+                }
+                batch.delete::<Token>(&key);
+                if let Ok(hash) = <[u8; 32]>::try_from(&key[..]) {
+                    self.leading.borrow_mut().unlist(&TokenHash(hash), &token.what);
+                }
             }
-            batch.delete::<Token>(&key);
-        }
-        if batch.is_empty() {
-            Ok(())
-        } else {
-            self.commit(batch).await
+            if !batch.is_empty() {
+                self.commit(batch).await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -469,7 +557,7 @@ impl Broker {
         }
         // What was saved of it dies with it, and need not be kept.
         let mut batch = Batch::new();
-        let mut gone = vec![hash];
+        let (mut gone, mut all) = (vec![hash], Vec::new());
         let held = self.held_by(id)?;
         while let Some(parent) = gone.pop() {
             if batch.is_nearly_full() {
@@ -479,9 +567,15 @@ impl Broker {
             batch.delete::<Held>(&held_key(id, &parent));
             let children = held.iter().filter(|(_, token)| token.parent == Some(parent));
             gone.extend(children.map(|(child, _)| *child));
+            all.push(parent);
         }
         self.commit(batch).await?;
-        self.enforce().await;
+        {
+            let mut leading = self.leading.borrow_mut();
+            let ended = held.iter().filter(|(hash, _)| all.contains(hash));
+            ended.for_each(|(hash, token)| leading.unlist(hash, &token.what));
+        }
+        self.enforce(&Changed::Tokens).await;
         Ok(())
     }
 

@@ -10,9 +10,44 @@ use serde_json::{Value, json};
 
 use crate::account::SignedIn;
 use crate::broker::Broker;
+use crate::catalogue::{Place, Wanted};
 use crate::described::{self, text};
 use crate::problem::Problem;
 use crate::record::{App, Grain, Package, account_prefix, grain_key};
+
+/// Grains on a page.
+const PAGE: usize = 200;
+/// Longest text that is searched for, in characters.
+const SEARCHED: usize = 200;
+
+/// Which grains a shell asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub search: String,
+    pub after: String,
+    pub trashed: bool,
+    /// 0: as many as one gets at a time.
+    pub limit: u16,
+}
+
+impl Wanted {
+    fn first(trashed: bool) -> Self {
+        Self {
+            trashed,
+            limit: PAGE,
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether something of somebody else's has `text`, in small letters, in one of its names.
+fn is_called(grain: &Value, text: &str) -> bool {
+    let names = ["title", "appTitle", "noun", "owner", "ownersTitle"];
+    names.into_iter().any(|name| {
+        let name = grain[name].as_str();
+        name.is_some_and(|name| name.to_lowercase().contains(text))
+    })
+}
 
 impl Broker {
     /// What a stranger may know.
@@ -26,27 +61,11 @@ impl Broker {
         })
     }
 
-    /// Everything a person has.
+    /// What a person sees first: all they have, where that is not very much.
     pub(crate) async fn home(&self, who: &SignedIn) -> Result<Value, Problem> {
-        let error = |error: percloud_store::ReadError| Problem::internal("read the store", &error);
-        let mut apps = Vec::new();
-        for (_, app) in self
-            .store
-            .scan::<App>(&account_prefix(&who.account))
-            .map_err(error)?
-        {
-            match self.package_info(&app.package_id).await {
-                Ok(info) => apps.push(self.app_view(who, &info)?),
-                Err(problem) => {
-                    tracing::error!(package = app.package_id, "an installed app is missing: {problem}")
-                }
-            }
-        }
-        let mut grains: Vec<Value> = self
-            .grains_of(who)?
-            .iter()
-            .map(|(id, grain)| self.grain_view(who, id, grain))
-            .collect();
+        let (mut grains, more) = self.page_of_grains(who, &Wanted::first(false))?;
+        let (trash, more_trash) = self.page_of_grains(who, &Wanted::first(true))?;
+        grains.extend(trash);
         grains.extend(self.shared_with(who)?);
         let warnings: Vec<Value> = self
             .config
@@ -61,23 +80,93 @@ impl Broker {
             Vec::new()
         };
         Ok(json!({
-            "apps": apps,
+            "apps": self.apps(who).await?,
             "grains": grains,
+            "more": {"grains": more, "trash": more_trash},
             "offers": self.offers(who)?,
             "notifications": self.unread_notices(&who.account),
             "warnings": warnings,
         }))
     }
 
-    pub(crate) fn grains_of(&self, who: &SignedIn) -> Result<Vec<(GrainId, Grain)>, Problem> {
-        let all = self
-            .store
-            .scan::<Grain>(b"")
-            .map_err(|error| Problem::internal("read the store", &error))?;
-        let own = all.into_iter().filter(|(_, grain)| grain.owner == who.account);
-        Ok(own
-            .filter_map(|(key, grain)| Some((std::str::from_utf8(&key).ok()?.parse().ok()?, grain)))
-            .collect())
+    /// The apps a person has.
+    pub(crate) async fn apps(&self, who: &SignedIn) -> Result<Vec<Value>, Problem> {
+        let have = self.store.scan::<App>(&account_prefix(&who.account));
+        let have = have.map_err(|error| Problem::internal("read the store", &error))?;
+        let mut apps = Vec::new();
+        for (_, app) in have {
+            match self.package_info(&app.package_id).await {
+                Ok(info) => apps.push(self.app_view(who, &info)?),
+                Err(problem) => {
+                    tracing::error!(package = app.package_id, "an installed app is missing: {problem}")
+                }
+            }
+        }
+        Ok(apps)
+    }
+
+    /// A page of what a person owns: all of it by and by, or what has some words in its name. Of what others own all that
+    /// has them comes with the first page.
+    pub(crate) fn grains(&self, who: &SignedIn, asked: &Asked) -> Result<Value, Problem> {
+        let after = match asked.after.as_str() {
+            "" => None,
+            cursor => Some(
+                Place::parse(cursor, asked.trashed)
+                    .ok_or_else(|| Problem::BadRequest("there is no such page".to_owned()))?,
+            ),
+        };
+        let text: String = asked.search.trim().chars().take(SEARCHED).collect();
+        let wanted = Wanted {
+            trashed: asked.trashed,
+            text: text.to_lowercase(),
+            after,
+            limit: match asked.limit {
+                0 => PAGE,
+                limit => PAGE.min(usize::from(limit)),
+            },
+        };
+        let (mut grains, more) = self.page_of_grains(who, &wanted)?;
+        if !wanted.text.is_empty() && !wanted.trashed && wanted.after.is_none() {
+            let shared = self.shared_with(who)?;
+            grains.extend(shared.into_iter().filter(|grain| is_called(grain, &wanted.text)));
+        }
+        Ok(json!({"grains": grains, "more": more}))
+    }
+
+    /// Grains of a person, and where to go on if there are more.
+    fn page_of_grains(
+        &self,
+        who: &SignedIn,
+        wanted: &Wanted,
+    ) -> Result<(Vec<Value>, Option<String>), Problem> {
+        let (places, more) = self.catalogue.borrow().page(&who.account, wanted);
+        let mut grains = Vec::new();
+        for place in &places {
+            if let Some(grain) = self.read::<Grain>(grain_key(place.id()))? {
+                grains.push(self.grain_view(who, place.id(), &grain));
+            }
+        }
+        Ok((grains, places.last().filter(|_| more).map(Place::cursor)))
+    }
+
+    /// What a person owns and has not thrown away, latest used first, so many at most.
+    pub(crate) fn latest_grains(
+        &self,
+        who: &SignedIn,
+        limit: usize,
+    ) -> Result<Vec<(GrainId, Grain)>, Problem> {
+        let wanted = Wanted {
+            limit,
+            ..Wanted::default()
+        };
+        let (places, _) = self.catalogue.borrow().page(&who.account, &wanted);
+        let mut grains = Vec::new();
+        for place in places {
+            if let Some(grain) = self.read::<Grain>(grain_key(place.id()))? {
+                grains.push((place.id().clone(), grain));
+            }
+        }
+        Ok(grains)
     }
 
     /// What others own and the person has.

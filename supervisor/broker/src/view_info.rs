@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::descriptor;
 use crate::problem::Problem;
 use crate::running::Running;
+use crate::visit::Changed;
 
 /// Roles kept of an app.
 const ROLES: usize = 256;
@@ -162,8 +163,8 @@ impl Broker {
                     // Asked again at the next start.
                     tracing::warn!(grain = %id, "cannot keep what an app says of itself: {error}");
                 }
-                let broker = self.clone();
-                tokio::task::spawn_local(async move { broker.enforce().await });
+                let (broker, changed) = (self.clone(), Changed::Grains([id.clone()].into()));
+                tokio::task::spawn_local(async move { broker.enforce(&changed).await });
             }
             Ok::<_, Problem>(described)
         });

@@ -4,6 +4,7 @@
 //! whenever anything changes that access could depend on. That is what makes taking back bite.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use percloud_core::id::{AccountId, GrainId, RequestId, ShareId};
 use percloud_core::secret::{Secret, SecretHash};
 use percloud_core::sharing::access::Access;
 use percloud_core::sharing::permission::PermissionSet;
+use percloud_core::sharing::requirement::Requirement;
 use percloud_core::sharing::share::Holder;
 use percloud_core::time::Timestamp;
 use percloud_schemas::host_capnp::admission;
@@ -90,6 +92,17 @@ pub(crate) struct Visit {
     until: Cell<Option<Timestamp>>,
     /// How many doors were opened for it and not closed since.
     pub(crate) doors: Cell<usize>,
+}
+
+/// What may have changed of who may do what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// Anything: the time, for one.
+    Everything,
+    /// Shares, limits, owners, roles or the whereabouts of these grains.
+    Grains(BTreeSet<GrainId>),
+    /// Tokens that are gone.
+    Tokens,
 }
 
 /// Where and how a session is to be had.
@@ -258,10 +271,17 @@ impl Broker {
         self.visits.borrow().contains_key(id)
     }
 
-    /// Looks at every visit and reference again and ends what may not go on. When this returns, it has ended.
-    pub(crate) async fn enforce(self: &Rc<Self>) {
+    /// Looks again at the visits and references that `changed` may have to do with and ends what may not go on. When this
+    /// returns, it has ended.
+    pub(crate) async fn enforce(self: &Rc<Self>, changed: &Changed) {
         let now = self.outside.now();
-        let visits: Vec<Rc<Visit>> = self.visits.borrow().values().cloned().collect();
+        let affected = self.affected_by(changed);
+        let is_affected = |grain: &GrainId| affected.as_ref().is_none_or(|grains| grains.contains(grain));
+        let visits: Vec<Rc<Visit>> = {
+            let visits = self.visits.borrow();
+            let visits = visits.values().filter(|visit| is_affected(&visit.grain));
+            visits.cloned().collect()
+        };
         let mut soonest: Option<Timestamp> = None;
         let mut over = Vec::new();
         for visit in visits {
@@ -290,9 +310,23 @@ impl Broker {
                 .flatten()
                 .min();
         }
-        let references = self.broken_references(now, &mut soonest);
-        self.next_look.set(soonest);
-        self.time_changed.send_replace(());
+        let references = self.broken_references(now, &mut soonest, |reference| {
+            let hangs_on = |condition: &Requirement| match condition {
+                Requirement::PermissionsHeld { grain, .. } => is_affected(grain),
+                Requirement::TokenValid(_) => *changed == Changed::Tokens,
+                Requirement::IsAdmin(_) => false,
+            };
+            affected.is_none()
+                || (*changed == Changed::Tokens && reference.token.is_some())
+                || reference.conditions.iter().any(hangs_on)
+        });
+        if affected.is_none() {
+            self.next_look.set(soonest);
+            self.time_changed.send_replace(());
+        } else {
+            // What was not looked at ends when it did; looking too soon does no harm.
+            self.mind_time(soonest);
+        }
         let ended = self.forget_visits(&over);
         futures::join!(
             self.end_sessions(ended.into_iter().chain(references.at_hosts).collect()),
@@ -300,30 +334,43 @@ impl Broker {
         );
     }
 
+    /// The grains on which access may be another than before; none where that may be all.
+    fn affected_by(&self, changed: &Changed) -> Option<BTreeSet<GrainId>> {
+        let ledger = self.ledger.borrow();
+        // Access to these may hang on access to the others, and on tokens.
+        let conditional = ledger.conditional_grains().cloned();
+        match changed {
+            Changed::Everything => None,
+            Changed::Tokens => Some(conditional.collect()),
+            Changed::Grains(grains) => Some(conditional.chain(grains.iter().cloned()).collect()),
+        }
+    }
+
     /// Takes visits off the list, with the pages they were, and tells the shells that showed them.
     pub(crate) fn forget_visits(&self, over: &[Rc<Visit>]) -> Vec<(GrainId, SessionId)> {
-        let mut ended = Vec::new();
-        for visit in over {
-            if self.visits.borrow_mut().remove(&visit.id).is_none() {
-                continue;
-            }
-            let mut hosts = Vec::new();
-            self.pages.borrow_mut().retain(|host, page| {
-                let ends = page.visit.id == visit.id;
-                if ends {
-                    hosts.push(host.clone());
-                }
-                !ends
-            });
-            if let Some(person) = &visit.visitor.person {
-                for host in hosts {
-                    self.events
-                        .tell(person, &json!({"type": "page-closed", "page": host.as_str()}));
-                }
-            }
-            ended.push((visit.grain.clone(), visit.id));
+        let gone: HashMap<SessionId, &Rc<Visit>> = {
+            let mut visits = self.visits.borrow_mut();
+            let gone = over.iter().filter(|visit| visits.remove(&visit.id).is_some());
+            gone.map(|visit| (visit.id, visit)).collect()
+        };
+        if gone.is_empty() {
+            return Vec::new();
         }
-        ended
+        let mut closed = Vec::new();
+        self.pages.borrow_mut().retain(|host, page| {
+            let ends = gone.contains_key(&page.visit.id);
+            if let (true, Some(person)) = (ends, &page.visit.visitor.person) {
+                closed.push((person.clone(), host.clone()));
+            }
+            !ends
+        });
+        for (person, host) in closed {
+            self.events
+                .tell(&person, &json!({"type": "page-closed", "page": host.as_str()}));
+        }
+        gone.values()
+            .map(|visit| (visit.grain.clone(), visit.id))
+            .collect()
     }
 
     /// Has hosts break what was made through these sessions, all at once. A host that does not confirm in time is ended:
@@ -360,7 +407,7 @@ impl Broker {
         loop {
             changed.mark_unchanged();
             tokio::select! {
-                () = self.outside.until(self.next_look.get()) => self.enforce().await,
+                () = self.outside.until(self.next_look.get()) => self.enforce(&Changed::Everything).await,
                 _ = changed.changed() => {}
             }
         }

@@ -30,6 +30,7 @@ mod crowd;
 mod edge;
 mod grain;
 mod intake;
+mod percent;
 mod pipe;
 mod policy;
 mod respond;

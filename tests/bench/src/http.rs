@@ -5,8 +5,8 @@
 //! over its processes: of ours all but the app, of nginx all but the upstream.
 
 pub mod client;
-mod grain;
-mod load;
+pub mod grain;
+pub mod load;
 mod memory;
 mod open;
 pub mod transfer;
@@ -115,7 +115,7 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
 }
 
 /// Every process of the server but the apps.
-fn ours(server: &Server) -> Vec<u32> {
+pub fn ours(server: &Server) -> Vec<u32> {
     let all = server.processes();
     all.iter()
         .map(|process| process.pid)

@@ -7,7 +7,11 @@
 //! - group `sandbox`: from the decision to start a program to its first byte, ours against `fork` + `exec`, bubblewrap and runc;
 //! - group `capabilities`: a call through a membrane against the bare call, and how soon taking back bites;
 //! - group `fair`: signing in and opening while another grain takes all it can, against the same without it;
-//! - group `http`: opening a native grain, requests to it against an nginx proxy hop, bulk transfers, memory at rest.
+//! - group `http`: opening a native grain, requests to it against an nginx proxy hop, bulk transfers, memory at rest;
+//! - group `scale`: what very many stored, running, or suddenly wanted grains cost;
+//! - group `curves`: requests by connections, throughput by size of the body.
+//!
+//! The last two, and the first, also give curves, kept in `target/bench/curves.json` and drawn beside it (see [`curve`]).
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -15,26 +19,34 @@
 )]
 
 mod capabilities;
+mod curve;
+mod curves;
 mod failure;
 mod fair;
 mod figures;
 mod http;
 mod peer;
+mod plot;
 mod process;
 mod sandbox;
+mod scale;
+mod soak;
 mod summary;
 
 use std::process::ExitCode;
 
+use curve::Curve;
 use failure::Failure;
 use summary::{Entry, Summary};
 
 /// Names of the entries of each group, in the order of the table; they stay the same for good.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("sandbox", &sandbox::NAMES),
     ("http", &http::NAMES),
     ("capabilities", &capabilities::NAMES),
     ("fair", &fair::NAMES),
+    ("scale", &scale::NAMES),
+    ("curves", &curves::NAMES),
 ];
 
 /// What is to be measured, and how patiently.
@@ -60,6 +72,7 @@ fn main() -> ExitCode {
         ["role:sandbox", rest @ ..] => sandbox::ours::serve(rest),
         ["role:launcher"] => sandbox::ahead::serve(),
         ["role:upstream", socket] => peer::upstream::serve(socket),
+        ["soak", rest @ ..] => soak::run(rest),
         _ => measure(&arguments),
     };
     match outcome {
@@ -71,47 +84,57 @@ fn main() -> ExitCode {
     }
 }
 
+/// Measures a group; adds to what is kept.
+type Group = fn(&Plan, &mut Vec<Entry>, &mut Vec<Curve>) -> Result<(), Failure>;
+
 fn measure(arguments: &[&str]) -> Result<(), Failure> {
     let plan = plan(arguments)?;
     let mut entries: Vec<Entry> = Vec::new();
+    let mut drawn: Vec<Curve> = Vec::new();
     let mut failed = Vec::new();
-    for (group, run) in [
-        (
-            "sandbox",
-            sandbox::run as fn(&Plan, &mut Vec<Entry>) -> Result<(), Failure>,
-        ),
-        ("http", http::run),
-        ("capabilities", capabilities::run),
-        ("fair", fair::run),
-    ] {
-        let (_, names) = GROUPS
-            .iter()
-            .find(|(name, _)| *name == group)
-            .expect("listed above");
+    let groups: [Group; 6] = [
+        sandbox::run,
+        |plan, entries, _| http::run(plan, entries),
+        |plan, entries, _| capabilities::run(plan, entries),
+        |plan, entries, _| fair::run(plan, entries),
+        scale::run,
+        |plan, _, curves| curves::run(plan, curves),
+    ];
+    for ((group, names), run) in GROUPS.iter().zip(groups) {
         if plan.wants(names)
-            && let Err(failure) = run(&plan, &mut entries)
+            && let Err(failure) = run(&plan, &mut entries, &mut drawn)
         {
             eprintln!("error: the group `{group}` was not measured to its end: {failure}");
-            failed.push(group);
+            failed.push(*group);
         }
     }
     entries.retain(|entry| plan.wants(&[entry.name.as_str()]));
     let missing: Vec<&str> = plan
         .names
         .iter()
-        .filter(|name| entries.iter().all(|entry| entry.name != **name))
+        .filter(|name| !curves::NAMES.contains(name) && entries.iter().all(|entry| entry.name != **name))
         .copied()
         .collect();
-    let path = percloud_tests::built::target("bench/summary.json");
+    let folder = percloud_tests::built::target("bench");
+    let path = folder.join("summary.json");
     let mut summary = Summary::read(&path)?;
     summary.merge(entries.clone());
     summary.write(&path)?;
+    curve::keep(&folder, drawn)?;
     print!("{}", summary::table(&entries));
-    println!("\nKept in {}", path.display());
-    if failed.is_empty() && missing.is_empty() {
-        return Ok(());
+    println!(
+        "\nKept in {}, drawn in {}",
+        path.display(),
+        folder.join("index.html").display()
+    );
+    match (failed.is_empty(), missing.is_empty()) {
+        (true, true) => Ok(()),
+        (false, true) => Err(Failure::new(format!(
+            "not measured to the end: {}",
+            failed.join(", ")
+        ))),
+        _ => Err(Failure::new(format!("not measured: {}", missing.join(", ")))),
     }
-    Err(Failure::new(format!("not measured: {}", missing.join(", "))))
 }
 
 fn plan(arguments: &[&str]) -> Result<Plan, Failure> {

@@ -91,7 +91,7 @@ fn settings(folder: &Path, socket: &Path, address: SocketAddr) -> String {
          worker_processes auto;
          pid {folder}/pid;
          error_log {folder}/error.log;
-         events {{ worker_connections 512; }}
+         events {{ worker_connections 4096; }}
          http {{
              access_log off;
              client_body_temp_path {folder}/body;

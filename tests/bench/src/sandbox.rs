@@ -17,6 +17,7 @@ use std::time::Instant;
 use percloud_sandbox::SandboxSpec;
 
 use crate::Plan;
+use crate::curve::{Axis, Curve, Line};
 use crate::failure::{Attempt, Failure};
 use crate::figures::Series;
 use crate::summary::{Better, Entry};
@@ -33,7 +34,7 @@ pub const NAMES: [&str; 5] = [
 type Start<'a> = Box<dyn FnMut() -> Result<f64, Failure> + 'a>;
 
 /// Runs what the plan wants of this group.
-pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+pub fn run(plan: &Plan, entries: &mut Vec<Entry>, curves: &mut Vec<Curve>) -> Result<(), Failure> {
     println!("Starting sandboxes …");
     let folder = tempfile::Builder::new().prefix("percloud-sandboxes-").tempdir();
     let folder = folder.attempt(|| "make a temporary folder".to_owned())?;
@@ -77,6 +78,13 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         }
     }
     let [ahead, own, ungrouped, bwrap, runc, fork_exec] = sides.map(|side| side.series);
+    curves.push(distribution(&[
+        ("Percloud, made ahead", &ahead),
+        ("bwrap --unshare-all", &bwrap),
+        ("runc run", &runc),
+        ("fork + exec: no sandbox", &fork_exec),
+        ("Percloud, from nothing", &own),
+    ]));
     let figure = |series: &Series, part| series.quantile(part).unwrap_or(f64::NAN);
     let spread = |series: &Series| {
         format!(
@@ -121,6 +129,28 @@ pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
             .times_faster(),
     );
     Ok(())
+}
+
+/// Which part of the starts was done by when, of each side.
+fn distribution(sides: &[(&str, &Series)]) -> Curve {
+    let line = |(name, series): &(&str, &Series)| {
+        let mut line = Line::new(name);
+        for percent in 0..=100 {
+            let part = f64::from(percent) / 100.0;
+            if let Some(took) = series.quantile(part) {
+                line.push(took, Some(f64::from(percent)));
+            }
+        }
+        line
+    };
+    Curve::new(
+        "sandbox_start",
+        "Starting a sandbox",
+        Axis::log("ms from the decision to the program's first byte"),
+        Axis::linear("% of starts"),
+        sides.iter().map(line).collect(),
+    )
+    .with_note("The same static program; all sides take turns. Further left is faster, steeper is steadier.")
 }
 
 /// Time between two starts.

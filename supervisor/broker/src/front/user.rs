@@ -16,6 +16,7 @@ use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::problem::Problem;
 use crate::upload::{Kind, Upload};
+use crate::view::Asked;
 
 pub(super) struct UserSession {
     pub broker: Rc<Broker>,
@@ -56,6 +57,26 @@ impl user_session::Server for UserSession {
             (notice = get_notification_id, json = get_json) -> 204
             = |broker, who, _of| done(broker.answer_notice(who, &notice, &json).await);
         history HistoryParams HistoryResults () -> 200 = |broker, who, _of| broker.server_history(who).await;
+    }
+
+    async fn grains(
+        self: Rc<Self>,
+        params: user_session::GrainsParams,
+        mut results: user_session::GrainsResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let asked = Asked {
+            search: params.get_search()?.to_string()?,
+            after: params.get_after()?.to_string()?,
+            trashed: params.get_trashed(),
+            limit: params.get_limit(),
+        };
+        let outcome = act(&self.broker, &self.who, async move |broker, who| {
+            broker.grains(who, &asked)
+        })
+        .await;
+        answer(results.get().init_reply(), 200, outcome);
+        Ok(())
     }
 
     async fn offer(

@@ -28,6 +28,8 @@ const UI_VIEW: u64 = ui_view::Client::TYPE_ID;
 const IDENTITY: u64 = identity::Client::TYPE_ID;
 /// Choices of one kind that are shown.
 const SHOWN: usize = 500;
+/// Grains of one's own that are looked at: more are not to be chosen from by looking.
+const LOOKED_AT: usize = 2000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,10 +104,9 @@ impl Broker {
         }))
     }
 
-    /// Everything a person owns or has, but for the trash.
+    /// What a person owns or has, but for the trash; of what they own the latest used, where it is very much.
     fn within_reach(&self, who: &SignedIn) -> Result<Vec<(GrainId, Grain)>, Problem> {
-        let mut all = self.grains_of(who)?;
-        all.retain(|(_, grain)| grain.trashed.is_none());
+        let mut all = self.latest_grains(who, LOOKED_AT)?;
         let shared: std::collections::BTreeSet<GrainId> = {
             let ledger = self.ledger.borrow();
             ledger
@@ -163,8 +164,7 @@ impl Broker {
     }
 
     async fn makeable(&self, who: &SignedIn) -> Result<Vec<Value>, Problem> {
-        let home = self.home(who).await?;
-        let apps = home["apps"].as_array().cloned().unwrap_or_default();
+        let apps = self.apps(who).await?;
         let of_app = |app: &Value| -> Vec<Value> {
             let actions = app["actions"].as_array().cloned().unwrap_or_default();
             let make = |action: &Value| {

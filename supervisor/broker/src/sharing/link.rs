@@ -127,7 +127,7 @@ impl Broker {
                 About::default()
             }
         };
-        self.settle(batch, changes, abouts).await
+        self.settle(&link.grain, batch, changes, abouts).await
     }
 
     /// Exchanges the secret of a link for one use: whoever knew the old one stays outside.
@@ -157,11 +157,12 @@ impl Broker {
             Some(&share.grain),
             &self.way_details(&share),
         );
+        let grain = share.grain.clone();
         let changes = percloud_core::sharing::ledger::Changes {
             put: vec![share],
             ..Default::default()
         };
-        self.settle(batch, changes, |_| about.clone()).await?;
+        self.settle(&grain, batch, changes, |_| about.clone()).await?;
         Ok(Some(secret))
     }
 

@@ -1,12 +1,13 @@
 //! What somebody is offered and may accept or decline: a share, or the ownership of a grain.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use percloud_core::id::{AccountId, GrainId, OfferId, ShareId};
 use percloud_core::sharing::requirement::Requirement;
 use percloud_core::sharing::share::{Acceptance, Holder, Recipient, Share};
 use percloud_core::sharing::transfer::Kept;
-use percloud_store::Batch;
+use percloud_store::{Batch, ReadError, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ use super::RoleWish;
 use crate::account::{SignedIn, parse};
 use crate::audit::Act;
 use crate::broker::Broker;
+use crate::catalogue::each;
 use crate::problem::Problem;
 use crate::record::{
     About, App, Grain, OwnName, Package, Referent, Token, Transfer, app_key, grain_key, grain_of_person,
@@ -25,6 +27,17 @@ struct HandOver {
     person: AccountId,
     #[serde(default)]
     keep: Option<RoleWish>,
+}
+
+/// Takes up what the store has of grains somebody wants to hand over.
+pub(crate) fn load_transfers(store: &Store) -> Result<BTreeMap<OfferId, Transfer>, ReadError> {
+    let mut transfers = BTreeMap::new();
+    each::<Transfer>(store, |key, transfer| {
+        if let Some(id) = std::str::from_utf8(&key).ok().and_then(|id| id.parse().ok()) {
+            transfers.insert(id, transfer);
+        }
+    })?;
+    Ok(transfers)
 }
 
 impl Broker {
@@ -58,10 +71,13 @@ impl Broker {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
             // One offer at a time: the latest is what is meant.
-            for (key, old) in self.transfers()? {
-                if old.grain == *id {
-                    batch.delete::<Transfer>(&key);
-                }
+            let old: Vec<OfferId> = {
+                let transfers = self.transfers.borrow();
+                let old = transfers.iter().filter(|(_, old)| old.grain == *id);
+                old.map(|(offer, _)| offer.clone()).collect()
+            };
+            for offer in &old {
+                batch.delete::<Transfer>(offer.as_str().as_bytes());
             }
             batch.put(offer.as_str().as_bytes(), &transfer);
             let to = self.name_of(&request.person).unwrap_or_default();
@@ -73,6 +89,9 @@ impl Broker {
                 &to,
             );
             self.commit_noted(batch).await?;
+            let mut transfers = self.transfers.borrow_mut();
+            old.iter().for_each(|old| drop(transfers.remove(old)));
+            transfers.insert(offer, transfer);
         }
         self.events.tell(&request.person, &json!({"type": "offers"}));
         Ok(json!({}))
@@ -130,15 +149,10 @@ impl Broker {
                 Some(&grain),
                 &self.way_details(&share),
             );
-            self.settle(batch, changes, |_| About::default()).await?;
+            self.settle(&grain, batch, changes, |_| About::default()).await?;
         }
         self.tell_sharing(&grain);
         Ok(())
-    }
-
-    fn transfers(&self) -> Result<Vec<(Vec<u8>, Transfer)>, Problem> {
-        let all = self.store.scan::<Transfer>(b"");
-        all.map_err(|error| Problem::internal("read the store", &error))
     }
 
     /// What a person is offered and has not answered.
@@ -175,10 +189,7 @@ impl Broker {
                 ));
             }
         }
-        for (key, transfer) in self.transfers()? {
-            let Ok(id) = std::str::from_utf8(&key) else {
-                continue;
-            };
+        for (id, transfer) in &*self.transfers.borrow() {
             if transfer.to != who.account {
                 continue;
             }
@@ -189,7 +200,7 @@ impl Broker {
                 continue;
             }
             let by = self.name_of(&transfer.from);
-            offers.push(self.offer_json(id, "transfer", &grain, by, transfer.created, |_| {}));
+            offers.push(self.offer_json(id.as_str(), "transfer", &grain, by, transfer.created, |_| {}));
         }
         Ok(offers)
     }
@@ -253,7 +264,8 @@ impl Broker {
                     Some(&share.grain),
                     &self.way_details(&share),
                 );
-                self.settle(batch, changes, |id| self.about(id)).await?;
+                self.settle(&share.grain, batch, changes, |id| self.about(id))
+                    .await?;
                 share.grain
             }
             None => self.answer_transfer(who, offer, accept).await?,
@@ -296,6 +308,7 @@ impl Broker {
                 "ownership",
             );
             self.commit_noted(batch).await?;
+            self.transfers.borrow_mut().remove(&offer);
             return Ok(id);
         }
         let kept = transfer.keep.map(|role| Kept {
@@ -325,7 +338,11 @@ impl Broker {
             );
         }
         self.note(&mut batch, Some(&who.account), Act::TookOwnership, Some(&id), "");
-        self.settle(batch, changes, |id| self.about(id)).await?;
+        let settled = self.settle(&id, batch, changes, |id| self.about(id)).await;
+        self.catalogue_again(&id);
+        self.catalogue_app_again(app);
+        settled?;
+        self.transfers.borrow_mut().remove(&offer);
         self.events
             .tell(&transfer.from, &json!({"type": "grain-deleted", "id": id}));
         Ok(id)

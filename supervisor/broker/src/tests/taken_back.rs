@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{World, enter, run, with_roles};
 use crate::account::SignedIn;
 use crate::record::{Referent, Sealed, Token};
+use crate::visit::Changed;
 use percloud_core::sharing::requirement::Requirement;
 
 async fn give(world: &World, from: &SignedIn, id: &GrainId, to: &SignedIn, more: Value) -> String {
@@ -76,11 +77,11 @@ fn what_hangs_on_a_share_that_ends_is_looked_at_when_it_ends() {
             .broker
             .close_pages(|page| page.visit.visitor.person.as_ref() == Some(&bela.account))
             .await;
-        world.broker.enforce().await;
+        world.broker.enforce(&Changed::Everything).await;
         assert_eq!(world.broker.references.borrow().len(), 1);
         assert_eq!(world.broker.next_look.get().map(|next| next.0), Some(until));
         world.pass(200);
-        world.broker.enforce().await;
+        world.broker.enforce(&Changed::Everything).await;
         assert!(world.stage.ended.borrow().contains(&tie));
         world.broker.stop().await;
     });

@@ -82,6 +82,8 @@ pub struct Ledger {
     boards: HashMap<GrainId, Board>,
     places: HashMap<ShareId, Place>,
     received: HashMap<AccountId, BTreeSet<ShareId>>,
+    /// How many shares of a grain have requirements, where any has.
+    conditional: HashMap<GrainId, usize>,
 }
 
 impl Ledger {
@@ -118,6 +120,11 @@ impl Ledger {
     pub fn shares_with<'l>(&'l self, person: &AccountId) -> impl Iterator<Item = &'l Share> + use<'l> {
         let ids = self.received.get(person).into_iter().flatten();
         ids.filter_map(|id| self.share(id))
+    }
+
+    /// Grains on which somebody's access may hang on something outside the grain: on a token, or on access to another.
+    pub fn conditional_grains(&self) -> impl Iterator<Item = &GrainId> {
+        self.conditional.keys()
     }
 
     /// What `from` gave `person` on a grain: whether a link was redeemed before, for instance.
@@ -257,6 +264,9 @@ impl Ledger {
             received.insert(share.id.clone());
         }
         let (id, grain) = (share.id.clone(), share.grain.clone());
+        if !share.requirements.is_empty() {
+            *self.conditional.entry(grain.clone()).or_default() += 1;
+        }
         let edge = self.boards.entry(grain.clone()).or_default().insert(share);
         self.places.insert(id, Place { grain, edge });
     }
@@ -276,7 +286,14 @@ impl Ledger {
                 self.received.remove(person);
             }
         }
+        let was_conditional = !board.edge(place.edge).share.requirements.is_empty();
         board.remove(place.edge);
+        if was_conditional && let Some(count) = self.conditional.get_mut(&place.grain) {
+            *count -= 1;
+            if *count == 0 {
+                self.conditional.remove(&place.grain);
+            }
+        }
         self.forget_if_empty(&place.grain);
     }
 

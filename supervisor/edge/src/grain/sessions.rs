@@ -20,6 +20,9 @@ use crate::grain::share::Share;
 use crate::policy::Policy;
 use crate::respond::Refusal;
 
+/// How long a session may stay after its grain has gone.
+const DEAD: Duration = Duration::from_secs(5);
+
 /// Which session is meant, and by what right.
 #[derive(Clone, Copy)]
 pub(super) enum Way<'a> {
@@ -181,7 +184,8 @@ impl Sessions {
         let Some(idle) = edge.upgrade().map(|edge| edge.limits.session_idle) else {
             return;
         };
-        let mut beat = tokio::time::interval(idle / 4);
+        // What is dead holds a descriptor until it is dropped, so that is looked for more often than idleness needs.
+        let mut beat = tokio::time::interval((idle / 4).min(DEAD));
         loop {
             beat.tick().await;
             let Some(edge) = edge.upgrade() else { return };

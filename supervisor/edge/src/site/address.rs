@@ -1,5 +1,7 @@
 //! From the address in a request to the path of a file below the published folder.
 
+use crate::percent::decode;
+
 /// The path of the file meant, without a slash in front; `None` for addresses that no file has. One file has one
 /// address: nothing is tidied up, and a slash in a name is none of ours.
 pub(super) fn file(address: &str) -> Option<String> {
@@ -22,22 +24,6 @@ pub(super) fn file(address: &str) -> Option<String> {
         }
     }
     Some(path)
-}
-
-/// Undoes percent-encoding (RFC 3986 section 2.1); `None` for what is damaged or not UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(plain).ok()
 }
 
 #[cfg(test)]

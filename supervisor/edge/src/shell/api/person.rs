@@ -4,6 +4,7 @@ use hyper::header::SET_COOKIE;
 use percloud_schemas::front_capnp::user_session;
 
 use crate::cookie::Ours;
+use crate::percent::decode;
 use crate::respond::{Answer, Refusal};
 use crate::shell::api::Call;
 use crate::shell::api::reply::{ask, broken, is_error, pass, pass_on};
@@ -31,6 +32,7 @@ pub(super) async fn answer(call: Call<'_>, session: &user_session::Client) -> Re
 
         ("POST", ["packages"]) => upload::package(call.edge, session, call.headers, call.body).await,
         (method, ["packages", id, rest @ ..]) => package::answer(session, method, id, rest).await,
+        ("GET", ["grains"]) => grains(session, call.query).await,
         ("POST", ["grains"]) => {
             pass_on!(session.create_grain_request(), set_json = &call.document().await?)
         }
@@ -60,6 +62,24 @@ pub(super) async fn answer(call: Call<'_>, session: &user_session::Client) -> Re
         (_, ["requests", id, rest @ ..]) => powerbox(call, session, id, rest).await,
         _ => Err(Refusal::NotFound),
     }
+}
+
+/// Answers with a page of the person's grains.
+async fn grains(session: &user_session::Client, query: &str) -> Result<Answer, Refusal> {
+    const UNREADABLE: Refusal = Refusal::BadRequest("There is no such page.");
+    let mut request = session.grains_request();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or(UNREADABLE)?;
+        let value = decode(value).ok_or(UNREADABLE)?;
+        match name {
+            "search" => request.get().set_search(&value),
+            "after" => request.get().set_after(&value),
+            "trashed" => request.get().set_trashed(value == "true"),
+            "limit" => request.get().set_limit(value.parse().map_err(|_| UNREADABLE)?),
+            _ => return Err(UNREADABLE),
+        }
+    }
+    pass_on!(request)
 }
 
 /// Everything about one powerbox request that waits for the person.
