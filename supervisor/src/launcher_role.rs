@@ -163,7 +163,7 @@ fn grain(
             freezer: cgroup
                 .as_mut()
                 .and_then(percloud_sandbox::cgroup::Cgroup::freezer)
-                .map(|freezer| Box::new(Still(freezer)) as Box<dyn percloud_grain_host::Freezer>),
+                .map(|freezer| Box::new(Still(freezer)) as Box<dyn percloud_grain_host::Freezer + Send>),
         },
         storage: percloud_grain_host::Storage {
             bytes: host.storage.bytes,

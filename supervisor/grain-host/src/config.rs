@@ -39,7 +39,7 @@ pub struct AppHandles {
     /// Asked for the system calls the app was refused, when the grain was started to record them.
     pub refused: Option<Box<dyn Fn() -> Vec<RefusedSyscall> + Send>>,
     /// Holds the app still while it has nothing to do; `None` where the machine has nothing for that.
-    pub freezer: Option<Box<dyn Freezer>>,
+    pub freezer: Option<Box<dyn Freezer + Send>>,
     /// The group that counts what the app takes; none where the machine has none.
     pub group: Option<Group>,
 }

@@ -111,7 +111,7 @@ impl Host {
             log: log.clone(),
             share: Rc::clone(&share),
             refused: app.refused,
-            freezer: app.freezer,
+            freezer: app.freezer.map(|freezer| freezer as _),
             limits,
             clock,
         });
