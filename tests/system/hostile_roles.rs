@@ -182,8 +182,8 @@ fn the_broker_reaches_its_folders_and_no_network() {
         "write another grain",
         "write store",
     ];
-    // The parent, and what the kernel says of the machine's memory.
-    scene.expect(&possible, &["UNIX socket"], 1);
+    // The parent, and what the kernel says of the machine's memory and the pressure on it.
+    scene.expect(&possible, &["UNIX socket"], 2);
 }
 
 #[test]
@@ -256,10 +256,10 @@ fn a_grain_host_reaches_its_own_grain_alone() {
         "list a grain",
         "write a grain",
     ];
-    // Its door, the broker, its app, and what that writes. Files: its app's control group in up to two hierarchies, and
-    // two namespaces that translate owners.
+    // Its door, the broker, its app, and what that writes. Files: what its app's control group bounds and counts, in up to
+    // four hierarchies, and two namespaces that translate owners.
     let connections = ["UNIX listener", "UNIX socket", "UNIX socket", "pipe"];
-    scene.expect(&possible, &connections, 4);
+    scene.expect(&possible, &connections, 14);
 }
 
 #[test]
