@@ -3,7 +3,8 @@
 //! `memory.high` is not used. An app between it and `memory.max` is slowed down so much that it neither works nor ends, and
 //! nobody can tell its owner why; at `memory.max` it is ended, and they are told.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 
 use super::Cgroup;
 use crate::spec::Limits;
@@ -125,7 +126,9 @@ impl Cgroup {
     fn write(&self, setting: &Setting) -> io::Result<()> {
         let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
         for directory in &self.directories {
-            match std::fs::write(directory.join(setting.file), &setting.value) {
+            // Not made where it is missing: the kernel would refuse that with another error than that.
+            let file = OpenOptions::new().write(true).open(directory.join(setting.file));
+            match file.and_then(|mut file| file.write_all(setting.value.as_bytes())) {
                 // Another hierarchy's.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 written => outcome = written,
@@ -178,5 +181,41 @@ mod tests {
         assert_eq!(value(true, &limits, "memory.swap.max").as_deref(), Some("20"));
         let both = value(false, &limits, "memory.memsw.limit_in_bytes");
         assert_eq!(both.as_deref(), Some("120"));
+    }
+
+    #[test]
+    fn a_group_that_is_there_is_given_other_limits() {
+        let Ok(place) = crate::cgroup::place() else {
+            eprintln!("NOT TESTED: no control group can be made here");
+            return;
+        };
+        let mut making = place.plan(&Limits::default()).unwrap();
+        making.make().unwrap();
+        let group = making.into_group();
+        let has = |file: &str, value: &str| {
+            let mut found = group.directories.iter();
+            found.any(|directory| {
+                std::fs::read_to_string(directory.join(file)).is_ok_and(|text| text.trim() == value)
+            })
+        };
+        assert!(has("pids.max", "512"));
+        // Down, and up again, which version 1 wants in another order.
+        for memory in [64 << 20, 256 << 20_u64] {
+            let limits = Limits {
+                memory,
+                swap: memory / 4,
+                pids: 77,
+                ..Limits::default()
+            };
+            group.adjust(&limits).unwrap();
+            let file = if group.unified {
+                "memory.max"
+            } else {
+                "memory.limit_in_bytes"
+            };
+            assert!(has(file, &memory.to_string()) && has("pids.max", "77"));
+        }
+        group.remove();
+        crate::cgroup::leave();
     }
 }
