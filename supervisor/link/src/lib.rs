@@ -207,6 +207,9 @@ impl Drop for HangUp {
     }
 }
 
+/// A message, and the call on its way that it stands in for, if it does.
+type InFront = (Reader<OwnedSegments>, Option<Rc<Relayed>>);
+
 /// The two ends of a connection, shared by everything that speaks on it.
 struct Wire {
     this: Weak<Wire>,
@@ -226,7 +229,7 @@ struct Wire {
     /// Calls of the peer that were passed on and not answered.
     relayed: RefCell<HashMap<u32, Rc<Relayed>, Keyed>>,
     /// What the RPC system is to have before anything else that the peer said.
-    front: RefCell<VecDeque<(Reader<OwnedSegments>, Option<Rc<Relayed>>)>>,
+    front: RefCell<VecDeque<InFront>>,
     bounds: Bounds,
 }
 

@@ -13,9 +13,9 @@ use capnp::serialize::OwnedSegments;
 use capnp::traits::ImbueMut;
 use capnp_rpc::rpc_capnp::{cap_descriptor, message, message_target, payload, resolve, return_};
 
-use super::Wire;
 use super::calls::{self, Answer, Fate, Line, Waiter};
 use super::passing::{self, Head, Passed};
+use super::{InFront, Wire};
 
 /// Words that the head of a passed message has at most.
 const HEAD: usize = 32;
@@ -243,7 +243,7 @@ impl Wire {
     }
 
     /// The next message that was put in front of all others.
-    pub(super) fn in_front(&self) -> Option<(Reader<OwnedSegments>, Option<Rc<Relayed>>)> {
+    pub(super) fn in_front(&self) -> Option<InFront> {
         loop {
             let (message, stands_in) = self.front.borrow_mut().pop_front()?;
             if let Some(relayed) = &stands_in {

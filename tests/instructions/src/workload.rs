@@ -113,29 +113,31 @@ impl World {
             serve_app(app_end);
             drop(end);
         });
-        let host = percloud_grain_host::Config {
-            grain_dir: folder.path().to_owned(),
-            door,
-            broker: host_end.into(),
-            app: AppHandles {
-                rpc: rpc.into(),
-                log: log.into(),
-                pidfd: alive.into(),
-                refused: None,
-                group: None,
-                freezer: None,
-            },
-            storage: percloud_grain_host::Storage {
-                bytes: u64::MAX,
-                files: u64::MAX,
-                is_full: false,
-            },
-            idle: Duration::from_secs(900),
-            rest: Duration::ZERO,
-            limits: percloud_grain_host::Limits::default(),
-            clock: || std::time::SystemTime::UNIX_EPOCH,
-        };
-        let host = spawn("host", move || percloud_grain_host::run(host));
+        let grain_dir = folder.path().to_owned();
+        let host = spawn("host", move || {
+            percloud_grain_host::run(percloud_grain_host::Config {
+                grain_dir,
+                door,
+                broker: host_end.into(),
+                app: AppHandles {
+                    rpc: rpc.into(),
+                    log: log.into(),
+                    pidfd: alive.into(),
+                    refused: None,
+                    group: None,
+                    freezer: None,
+                },
+                storage: percloud_grain_host::Storage {
+                    bytes: u64::MAX,
+                    files: u64::MAX,
+                    is_full: false,
+                },
+                idle: Duration::from_secs(900),
+                rest: Duration::ZERO,
+                limits: percloud_grain_host::Limits::default(),
+                clock: || std::time::SystemTime::UNIX_EPOCH,
+            })
+        });
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");

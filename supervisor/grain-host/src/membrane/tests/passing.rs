@@ -112,7 +112,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn new() -> (
+    fn lent() -> (
         byte_stream::Client,
         oneshot::Receiver<Vec<u8>>,
         oneshot::Receiver<()>,
@@ -234,7 +234,7 @@ fn ask(
 }
 
 async fn get(rig: &Rig, path: &str) -> Result<String, Error> {
-    ask(rig, path, Sink::new().0).await.map(|(body, _)| body)
+    ask(rig, path, Sink::lent().0).await.map(|(body, _)| body)
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_stream_arrives_whole_whenever_the_app_begins() {
             ("early", "early "),
         ] {
             let before = rig.page.calls.get();
-            let (sink, done, gone) = Sink::new();
+            let (sink, done, gone) = Sink::lent();
             let (body, handle) = ask(&rig, path, sink).await.unwrap();
             assert_eq!(body, "");
             let expected = format!("{start}{}", "and late".repeat(100));
@@ -287,7 +287,7 @@ fn a_stream_arrives_whole_whenever_the_app_begins() {
 fn streams_and_plain_answers_go_side_by_side() {
     with_rig(|rig| async move {
         let streams = join_all((0..20).map(|_| async {
-            let (sink, done, _gone) = Sink::new();
+            let (sink, done, _gone) = Sink::lent();
             let (_, handle) = ask(&rig, "early", sink).await.unwrap();
             let bytes = done.await.unwrap();
             drop(handle);
@@ -303,7 +303,7 @@ fn streams_and_plain_answers_go_side_by_side() {
 #[test]
 fn what_was_lent_is_dead_when_the_answer_is_there() {
     with_rig(|rig| async move {
-        let (sink, _done, gone) = Sink::new();
+        let (sink, _done, gone) = Sink::lent();
         assert_eq!(ask(&rig, "keep", sink).await.unwrap().0, "keep");
         assert!(gone.await.is_err(), "nobody holds it, though the app keeps it");
         let kept = rig.page.kept.borrow_mut().pop().unwrap();
@@ -317,7 +317,7 @@ fn what_was_lent_is_dead_when_the_answer_is_there() {
 #[test]
 fn a_call_nobody_waits_for_is_canceled_in_the_app() {
     with_rig(|rig| async move {
-        let (sink, _done, gone) = Sink::new();
+        let (sink, _done, gone) = Sink::lent();
         let call = spawn_local(ask(&rig, "never", sink));
         while rig.page.calls.get() < rig.calls_before + 1 {
             tokio::task::yield_now().await;
@@ -335,9 +335,9 @@ fn a_call_nobody_waits_for_is_canceled_in_the_app() {
 #[test]
 fn revocation_ends_what_is_on_its_way_and_what_was_lent() {
     with_rig(|rig| async move {
-        let (sink, _done, gone) = Sink::new();
+        let (sink, _done, gone) = Sink::lent();
         let call = spawn_local(ask(&rig, "never", sink));
-        let (stream, _streamed, _) = Sink::new();
+        let (stream, _streamed, _) = Sink::lent();
         let (_, handle) = ask(&rig, "late", stream).await.unwrap();
         while rig.page.calls.get() < rig.calls_before + 2 {
             tokio::task::yield_now().await;
@@ -363,7 +363,7 @@ fn revocation_ends_what_is_on_its_way_and_what_was_lent() {
 #[test]
 fn an_end_of_either_connection_ends_the_calls() {
     with_rig(|rig| async move {
-        let call = spawn_local(ask(&rig, "never", Sink::new().0));
+        let call = spawn_local(ask(&rig, "never", Sink::lent().0));
         while rig.page.calls.get() < rig.calls_before + 1 {
             tokio::task::yield_now().await;
         }
@@ -375,7 +375,7 @@ fn an_end_of_either_connection_ends_the_calls() {
         assert_eq!(rig.realm.pending(), 0);
     });
     with_rig(|rig| async move {
-        let call = spawn_local(ask(&rig, "never", Sink::new().0));
+        let call = spawn_local(ask(&rig, "never", Sink::lent().0));
         while rig.page.calls.get() < rig.calls_before + 1 {
             tokio::task::yield_now().await;
         }
