@@ -66,7 +66,7 @@ impl Scale {
     fn ticks(&self) -> Vec<f64> {
         if self.log {
             let decades = (self.low.log10().floor() as i32)..=(self.high.log10().ceil() as i32);
-            let every = 1 + decades.clone().count() / 9;
+            let every = 1 + decades.clone().count() / 12;
             let wide: Vec<f64> = decades
                 .clone()
                 .step_by(every)
