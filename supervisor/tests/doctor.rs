@@ -331,7 +331,7 @@ fn few_open_files_are_named() {
         assert_eq!(few.code, 1);
         let words = few.expect("open-files", "missing");
         assert!(
-            words.starts_with("24, which the server may raise to 24") && words.contains("LimitNOFILE"),
+            words.starts_with("24, which the server raises to 24") && words.contains("LimitNOFILE"),
             "{words}"
         );
 
