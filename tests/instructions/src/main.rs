@@ -20,8 +20,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Beside this crate's manifest.
 const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/expected.json");
-/// How much more or less than expected is still the same, in percent.
-const TOLERANCE: u64 = 5;
+/// How much more or less than expected is still the same, in percent. With many connections the kernel decides how many
+/// messages are read at once, which callgrind does not see and the machine's other work changes.
+fn tolerance(name: &str) -> u64 {
+    if name.ends_with(" 1 connection") { 5 } else { 20 }
+}
 
 const USAGE: &str = "\
 Counts the instructions of a warm request under callgrind and compares them with expected.json.
@@ -73,24 +76,24 @@ fn compare(counts: &Counts) -> Result<(), String> {
     let mut beyond = Vec::new();
     for (name, count) in counts {
         let known = expected.get(name).copied().unwrap_or_default();
-        let verdict = judge(*count, known);
+        let verdict = judge(*count, known, tolerance(name));
         println!(
             "{name}: {count} instructions per request, {known} expected: {}",
             verdict.unwrap_or("good")
         );
-        beyond.extend(verdict.map(|verdict| format!("{name} {verdict}")));
+        beyond.extend(verdict.map(|verdict| format!("{name} {verdict} by more than {} %", tolerance(name))));
     }
     if beyond.is_empty() {
         return Ok(());
     }
     Err(format!(
-        "{} by more than {TOLERANCE} %. Where that is meant: `cargo xtask test instructions --renew`",
+        "{}. Where that is meant: `cargo xtask test instructions --renew`",
         beyond.join("; ")
     ))
 }
 
-fn judge(count: u64, expected: u64) -> Option<&'static str> {
-    let slack = expected * TOLERANCE / 100;
+fn judge(count: u64, expected: u64, tolerance: u64) -> Option<&'static str> {
+    let slack = expected * tolerance / 100;
     if count > expected + slack {
         Some("takes more than expected")
     } else if count + slack < expected {
@@ -107,11 +110,13 @@ mod tests {
 
     #[test]
     fn more_and_less_are_noticed_beyond_the_tolerance() {
-        assert_eq!(judge(1000, 1000), None);
-        assert_eq!(judge(1050, 1000), None);
-        assert_eq!(judge(1051, 1000), Some("takes more than expected"));
-        assert_eq!(judge(950, 1000), None);
-        assert_eq!(judge(949, 1000), Some("takes less than expected"));
-        assert_eq!(judge(1, 0), Some("takes more than expected"));
+        assert_eq!(judge(1000, 1000, 5), None);
+        assert_eq!(judge(1050, 1000, 5), None);
+        assert_eq!(judge(1051, 1000, 5), Some("takes more than expected"));
+        assert_eq!(judge(950, 1000, 5), None);
+        assert_eq!(judge(949, 1000, 5), Some("takes less than expected"));
+        assert_eq!(judge(1, 0, 5), Some("takes more than expected"));
+        assert_eq!(judge(1200, 1000, tolerance("edge, 32 connections")), None);
+        assert_eq!(tolerance("edge, 1 connection"), 5);
     }
 }
