@@ -278,9 +278,9 @@ test("apps speak, and are read, silenced and stopped", async () => {
   const state = household();
   const { page, end } = await visit();
   await page.goto("/");
-  await page.getByRole("link", { name: "2 new messages from your apps" }).waitFor();
+  await page.getByRole("link", { name: "3 new messages from your apps" }).waitFor();
   server.mock.connecting.notify(person(state, "ada").id, { grain: grainCalled(state, "Recipes").id, title: "Recipes", text: "A comment on soup", path: "/soup" });
-  await page.getByRole("link", { name: "3 new messages from your apps" }).click();
+  await page.getByRole("link", { name: "4 new messages from your apps" }).click();
   await page.getByRole("button", { name: "Stop it: Keeps in touch with the removal company" }).click();
   await toast(page, "It was stopped.").waitFor();
   await page.getByRole("button", { name: /^More for this message: Three pages/ }).click();
