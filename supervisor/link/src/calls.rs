@@ -24,7 +24,7 @@ use capnp_rpc::rpc_capnp::{
 use super::numbers::Keyed;
 use super::passing::{self, Head, Passed};
 use super::slab::Slab;
-use super::{Wire, inbox};
+use super::{Wire, inbox, notes};
 
 /// Numbers from here on are ours; the RPC system counts from 0 and does not come here.
 const FIRST: u32 = 1 << 30;
@@ -34,6 +34,7 @@ const NOTHING: u32 = u32::MAX;
 const CALL: u16 = 2;
 const RETURN: u16 = 3;
 const RELEASE: u16 = 6;
+const DISEMBARGO: u16 = 13;
 
 /// What a peer said to a call of ours.
 pub(super) enum Answer {
@@ -71,7 +72,7 @@ enum Asked {
         lent: Option<u32>,
     },
     /// The peer was told that nobody wants the answer; perhaps when it had come and was parked.
-    Forgotten { after_answer: bool },
+    Forgotten { after_answer: bool, lent: Option<u32> },
     StandIn {
         number: u32,
         is_answered: bool,
@@ -84,6 +85,8 @@ enum Asked {
 enum Lent {
     /// With a call that has not been answered.
     With(u32),
+    /// With one that nobody waits for any more.
+    InVain(u32),
     /// The call is over.
     Nothing,
     /// What the RPC system calls it.
@@ -142,45 +145,53 @@ impl Calls {
         let Some(place @ Asked::Waiting { .. }) = asked.get_mut(call - FIRST) else {
             return false;
         };
-        let forgotten = Asked::Forgotten { after_answer };
-        let Asked::Waiting { lent, .. } = std::mem::replace(place, forgotten) else {
+        let &mut Asked::Waiting { lent, .. } = place else {
             return false;
         };
-        self.nothing_behind(lent);
+        *place = Asked::Forgotten { after_answer, lent };
+        self.put_behind(lent, Lent::InVain(call - FIRST));
         true
     }
 
-    fn nothing_behind(&self, lent: Option<u32>) {
+    fn put_behind(&self, lent: Option<u32>, what: Lent) {
         let mut all = self.lent.borrow_mut();
         if let Some(lent) = lent.and_then(|lent| all.get_mut(lent)) {
-            *lent = Lent::Nothing;
+            *lent = what;
         }
     }
 
-    /// Notes the numbers of a stand-in, which is about to be sent and is not.
-    fn note_stand_in(&self, call: u32, sent: call::Reader<'_>) -> capnp::Result<()> {
+    /// The call is over. `gives_back` says whether the peer gave back with the answer what was lent.
+    fn over(&self, lent: Option<u32>, gives_back: bool) {
+        match lent {
+            Some(lent) if gives_back => {
+                self.lent.borrow_mut().remove(lent);
+            }
+            lent => self.put_behind(lent, Lent::Nothing),
+        }
+    }
+
+    /// Notes the numbers of a stand-in, which is about to be sent and is not. Says what the RPC system lends with it that
+    /// the peer has given back already.
+    fn note_stand_in(&self, call: u32, sent: call::Reader<'_>) -> capnp::Result<Option<u32>> {
         let number = sent.get_question_id();
         let caps = sent.get_params()?.get_cap_table()?;
         let mut asked = self.asked.borrow_mut();
         let Some(Asked::Waiting { lent, .. }) = asked.get_mut(call - FIRST) else {
             return Err(Error::failed("a stand-in for no call".to_owned()));
         };
-        if let Some(lent) = *lent {
-            let mut all = self.lent.borrow_mut();
-            if let Some(place) = all.get_mut(lent) {
-                *place = match caps.iter().next().map(|cap| cap.which()) {
-                    Some(Ok(cap_descriptor::SenderHosted(id))) => Lent::Known(id),
-                    _ => Lent::Nothing,
-                };
-            }
-        }
+        let known = match caps.iter().next().map(|cap| cap.which()) {
+            Some(Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id))) => Some(id),
+            _ => None,
+        };
+        self.put_behind(*lent, known.map_or(Lent::Nothing, Lent::Known));
+        let given_back = known.filter(|_| lent.is_none());
         *asked.get_mut(call - FIRST).expect("looked up above") = Asked::StandIn {
             number,
             is_answered: false,
             is_finished: false,
         };
         self.stand_ins.borrow_mut().insert(number, call);
-        Ok(())
+        Ok(given_back)
     }
 
     /// Frees the number of a stand-in once both sides are done with it.
@@ -232,6 +243,10 @@ impl Wire {
                 if call >= FIRST {
                     return self.look_at_answer(call, message);
                 }
+                // The peer knows stand-ins by the number of what they stand for.
+                if calls.stand_ins.borrow().contains_key(&call) {
+                    return Err(unknown(call));
+                }
                 calls.exchange(message)
             }
             Ok(message::Call(call)) => {
@@ -243,12 +258,10 @@ impl Wire {
                         None => return Err(unknown(id)),
                         Some(Lent::With(asked)) => return Ok(self.park(FIRST + *asked, message)),
                         Some(Lent::Known(_)) => {}
-                        Some(Lent::Nothing) => {
-                            let question = call.get_question_id();
-                            self.answer_error(
-                                question,
-                                &Error::disconnected("it was lent for a call that is over".to_owned()),
-                            );
+                        Some(Lent::InVain(_) | Lent::Nothing) => {
+                            let error = Error::disconnected("it was lent for a call that is over".to_owned());
+                            self.answer_error(call.get_question_id(), &error);
+                            self.give_back(call.get_params()?)?;
                             return Ok(Fate::Taken);
                         }
                     }
@@ -268,8 +281,10 @@ impl Wire {
                     _ if release.get_reference_count() != 1 => Err(unknown(id)),
                     None => Err(unknown(id)),
                     Some(Lent::Known(known)) => Ok(Fate::Hand(readdressed(message, RELEASE, known)?)),
-                    Some(Lent::With(asked)) => {
-                        if let Some(Asked::Waiting { lent, .. }) = calls.asked.borrow_mut().get_mut(asked) {
+                    Some(Lent::With(asked) | Lent::InVain(asked)) => {
+                        if let Some(Asked::Waiting { lent, .. } | Asked::Forgotten { lent, .. }) =
+                            calls.asked.borrow_mut().get_mut(asked)
+                        {
                             *lent = None;
                         }
                         Ok(Fate::Taken)
@@ -309,9 +324,9 @@ impl Wire {
         let mut asked = self.calls.asked.borrow_mut();
         match asked.get_mut(call - FIRST) {
             None => Err(unknown(call)),
-            Some(Asked::Forgotten { after_answer }) => {
-                let after_answer = *after_answer;
+            Some(&mut Asked::Forgotten { after_answer, lent }) => {
                 asked.remove(call - FIRST);
+                self.calls.over(lent, answer.get_release_param_caps());
                 if after_answer {
                     self.ledger.borrow_mut().forgotten_late(&message)?;
                 }
@@ -362,12 +377,7 @@ impl Wire {
         let Some(Asked::Waiting { waiter, lent }) = removed else {
             return Err(unknown(call));
         };
-        match lent {
-            Some(lent) if gives_back => {
-                self.calls.lent.borrow_mut().remove(lent);
-            }
-            lent => self.calls.nothing_behind(lent),
-        }
+        self.calls.over(lent, gives_back);
         if needs_finish {
             self.finish(call, false);
         }
@@ -449,7 +459,13 @@ impl Wire {
         };
         self.calls.next_stands_in.take();
         // Whatever comes of it: the call itself left long ago, and must not leave twice.
-        let _noted = self.calls.note_stand_in(stands_for, call);
+        let noted = self.calls.note_stand_in(stands_for, call);
+        if let Ok(Some(id)) = noted
+            && let Ok(release) = notes::release(id)
+        {
+            self.front.borrow_mut().push_back((release, None));
+            self.wake_reader();
+        }
         true
     }
 
@@ -494,6 +510,16 @@ impl Wire {
         self.send_own(message);
     }
 
+    /// Gives back what a call of the peer carries that goes nowhere.
+    fn give_back(&self, payload: payload::Reader<'_>) -> Result<(), Error> {
+        for cap in payload.get_cap_table()? {
+            if let Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) = cap.which() {
+                self.release(id);
+            }
+        }
+        Ok(())
+    }
+
     /// Answers a call of the peer with an error.
     pub(super) fn answer_error(&self, question: u32, error: &Error) {
         let mut message = self.small_message();
@@ -523,6 +549,10 @@ impl Wire {
         message: OwnedSegments,
         lent: Option<u32>,
     ) -> Result<(), Error> {
+        // The new head makes it longer.
+        if message.len() / 8 + passing::HEAD > self.bounds.message_words {
+            return Err(Error::failed("an answer is too long".to_owned()));
+        }
         let passed = Passed::results(message, question, lent.is_some());
         let passed = passed.map_err(|_| Error::failed("an answer cannot be read".to_owned()))?;
         if let Some(lent) = lent {
@@ -600,31 +630,31 @@ impl Calls {
             }
             _ => false,
         };
-        if in_table || in_resolve {
-            return self.rewrite(&message).map(Fate::Hand);
-        }
-        let target = match root.which() {
-            Ok(message::Call(call)) => Some((CALL, call?.get_target()?)),
-            Ok(message::Disembargo(disembargo)) => {
-                return match disembargo?.get_target()?.which() {
-                    Ok(message_target::ImportedCap(id)) if id >= FIRST => {
-                        self.rewrite(&message).map(Fate::Hand)
-                    }
-                    _ => Ok(Fate::Hand(message)),
-                };
-            }
+        let (which, target) = match root.which() {
+            Ok(message::Call(call)) => (CALL, Some(call?.get_target()?)),
+            Ok(message::Disembargo(disembargo)) => (DISEMBARGO, Some(disembargo?.get_target()?)),
+            _ => (RETURN, None),
+        };
+        let target = match target.map(message_target::Reader::which) {
+            Some(Ok(message_target::ImportedCap(id))) if id >= FIRST => Some(self.known(id)),
             _ => None,
         };
-        match target.map(|(which, target)| (which, target.which())) {
-            Some((which, Ok(message_target::ImportedCap(id)))) if id >= FIRST => {
-                let known = self.known(id);
-                Ok(Fate::Hand(retargeted(message, which, known)?))
-            }
-            _ => Ok(Fate::Hand(message)),
+        if in_resolve || (which == DISEMBARGO && target.is_some()) {
+            return self.rewrite(&message).map(Fate::Hand);
         }
+        let message = match in_table {
+            true => changed(message, |body| {
+                passing::exchange(body, which, |id| (id >= FIRST).then(|| self.known(id)))
+            })?,
+            false => message,
+        };
+        Ok(Fate::Hand(match target {
+            Some(known) => changed(message, |body| passing::retarget(body, known))?,
+            None => message,
+        }))
     }
 
-    /// A copy with the numbers exchanged; for what is rare.
+    /// A copy with the numbers exchanged, of a message that carries nothing else.
     fn rewrite(&self, message: &Reader<OwnedSegments>) -> Result<Reader<OwnedSegments>, Error> {
         let mut copy = Builder::new_default();
         copy.set_root(message.get_root::<message::Reader<'_>>()?)?;
@@ -642,22 +672,7 @@ impl Calls {
                 target.set_imported_cap(self.known(id));
             }
         };
-        let each = |payload: payload::Builder<'_>| -> capnp::Result<()> {
-            let mut caps = payload.get_cap_table()?;
-            (0..caps.len()).for_each(|index| exchange(caps.reborrow().get(index)));
-            Ok(())
-        };
         match copy.get_root::<message::Builder<'_>>()?.which() {
-            Ok(message::Call(call)) => {
-                let mut call = call?;
-                retarget(call.reborrow().get_target()?);
-                each(call.get_params()?)?;
-            }
-            Ok(message::Return(answer)) => {
-                if let Ok(return_::Results(results)) = answer?.which() {
-                    each(results?)?;
-                }
-            }
             Ok(message::Resolve(resolve)) => {
                 if let Ok(resolve::Cap(cap)) = resolve?.which() {
                     exchange(cap?);
@@ -751,10 +766,6 @@ fn unknown(id: u32) -> Error {
 
 fn readdressed(message: Reader<OwnedSegments>, which: u16, id: u32) -> Result<Reader<OwnedSegments>, Error> {
     changed(message, |body| passing::readdress(body, which, id))
-}
-
-fn retargeted(message: Reader<OwnedSegments>, which: u16, id: u32) -> Result<Reader<OwnedSegments>, Error> {
-    changed(message, |body| passing::retarget(body, which, id))
 }
 
 fn changed(

@@ -24,6 +24,15 @@ pub(super) fn canceled(id: u32) -> Result<Reader<OwnedSegments>, Error> {
     received(&note)
 }
 
+/// The peer gives back our capability `id`, which it got once.
+pub(super) fn release(id: u32) -> Result<Reader<OwnedSegments>, Error> {
+    let mut note = Builder::new_default();
+    let mut release = note.init_root::<message::Builder<'_>>().init_release();
+    release.set_id(id);
+    release.set_reference_count(1);
+    received(&note)
+}
+
 fn received(note: &Builder<HeapAllocator>) -> Result<Reader<OwnedSegments>, Error> {
     let bytes = serialize::write_message_to_words(note);
     serialize::read_message(&bytes[..], ReaderOptions::new())

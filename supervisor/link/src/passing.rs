@@ -4,12 +4,17 @@
 //! it carries is written anew, in a segment behind the others, to which the root is turned. References within the body
 //! keep their meaning, since its segments keep their numbers.
 
+#[cfg(test)]
+mod tests;
+
 use capnp::message::ReaderSegments;
 use capnp::serialize::OwnedSegments;
 
 const WORD: usize = 8;
 /// Segments of a body at most: it gets one more, and readers take no more than 512.
 const SEGMENTS: usize = 64;
+/// Words that the head of a passed message has at most.
+pub(super) const HEAD: usize = 32;
 /// Discriminants of `Message` (rpc.capnp).
 const CALL: u16 = 2;
 const RETURN: u16 = 3;
@@ -20,8 +25,9 @@ const FAR: u64 = 2;
 const CAPABILITY: u64 = 3;
 /// The size of elements that says structures.
 const STRUCTURES: u32 = 7;
-/// A discriminant of `CapDescriptor` (rpc.capnp).
+/// Discriminants of `CapDescriptor` (rpc.capnp).
 const SENDER_HOSTED: u32 = 1;
+const RECEIVER_HOSTED: u32 = 3;
 
 /// A message on its way out whose body is as it came in.
 pub(super) struct Passed {
@@ -253,18 +259,69 @@ fn inner(body: &OwnedSegments, which: u16) -> Option<Place> {
 
 /// Exchanges the low half of the first word of the structure within a message: the id of a `Return`, `Finish` or `Release`.
 pub(super) fn readdress(body: &mut OwnedSegments, which: u16, id: u32) -> Option<()> {
+    is_tidy(body, which)?;
     let inner = inner(body, which)?;
     inner.at(inner.data).set_low(body, id)
 }
 
-/// Exchanges the capability a call or disembargo is for.
-pub(super) fn retarget(body: &mut OwnedSegments, which: u16, id: u32) -> Option<()> {
-    let target = Place::of(body, inner(body, which)?.pointer(0)?)?;
+/// Exchanges the capability a call is for.
+pub(super) fn retarget(body: &mut OwnedSegments, id: u32) -> Option<()> {
+    is_tidy(body, CALL)?;
+    let target = Place::of(body, inner(body, CALL)?.pointer(0)?)?;
     target.at(target.data).set_low(body, id)
 }
 
+/// Exchanges the numbers of capabilities that the receiver hosts, in the table of a call or an answer, where there is
+/// another for them.
+pub(super) fn exchange(
+    body: &mut OwnedSegments,
+    which: u16,
+    other: impl Fn(u32) -> Option<u32>,
+) -> Option<()> {
+    is_tidy(body, which)?;
+    let kind = if which == CALL { Kind::Call } else { Kind::Return };
+    let Some(table) = payload(body, kind)?.table(body)? else {
+        return Some(());
+    };
+    for at in table.descriptors() {
+        let cap = at.word(body)?;
+        if low(cap) & 0xffff == RECEIVER_HOSTED
+            && let Some(id) = other(high(cap))
+        {
+            at.set_high(body, id)?;
+        }
+    }
+    Some(())
+}
+
+/// Whether the parts of a head lie apart: what is written into one must not be read in another, which has been looked at.
+fn is_tidy(body: &OwnedSegments, which: u16) -> Option<()> {
+    let message = Place::of(body, At::ROOT)?;
+    let inner = inner(body, which)?;
+    let mut parts = vec![At::ROOT.span(1)];
+    let mut payload = None;
+    match which {
+        CALL => {
+            parts.extend(Place::of(body, inner.pointer(0)?)?.spans());
+            payload = inner.pointer(1);
+        }
+        RETURN if inner.data(body, 0)? >> 48 == 0 => payload = inner.pointer(0),
+        _ => {}
+    }
+    parts.extend(message.spans().chain(inner.spans()));
+    if let Some(at) = payload.filter(|at| at.word(body) != Some(0)) {
+        let payload = Place::of(body, at)?;
+        parts.extend(payload.spans());
+        parts.extend(payload.table(body)?.iter().flat_map(Table::spans));
+    }
+    parts.retain(|(_, from, to)| from < to);
+    parts.sort_unstable();
+    let apart = |pair: &[(u32, usize, usize)]| pair[0].0 < pair[1].0 || pair[0].2 <= pair[1].1;
+    parts.windows(2).all(apart).then_some(())
+}
+
 /// A word of a message.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct At {
     segment: u32,
     index: usize,
@@ -280,15 +337,40 @@ impl At {
     }
 
     fn set_low(self, body: &mut OwnedSegments, low: u32) -> Option<()> {
+        self.set_half(body, 0, low)
+    }
+
+    fn set_high(self, body: &mut OwnedSegments, high: u32) -> Option<()> {
+        self.set_half(body, 4, high)
+    }
+
+    fn set_half(self, body: &mut OwnedSegments, skip: usize, half: u32) -> Option<()> {
         self.word(body)?;
         let before: usize = (0..self.segment)
             .filter_map(|segment| body.get_segment(segment))
             .map(<[u8]>::len)
             .sum();
-        let from = before + self.index * WORD;
-        body[from..from + 4].copy_from_slice(&low.to_le_bytes());
+        let from = before + self.index * WORD + skip;
+        body[from..from + 4].copy_from_slice(&half.to_le_bytes());
         Some(())
     }
+
+    fn span(self, words: usize) -> (u32, usize, usize) {
+        (self.segment, self.index, self.index + words)
+    }
+}
+
+/// Follows one far pointer, if there is one: what tells where something is, and where that was read.
+fn followed(body: &OwnedSegments, at: At) -> Option<(u64, At)> {
+    let pointer = at.word(body)?;
+    if pointer & 7 != FAR {
+        return Some((pointer, at));
+    }
+    let pad = At {
+        segment: high(pointer),
+        index: (low(pointer) >> 3) as usize,
+    };
+    Some((pad.word(body)?, pad))
 }
 
 /// Where the two sections of a structure are, in words from the start of a segment.
@@ -297,18 +379,14 @@ struct Place {
     data: usize,
     pointers: usize,
     end: usize,
+    /// The pointer that says so, if that is not where it was looked for.
+    pad: Option<At>,
 }
 
 impl Place {
-    fn of(body: &OwnedSegments, mut at: At) -> Option<Self> {
-        let mut pointer = at.word(body)?;
-        if pointer & 7 == FAR {
-            at = At {
-                segment: high(pointer),
-                index: (low(pointer) >> 3) as usize,
-            };
-            pointer = at.word(body)?;
-        }
+    /// As capnp reads it, or nothing: all of it lies within its segment.
+    fn of(body: &OwnedSegments, from: At) -> Option<Self> {
+        let (pointer, at) = followed(body, from)?;
         // Headers that lie farther away than that are left to capnp.
         if pointer == 0 || pointer & 3 != STRUCT {
             return None;
@@ -316,12 +394,23 @@ impl Place {
         let offset = low(pointer).cast_signed() >> 2;
         let data = (at.index + 1).checked_add_signed(offset as isize)?;
         let pointers = data + (high(pointer) & 0xffff) as usize;
-        Some(Self {
+        let end = pointers + (high(pointer) >> 16) as usize;
+        let is_within = end <= body.get_segment(at.segment)?.len() / WORD;
+        is_within.then_some(Self {
             segment: at.segment,
             data,
             pointers,
-            end: pointers + (high(pointer) >> 16) as usize,
+            end,
+            pad: (at != from).then_some(at),
         })
+    }
+
+    /// The words it takes up, and what leads to it.
+    fn spans(&self) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+        let pad = self.pad.map(|pad| pad.span(1));
+        [self.at(self.data).span(self.end - self.data)]
+            .into_iter()
+            .chain(pad)
     }
 
     /// A word of its data; what was left out is zero.
@@ -334,30 +423,60 @@ impl Place {
 
     /// What is in the table of a payload.
     fn caps(&self, body: &OwnedSegments) -> Option<Caps> {
-        let Some(at) = self.pointer(1) else {
+        let Some(table) = self.table(body)? else {
             return Some(Caps::None);
         };
-        let table = at.word(body)?;
-        if table == 0 {
-            return Some(Caps::None);
+        Some(match table.count {
+            0 => Caps::None,
+            1 if table.data > 0 => {
+                let cap = table.first.word(body)?;
+                // A descriptor with anything more to it is not usual.
+                match low(cap) {
+                    SENDER_HOSTED => Caps::Hosted(high(cap)),
+                    _ => Caps::Other,
+                }
+            }
+            _ => Caps::Other,
+        })
+    }
+
+    /// The table of a payload, if there is one, as capnp reads it.
+    fn table(&self, body: &OwnedSegments) -> Option<Option<Table>> {
+        let Some(at) = self.pointer(1) else {
+            return Some(None);
+        };
+        if at.word(body)? == 0 {
+            return Some(None);
         }
+        let (table, pad) = followed(body, at)?;
         // A list of structures; what is farther away is left to capnp.
         if table & 3 != LIST || high(table) & 7 != STRUCTURES {
             return None;
         }
-        let tag = (at.index + 1).checked_add_signed((low(table).cast_signed() >> 2) as isize)?;
-        let tag_word = self.at(tag).word(body)?;
-        match low(tag_word) >> 2 {
-            0 => Some(Caps::None),
-            1 if high(tag_word) & 0xffff > 0 => {
-                let cap = self.at(tag + 1).word(body)?;
-                Some(match low(cap) & 0xffff {
-                    SENDER_HOSTED => Caps::Hosted(high(cap)),
-                    _ => Caps::Other,
-                })
-            }
-            _ => Some(Caps::Other),
-        }
+        let index = (pad.index + 1).checked_add_signed((low(table).cast_signed() >> 2) as isize)?;
+        let words = (high(table) >> 3) as usize;
+        let tag = At {
+            segment: pad.segment,
+            index,
+        };
+        let elements = tag.word(body)?;
+        let count = (low(elements) >> 2) as usize;
+        let (data, pointers) = (high(elements) & 0xffff, high(elements) >> 16);
+        let step = (data + pointers) as usize;
+        let is_sound = elements & 3 == STRUCT
+            && count.checked_mul(step)? <= words
+            && index + 1 + words <= body.get_segment(tag.segment)?.len() / WORD;
+        is_sound.then_some(Some(Table {
+            first: At {
+                index: index + 1,
+                ..tag
+            },
+            words,
+            count,
+            step,
+            data: data as usize,
+            pad: (pad != at).then_some(pad),
+        }))
     }
 
     fn at(&self, index: usize) -> At {
@@ -370,6 +489,39 @@ impl Place {
     fn pointer(&self, index: usize) -> Option<At> {
         let index = self.pointers + index;
         (index < self.end).then(|| self.at(index))
+    }
+}
+
+/// A list of capability descriptors.
+struct Table {
+    first: At,
+    words: usize,
+    count: usize,
+    /// Words of each, and how many of them are data.
+    step: usize,
+    data: usize,
+    /// The pointer that leads to it, if that is not where it was looked for.
+    pad: Option<At>,
+}
+
+impl Table {
+    /// The first words of those that have any.
+    fn descriptors(&self) -> impl Iterator<Item = At> + use<> {
+        let (first, step) = (self.first, self.step);
+        let count = if self.data > 0 { self.count } else { 0 };
+        (0..count).map(move |number| At {
+            index: first.index + number * step,
+            ..first
+        })
+    }
+
+    fn spans(&self) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+        let tag = At {
+            index: self.first.index - 1,
+            ..self.first
+        };
+        let pad = self.pad.map(|pad| pad.span(1));
+        [tag.span(1 + self.words)].into_iter().chain(pad)
     }
 }
 

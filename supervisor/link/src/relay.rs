@@ -17,9 +17,6 @@ use super::calls::{self, Answer, Fate, Line, Waiter};
 use super::passing::{self, Head, Passed};
 use super::{InFront, Wire};
 
-/// Words that the head of a passed message has at most.
-const HEAD: usize = 32;
-
 /// A call that may be passed on as it came.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
@@ -170,7 +167,7 @@ impl Wire {
             wire.outbox.is_open()
                 && (relayed.lent.is_none() || wire.calls.may_lend(bounds.capabilities))
                 // The new head makes it longer.
-                && words + HEAD <= bounds.message_words
+                && words + passing::HEAD <= bounds.message_words
         });
         let Some(wire) = open else {
             return Some(message);
