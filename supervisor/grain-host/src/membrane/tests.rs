@@ -3,6 +3,7 @@
 mod crossing;
 mod ending;
 mod flow;
+mod hostile;
 mod passing;
 
 use std::cell::RefCell;

@@ -365,7 +365,7 @@ fn passed(body: OwnedSegments, head: &Head) -> Result<Option<Passed>, OwnedSegme
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, fork: false, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5000, fork: false, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn heads_say_what_capnp_says(shape in shape(), changes in changes()) {

@@ -52,6 +52,21 @@ impl web_session::Server for Page {
                 self.never.borrow_mut().push(canceled);
                 pending::<()>().await;
             }
+            "back" => {
+                let handle = handle::Client::new(stream?.into_client_hook());
+                results.get().init_content().init_body().set_stream(handle);
+                return Ok(());
+            }
+            "unused" => {
+                drop((stream, params));
+                // The word that it is not wanted leaves before the answer.
+                tokio::task::yield_now().await;
+                let (witness, pinged, _) = Witness::new();
+                self.pings.borrow_mut().push(pinged);
+                let handle: handle::Client = new_client(witness);
+                results.get().init_content().init_body().set_stream(handle);
+                return Ok(());
+            }
             "early" | "late" => {
                 let stream = stream?;
                 if path == "early" {
@@ -78,10 +93,10 @@ impl web_session::Server for Page {
     }
 }
 
-struct View(web_session::Client);
+pub(super) struct View(web_session::Client);
 
 impl View {
-    fn of(web: web_session::Client) -> ui_view::Client {
+    pub(super) fn of(web: web_session::Client) -> ui_view::Client {
         new_client(Self(web))
     }
 }
@@ -204,7 +219,7 @@ fn with_rig<Test: Future<Output = ()>>(test: impl FnOnce(Rig) -> Test) {
 }
 
 /// The session that a view opens; unlike a bootstrap it is no promise.
-async fn session(view: ui_view::Client) -> web_session::Client {
+pub(super) async fn session(view: ui_view::Client) -> web_session::Client {
     let answer = view.new_session_request().send().promise.await.unwrap();
     let session = answer.get().unwrap().get_session().unwrap();
     web_session::Client::new(session.into_client_hook())
@@ -311,6 +326,37 @@ fn what_was_lent_is_dead_when_the_answer_is_there() {
         assert_eq!(error.kind, ErrorKind::Disconnected, "{error}");
         drop(kept);
         assert_eq!(get(&rig, "again").await.unwrap(), "again");
+    });
+}
+
+#[test]
+fn what_was_lent_may_be_handed_back() {
+    with_rig(|rig| async move {
+        for _ in 0..2 {
+            let (sink, done, gone) = Sink::lent();
+            let (_, handle) = ask(&rig, "back", sink).await.unwrap();
+            let stream = byte_stream::Client::new(handle.expect("it comes back").into_client_hook());
+            write(&stream, b"home").await.unwrap();
+            stream.done_request().send().promise.await.unwrap();
+            assert_eq!(done.await.unwrap(), b"home");
+            drop(stream);
+            assert!(gone.await.is_err(), "the stream is let go of");
+        }
+        assert_eq!(get(&rig, "again").await.unwrap(), "again");
+        assert!(!rig.outer.is_finished() && !rig.inner.is_finished());
+    });
+}
+
+#[test]
+fn what_is_given_back_before_the_answer_brings_something_is_let_go() {
+    with_rig(|rig| async move {
+        for _ in 0..2 {
+            let (sink, _done, gone) = Sink::lent();
+            let (_, handle) = ask(&rig, "unused", sink).await.unwrap();
+            let handle = handle.expect("a stream is announced");
+            handle.ping_request().send().promise.await.unwrap();
+            assert!(gone.await.is_err(), "nobody holds what the app did not want");
+        }
     });
 }
 
