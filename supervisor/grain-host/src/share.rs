@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Percent of a processor that count as keeping it busy. Who wants all of it gets no more than that where others are served
 /// first.
 const SPINS: u32 = 25;
+/// Percent below which it has made a break.
+const PAUSES: u32 = 2;
 /// Percent of its limits a full grain must be below before it may write again.
 const ROOM: u64 = 95;
 
@@ -258,8 +260,8 @@ fn has_room(storage: Storage, usage: Usage) -> bool {
 struct Busy {
     /// Processor time used when it was looked at before, and when that was.
     before: Option<(Duration, Instant)>,
-    /// Since when every look found it at work.
-    since: Option<Instant>,
+    /// The same when it began to work without a break.
+    since: Option<(Duration, Instant)>,
     last: Duration,
 }
 
@@ -274,25 +276,26 @@ impl Busy {
         stirs
     }
 
-    /// Takes note of the processor time used until `now`. Whether it was a good part of a processor at every look, for
-    /// longer than anybody's patience.
+    /// Takes note of the processor time used until `now`. Whether it has been a good part of a processor for longer than
+    /// anybody's patience.
     fn look(&mut self, used: Option<Duration>, now: Instant) -> bool {
         let Some(used) = used else { return false };
-        let Some((before, at)) = self.before else {
-            self.before = Some((used, now));
-            return false;
-        };
+        let (before, at) = *self.before.get_or_insert((used, now));
         let passed = now.duration_since(at);
         // Less says nothing: the kernel counts in steps.
         if passed < BUSY {
             return false;
         }
         self.before = Some((used, now));
-        if used.saturating_sub(before) * 100 < passed * SPINS {
-            self.since = None;
+        // Where many want the processor, what it gets comes in pieces: at every look something, and enough of all.
+        let (begun, since) = *self.since.get_or_insert((before, at));
+        let worked = now.duration_since(since);
+        let paused = used.saturating_sub(before) * 100 < passed * PAUSES;
+        if paused || used.saturating_sub(begun) * 100 < worked * SPINS {
+            self.since = Some((used, now));
             return false;
         }
-        now.duration_since(*self.since.get_or_insert(at)) >= PATIENCE
+        worked >= PATIENCE
     }
 }
 
@@ -360,6 +363,14 @@ mod tests {
         assert!(!busy.look(Some(seconds(20)), begun + seconds(65)));
         assert!(!busy.look(Some(seconds(79)), begun + seconds(124)));
         assert!(busy.look(Some(seconds(80)), begun + seconds(125)));
+        // It gets nothing for a second now and then, and much in others.
+        let mut pieces = Busy::default();
+        let mut used = 0;
+        let told = (0..=90).any(|second: u64| {
+            used += if second % 3 == 0 { 100 } else { 600 };
+            pieces.look(Some(Duration::from_millis(used)), begun + seconds(second))
+        });
+        assert!(told);
         // Much work in a short time is none without a break.
         let mut short = Busy::default();
         assert!(!short.look(Some(seconds(0)), begun));
