@@ -55,6 +55,8 @@ fn main() {
         }
         Some("launcher") => {
             let control = process::take(arguments[1].parse().unwrap()).unwrap();
+            // As the server's own, which apps inherit from.
+            confine::launcher(false).unwrap();
             percloud_sandbox::launcher::serve(control, arguments[2].parse().unwrap(), handle)
         }
         other => panic!("unknown command {other:?}"),

@@ -163,15 +163,15 @@ pub fn broker(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
 }
 
 /// Confines the launcher before it forks for the first time, and with it everything it will fork: no tracing, no kernel
-/// machinery that no sandbox needs, no signal or abstract socket to a process it did not start. Its children add
-/// their own walls. Files it must keep, for Landlock over files forbids to mount.
+/// machinery that no sandbox needs. Its children add their own walls. No Landlock: over files it forbids to mount, and even a
+/// domain of scopes alone forbids all below it to move files between directories, which apps do.
 ///
 /// `recording` leaves out the call filter: a call it refused would not reach the recorder of refused calls. What it
 /// refuses each child's own filter refuses as well.
 ///
 /// # Errors
 ///
-/// Any layer that cannot be had, but for Landlock's scopes, which are newer than what sandboxes need (Linux 6.12).
+/// Any layer that cannot be had.
 pub fn launcher(recording: bool) -> Result<(), ConfineError> {
     one_thread()?;
     no_core()?;
@@ -184,13 +184,6 @@ pub fn launcher(recording: bool) -> Result<(), ConfineError> {
         | CapabilitySet::SYS_RESOURCE;
     kept &= held()?;
     drop_capabilities(kept)?;
-    let scoped = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .scope(Scope::from_all(ABI::V6));
-    if let Ok(scoped) = scoped {
-        let restricted = scoped.create().and_then(|ruleset| ruleset.restrict_self());
-        restricted.map_err(no_landlock)?;
-    }
     if recording {
         Ok(())
     } else {
