@@ -367,7 +367,7 @@ mod tests {
         let mut pieces = Busy::default();
         let mut used = 0;
         let told = (0..=90).any(|second: u64| {
-            used += if second % 3 == 0 { 100 } else { 600 };
+            used += if second.is_multiple_of(3) { 100 } else { 600 };
             pieces.look(Some(Duration::from_millis(used)), begun + seconds(second))
         });
         assert!(told);
