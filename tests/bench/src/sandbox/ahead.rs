@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use percloud_sandbox::launcher::{self, Client, Kind, Request, Task};
 use percloud_sandbox::process::{self, Child};
-use percloud_sandbox::{App, SandboxSpec};
+use percloud_sandbox::{App, SandboxSpec, confine};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{payload, place};
@@ -80,6 +80,8 @@ impl Drop for Starter {
 /// The role.
 pub fn serve() -> Result<(), Failure> {
     let control = process::take(CONTROL).attempt(|| "find the socket".to_owned())?;
+    // As the server's own launcher, whose call filter every app inherits.
+    confine::launcher(false).map_err(|error| super::ours::describe(&error))?;
     launcher::serve(control, AHEAD, |request| match host(request) {
         Ok(()) => 0,
         Err(failure) => {
