@@ -144,7 +144,19 @@ impl World {
             warm_memory: percloud_core::warm::Budget::Share(50),
             warnings: Vec::new(),
         };
-        let (broker, secret) = Broker::start(config, outside).unwrap();
+        let since = std::time::Instant::now();
+        let (broker, secret) = loop {
+            match Broker::start(config.clone(), outside.clone()) {
+                // A process that another test makes right now has our descriptors until it executes its program, and so
+                // the lock of the store that was just closed.
+                Err(crate::StartError::Store(percloud_store::OpenError::Locked { .. }))
+                    if since.elapsed() < std::time::Duration::from_secs(5) =>
+                {
+                    std::thread::yield_now();
+                }
+                started => break started.unwrap(),
+            }
+        };
         Self {
             broker,
             stage,
