@@ -14,7 +14,7 @@ mod rights;
 mod root;
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::cgroup::{self, Cgroup, Making};
 use crate::error::{StartError, Step};
@@ -165,21 +165,17 @@ impl Site<'_> {
     fn introduce(&self) -> Result<(), Stop> {
         let written = self.ground.ids.write_maps(self.pid);
         written.map_err(|errno| Stop::Part(Step::IdMap, errno))?;
-        self.tell(Word::Ids, &[])
+        self.tell(Word::Ids, [])
     }
 
     /// Makes the control group, as far as the app is not born into it.
     fn make_group(&mut self) -> Result<(), Stop> {
         let Some(group) = &mut self.group else {
-            return self.tell(Word::Group, &[]);
+            return self.tell(Word::Group, []);
         };
         group.make().map_err(|errno| Stop::Part(Step::Cgroup, errno))?;
-        let doors = report::tell(
-            self.host.report.as_fd(),
-            Word::Group,
-            group.doors().iter().map(AsFd::as_fd),
-        );
-        doors.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+        let doors = self.group.as_deref().map(Making::doors).unwrap_or_default();
+        self.tell(Word::Group, doors.iter().map(AsFd::as_fd))
     }
 
     /// Has the group keep the limits of `order`, where it was made with others. Nobody waits quietly any more.
@@ -208,12 +204,11 @@ impl Site<'_> {
     /// Tells the new process to fetch its order.
     fn go(&self, slot: &OnceCell<Order>) -> Result<(), Stop> {
         let trees = slot.get().map_or([None, None], Order::trees);
-        let told = report::tell(self.host.report.as_fd(), Word::Go, trees.into_iter().flatten());
-        told.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
+        self.tell(Word::Go, trees.into_iter().flatten())
     }
 
-    fn tell(&self, word: Word, fds: &[OwnedFd]) -> Result<(), Stop> {
-        let told = report::tell(self.host.report.as_fd(), word, fds.iter().map(AsFd::as_fd));
+    fn tell<'fd>(&self, word: Word, fds: impl IntoIterator<Item = BorrowedFd<'fd>>) -> Result<(), Stop> {
+        let told = report::tell(self.host.report.as_fd(), word, fds);
         told.map_err(|errno| Stop::Part(Step::AwaitIds, errno))
     }
 }
