@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use super::{Place, owned_directories, place, remove_empty};
+use super::{Place, meter, owned_directories, place, remove_empty};
 use crate::sys::Errno;
 
 /// What the group inside an app's group is called.
@@ -133,11 +133,7 @@ impl Freezer {
 
 /// What a line of `text` says after `name`.
 fn figure(text: &str, name: &str) -> io::Result<u64> {
-    let mut lines = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let figure = lines.next().and_then(|figure| figure.trim().parse().ok());
-    figure.ok_or_else(|| Errno::NODATA.into())
+    meter::line(text, name).ok_or_else(|| Errno::NODATA.into())
 }
 
 /// The text of an open file of the kernel, which is short.

@@ -115,7 +115,7 @@ fn read(file: &Option<File>) -> Option<String> {
 }
 
 /// The number behind `name` in a file of such lines.
-fn line(text: &str, name: &str) -> Option<u64> {
+pub(super) fn line(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?
         .trim()
