@@ -299,26 +299,48 @@ fn is_tidy(body: &OwnedSegments, which: u16) -> Option<()> {
     let message = Place::of(body, At::ROOT)?;
     let inner = inner(body, which)?;
     let mut parts = vec![At::ROOT.span(1)];
+    parts.extend(message.spans().chain(inner.spans()));
     let mut payload = None;
     match which {
         CALL => {
-            parts.extend(Place::of(body, inner.pointer(0)?)?.spans());
+            let target = Place::of(body, inner.pointer(0)?)?;
+            parts.extend(target.spans());
+            promised(body, target.pointer(0), &mut parts)?;
             payload = inner.pointer(1);
         }
         RETURN if inner.data(body, 0)? >> 48 == 0 => payload = inner.pointer(0),
         _ => {}
     }
-    parts.extend(message.spans().chain(inner.spans()));
     if let Some(at) = payload.filter(|at| at.word(body) != Some(0)) {
         let payload = Place::of(body, at)?;
         parts.extend(payload.spans());
-        parts.extend(payload.table(body)?.iter().flat_map(Table::spans));
+        if let Some(table) = payload.table(body)? {
+            parts.extend(table.spans());
+            for cap in table.pointers() {
+                promised(body, Some(cap), &mut parts)?;
+            }
+        }
     }
     parts.retain(|(_, from, to)| from < to);
     parts.sort_unstable();
-    let apart = |pair: &[(u32, usize, usize)]| pair[0].0 < pair[1].0 || pair[0].2 <= pair[1].1;
+    let apart = |pair: &[Span]| pair[0].0 < pair[1].0 || pair[0].2 <= pair[1].1;
     parts.windows(2).all(apart).then_some(())
 }
+
+/// Adds what a `PromisedAnswer` takes up, if there is one: its question, and the list of what is to be done with the answer.
+fn promised(body: &OwnedSegments, at: Option<At>, parts: &mut Vec<Span>) -> Option<()> {
+    let Some(at) = at.filter(|at| at.word(body) != Some(0)) else {
+        return Some(());
+    };
+    let answer = Place::of(body, at)?;
+    parts.extend(answer.spans());
+    let transform = Table::of(body, answer.pointer(0))?;
+    parts.extend(transform.iter().flat_map(Table::spans));
+    Some(())
+}
+
+/// A segment, and words in it: the first, and the first behind the last.
+type Span = (u32, usize, usize);
 
 /// A word of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -355,7 +377,7 @@ impl At {
         Some(())
     }
 
-    fn span(self, words: usize) -> (u32, usize, usize) {
+    fn span(self, words: usize) -> Span {
         (self.segment, self.index, self.index + words)
     }
 }
@@ -406,7 +428,7 @@ impl Place {
     }
 
     /// The words it takes up, and what leads to it.
-    fn spans(&self) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+    fn spans(&self) -> impl Iterator<Item = Span> + use<> {
         let pad = self.pad.map(|pad| pad.span(1));
         [self.at(self.data).span(self.end - self.data)]
             .into_iter()
@@ -440,14 +462,42 @@ impl Place {
         })
     }
 
-    /// The table of a payload, if there is one, as capnp reads it.
+    /// The table of a payload, if there is one.
     fn table(&self, body: &OwnedSegments) -> Option<Option<Table>> {
-        let Some(at) = self.pointer(1) else {
+        Table::of(body, self.pointer(1))
+    }
+
+    fn at(&self, index: usize) -> At {
+        At {
+            segment: self.segment,
+            index,
+        }
+    }
+
+    fn pointer(&self, index: usize) -> Option<At> {
+        let index = self.pointers + index;
+        (index < self.end).then(|| self.at(index))
+    }
+}
+
+/// A list of structures: of capability descriptors, or of what is to be done with an answer.
+struct Table {
+    first: At,
+    words: usize,
+    count: usize,
+    /// Words of each, and how many of them are data.
+    step: usize,
+    data: usize,
+    /// The pointer that leads to it, if that is not where it was looked for.
+    pad: Option<At>,
+}
+
+impl Table {
+    /// As capnp reads it, if there is one.
+    fn of(body: &OwnedSegments, at: Option<At>) -> Option<Option<Self>> {
+        let Some(at) = at.filter(|at| at.word(body) != Some(0)) else {
             return Some(None);
         };
-        if at.word(body)? == 0 {
-            return Some(None);
-        }
         let (table, pad) = followed(body, at)?;
         // A list of structures; what is farther away is left to capnp.
         if table & 3 != LIST || high(table) & 7 != STRUCTURES {
@@ -466,7 +516,7 @@ impl Place {
         let is_sound = elements & 3 == STRUCT
             && count.checked_mul(step)? <= words
             && index + 1 + words <= body.get_segment(tag.segment)?.len() / WORD;
-        is_sound.then_some(Some(Table {
+        is_sound.then_some(Some(Self {
             first: At {
                 index: index + 1,
                 ..tag
@@ -479,43 +529,26 @@ impl Place {
         }))
     }
 
-    fn at(&self, index: usize) -> At {
-        At {
-            segment: self.segment,
-            index,
-        }
-    }
-
-    fn pointer(&self, index: usize) -> Option<At> {
-        let index = self.pointers + index;
-        (index < self.end).then(|| self.at(index))
-    }
-}
-
-/// A list of capability descriptors.
-struct Table {
-    first: At,
-    words: usize,
-    count: usize,
-    /// Words of each, and how many of them are data.
-    step: usize,
-    data: usize,
-    /// The pointer that leads to it, if that is not where it was looked for.
-    pad: Option<At>,
-}
-
-impl Table {
     /// The first words of those that have any.
     fn descriptors(&self) -> impl Iterator<Item = At> + use<> {
+        self.each(0, self.data > 0)
+    }
+
+    /// The first pointers of those that have any.
+    fn pointers(&self) -> impl Iterator<Item = At> + use<> {
+        self.each(self.data, self.step > self.data)
+    }
+
+    fn each(&self, skip: usize, have_any: bool) -> impl Iterator<Item = At> + use<> {
         let (first, step) = (self.first, self.step);
-        let count = if self.data > 0 { self.count } else { 0 };
+        let count = if have_any { self.count } else { 0 };
         (0..count).map(move |number| At {
-            index: first.index + number * step,
+            index: first.index + number * step + skip,
             ..first
         })
     }
 
-    fn spans(&self) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+    fn spans(&self) -> impl Iterator<Item = Span> + use<> {
         let tag = At {
             index: self.first.index - 1,
             ..self.first

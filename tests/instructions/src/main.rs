@@ -26,6 +26,9 @@ fn tolerance(name: &str) -> u64 {
     if name.ends_with(" 1 connection") { 5 } else { 20 }
 }
 
+/// How often is counted at most.
+const ATTEMPTS: usize = 3;
+
 const USAGE: &str = "\
 Counts the instructions of a warm request under callgrind and compares them with expected.json.
 
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
             }
             _ => Err(USAGE.to_owned()),
         },
-        [] => count::measure().and_then(|counts| compare(&counts)),
+        [] => check(),
         ["--renew"] => count::measure().and_then(|counts| renew(&counts)),
         _ => Err(USAGE.to_owned()),
     };
@@ -66,6 +69,19 @@ fn renew(counts: &Counts) -> Result<(), String> {
         println!("{name}: {count} instructions per request");
     }
     Ok(())
+}
+
+/// Compares, and counts again when something is beyond its tolerance: the order in which threads run is chance and counts
+/// a little, what a change costs is there every time.
+fn check() -> Result<(), String> {
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = count::measure().and_then(|counts| compare(&counts));
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 fn compare(counts: &Counts) -> Result<(), String> {
