@@ -90,14 +90,14 @@ pub(crate) struct Ordered<P> {
     pub(crate) app: Result<App, StartError>,
 }
 
-/// Lays the ground for an app with the default limits, then calls `await_order`, and starts the app it returns. `None`:
-/// it returned none. What is said of [`start`] holds here.
+/// Lays the ground for an app with the default limits, then calls `await_order` with what refers to the process that
+/// waits there, and starts the app it returns. `None`: it returned none. What is said of [`start`] holds here.
 ///
 /// # Errors
 ///
 /// What keeps the ground from being laid; `await_order` has not been called then.
 pub(crate) fn start_ahead<P>(
-    await_order: impl FnOnce() -> Option<(SandboxSpec, P)>,
+    await_order: impl FnOnce(BorrowedFd<'_>) -> Option<(SandboxSpec, P)>,
 ) -> Result<Option<Ordered<P>>, StartError> {
     let ground = Ground::for_any();
     let slot = OnceCell::new();
@@ -107,7 +107,7 @@ pub(crate) fn start_ahead<P>(
         site.make_group()?;
         site.await_prepared()?;
         // The new process waits from here on, so this one need no longer be quiet.
-        let (spec, rest) = await_order().ok_or(Stop::Unsuited)?;
+        let (spec, rest) = await_order(site.pidfd).ok_or(Stop::Unsuited)?;
         let order = Order::new(spec.clone());
         asked = Some((spec, rest));
         let order = order.map_err(Stop::Error)?;
@@ -154,6 +154,7 @@ impl Stop {
 /// does as it likes with the memory that is theirs both.
 struct Site<'a> {
     pid: i32,
+    pidfd: BorrowedFd<'a>,
     ground: &'a Ground,
     host: &'a HostEnds,
     group: Option<&'a mut Making>,
@@ -246,9 +247,10 @@ fn build(
         flags as u64,
         birthplace.as_ref().map(AsFd::as_fd),
         || child::run(ground, slot, &ends.app, &ends.host, &mut stack),
-        |pid, _| {
+        |pid, pidfd| {
             part(&mut Site {
                 pid,
+                pidfd,
                 ground,
                 host: &ends.host,
                 group: group.as_mut(),

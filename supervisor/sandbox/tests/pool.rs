@@ -129,6 +129,15 @@ fn those_that_wait_are_replaced_when_they_are_lost() {
         assert_eq!(text, "!\n", "{starter:?}: its sandbox was dead");
         ended(&host);
 
+        // Nobody need ask for what is lost to be noticed.
+        let bereft = waiting(&launcher);
+        for app in bereft.iter().flat_map(|host| children(*host)) {
+            kill_process(Pid::from_raw(app).unwrap(), Signal::KILL).unwrap();
+        }
+        eventually("others wait in their place", || {
+            waiting(&launcher).iter().all(|host| !bereft.contains(host))
+        });
+
         let lost = waiting(&launcher);
         for &host in &lost {
             kill_process(Pid::from_raw(host).unwrap(), Signal::KILL).unwrap();

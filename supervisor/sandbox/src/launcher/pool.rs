@@ -9,6 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{Shutdown, shutdown};
+
 use super::{Kind, Request, Started, Task, wire};
 use crate::exit::kill;
 use crate::start::{self, Ordered};
@@ -112,10 +116,22 @@ impl Pool {
     }
 }
 
+/// Waits until something comes from the launcher or the sandbox has been killed. Then nothing more can come, but what was on
+/// its way is still there to be read: whoever asked in that moment is served from nothing.
+fn outlive(sandbox: BorrowedFd<'_>, orders: &OwnedFd) -> Result<(), Errno> {
+    let mut polled = [orders.as_fd(), sandbox].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    retry_on_intr(|| poll(&mut polled, None))?;
+    if !polled[1].revents().is_empty() {
+        shutdown(orders, Shutdown::Read)?;
+    }
+    Ok(())
+}
+
 /// The child's side: lays the ground, says so, waits for its order, starts the app. `None`: it is not needed, or cannot.
 pub(super) fn wait(orders: &OwnedFd) -> Option<Request> {
-    let await_order = || {
+    let await_order = |sandbox: BorrowedFd<'_>| {
         rustix::io::write(orders, b"!").ok()?;
+        outlive(sandbox, orders).ok()?;
         let (request, fds) = wire::receive(orders.as_fd()).ok()??;
         match serde_json::from_slice(&request) {
             Ok(Kind::Grain { sandbox, host }) => Some((*sandbox, (host, fds))),
