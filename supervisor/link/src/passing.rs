@@ -311,7 +311,7 @@ fn is_tidy(body: &OwnedSegments, which: u16) -> Option<()> {
         RETURN if inner.data(body, 0)? >> 48 == 0 => payload = inner.pointer(0),
         _ => {}
     }
-    if let Some(at) = payload.filter(|at| at.word(body) != Some(0)) {
+    if let Some(at) = payload.filter(|at| !at.is_null(body)) {
         let payload = Place::of(body, at)?;
         parts.extend(payload.spans());
         if let Some(table) = payload.table(body)? {
@@ -329,7 +329,7 @@ fn is_tidy(body: &OwnedSegments, which: u16) -> Option<()> {
 
 /// Adds what a `PromisedAnswer` takes up, if there is one: its question, and the list of what is to be done with the answer.
 fn promised(body: &OwnedSegments, at: Option<At>, parts: &mut Vec<Span>) -> Option<()> {
-    let Some(at) = at.filter(|at| at.word(body) != Some(0)) else {
+    let Some(at) = at.filter(|at| !at.is_null(body)) else {
         return Some(());
     };
     let answer = Place::of(body, at)?;
@@ -356,6 +356,10 @@ impl At {
         let from = self.index.checked_mul(WORD)?;
         let bytes = body.get_segment(self.segment)?.get(from..)?.first_chunk()?;
         Some(u64::from_le_bytes(*bytes))
+    }
+
+    fn is_null(self, body: &OwnedSegments) -> bool {
+        self.word(body) == Some(0)
     }
 
     fn set_low(self, body: &mut OwnedSegments, low: u32) -> Option<()> {
@@ -495,7 +499,7 @@ struct Table {
 impl Table {
     /// As capnp reads it, if there is one.
     fn of(body: &OwnedSegments, at: Option<At>) -> Option<Option<Self>> {
-        let Some(at) = at.filter(|at| at.word(body) != Some(0)) else {
+        let Some(at) = at.filter(|at| !at.is_null(body)) else {
             return Some(None);
         };
         let (table, pad) = followed(body, at)?;

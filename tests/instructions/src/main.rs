@@ -74,14 +74,12 @@ fn renew(counts: &Counts) -> Result<(), String> {
 /// Compares, and counts again when something is beyond its tolerance: the order in which threads run is chance and counts
 /// a little, what a change costs is there every time.
 fn check() -> Result<(), String> {
-    let mut outcome = Ok(());
-    for _ in 0..ATTEMPTS {
-        outcome = count::measure().and_then(|counts| compare(&counts));
-        if outcome.is_ok() {
-            break;
+    for _ in 1..ATTEMPTS {
+        if compare(&count::measure()?).is_ok() {
+            return Ok(());
         }
     }
-    outcome
+    compare(&count::measure()?)
 }
 
 fn compare(counts: &Counts) -> Result<(), String> {

@@ -118,7 +118,7 @@ impl Pool {
 
 /// Waits until something comes from the launcher or the sandbox has been killed. Then nothing more can come, but what was on
 /// its way is still there to be read: whoever asked in that moment is served from nothing.
-fn outlive(sandbox: BorrowedFd<'_>, orders: &OwnedFd) -> Result<(), Errno> {
+fn watch(sandbox: BorrowedFd<'_>, orders: &OwnedFd) -> Result<(), Errno> {
     let mut polled = [orders.as_fd(), sandbox].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     retry_on_intr(|| poll(&mut polled, None))?;
     if !polled[1].revents().is_empty() {
@@ -131,7 +131,7 @@ fn outlive(sandbox: BorrowedFd<'_>, orders: &OwnedFd) -> Result<(), Errno> {
 pub(super) fn wait(orders: &OwnedFd) -> Option<Request> {
     let await_order = |sandbox: BorrowedFd<'_>| {
         rustix::io::write(orders, b"!").ok()?;
-        outlive(sandbox, orders).ok()?;
+        watch(sandbox, orders).ok()?;
         let (request, fds) = wire::receive(orders.as_fd()).ok()??;
         match serde_json::from_slice(&request) {
             Ok(Kind::Grain { sandbox, host }) => Some((*sandbox, (host, fds))),
