@@ -60,6 +60,8 @@ export function createMock({ pace = 120 } = {}) {
     failNextStart: false,
     /** What the next start waits for. */
     waits: undefined,
+    /** Gives what an answer about everything, already made, waits for. */
+    homeWaits: undefined,
     handedOver: [],
     /** What was to be started ahead, in order. */
     prepared: [],
@@ -97,6 +99,7 @@ export function createMock({ pace = 120 } = {}) {
     state.tampered = false;
     state.down = false;
     state.failures = 0;
+    state.homeWaits = undefined;
     for (const part of [state.cookies, state.packages, state.apps, state.grains, state.pages, state.streams, state.logs]) part.clear();
     for (const part of [state.people, state.ways, state.ceilings, state.names, state.transfers, state.invitations, state.devices, state.held, state.requests, state.tokens, state.notifications]) part.clear();
     for (const part of [state.handedOver, state.history, state.jobs, state.credentials]) part.length = 0;
@@ -222,13 +225,15 @@ export function createMock({ pace = 120 } = {}) {
         return json(response, 200, viewMe(person));
       case "GET home": {
         const grains = [...state.grains.values()].filter((grain) => sharing.held(grain, person.id) && state.accepted(grain, person.id));
-        return json(response, 200, {
+        const answer = structuredClone({
           apps: [...state.apps.values()],
           grains: grains.map((grain) => sharing.seen(grain, person.id)),
           offers: sharing.offersFor(person.id),
           notifications: connecting.unread(person.id),
           warnings: person.role === "owner" ? state.warnings : [],
         });
+        await state.homeWaits?.();
+        return json(response, 200, answer);
       }
       case "GET events":
         response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
@@ -466,6 +471,6 @@ flood.onclick = () => { for (let at = 0; at < 100; at += 1) say({ powerboxReques
 function choicePage(grain) {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(grain.title)}</title>
 <style>body{font:1rem/1.5 system-ui,sans-serif;margin:1.5rem;color:#222;background:#fff}button{font:inherit;padding:.75rem 1rem;display:block;width:100%;margin:.5rem 0;text-align:start}</style>
-<h1>Which page?</h1><button>Soups</button><button>Cakes</button><button>Everything</button>
-<script>for (const button of document.querySelectorAll("button")) button.onclick = () => fetch("/choose", { method: "POST" });</script>`;
+<script>addEventListener("click", (event) => event.target.closest("button") && fetch("/choose", { method: "POST" }));</script>
+<h1>Which page?</h1><button>Soups</button><button>Cakes</button><button>Everything</button>`;
 }

@@ -92,6 +92,8 @@ export function welcome(me: Me): void {
 export function farewell(): void {
   stopListening?.();
   stopListening = undefined;
+  // What is still on its way is for somebody who has left.
+  answered = ++askings;
   clearToasts();
   batch(() => {
     set("settings", (settings) => settings && { ...settings, signedIn: false });
@@ -111,19 +113,33 @@ export async function signOut(): Promise<void> {
   go(paths.signIn);
 }
 
+// How often everything was asked for, and which of these answers is the latest that came.
+let askings = 0;
+let answered = 0;
+// For each answer on its way, what was heard since it was asked for: it may be older than that.
+const underway = new Set<ServerEvent[]>();
+
 /** Asks for everything the person has. */
 export async function refresh(): Promise<void> {
+  const asking = ++askings;
+  const since: ServerEvent[] = [];
+  underway.add(since);
   try {
     const home = await api.home();
+    if (asking < answered) return;
+    answered = asking;
     batch(() => {
       set("apps", reconcile(home.apps, { key: "appId" }));
       set("grains", reconcile([...home.grains, ...beyond(home)], { key: "id" }));
       set("more", home.more ? { grains: goOn("grains", home.more), trash: goOn("trash", home.more) } : { grains: null, trash: null });
       set("offers", reconcile(home.offers ?? [], { key: "id" }));
       set({ unread: home.notifications ?? 0, warnings: home.warnings ?? [], homeProblem: undefined });
+      since.forEach(takeIn);
     });
   } catch (thrown) {
     noteProblem(asProblem(thrown));
+  } finally {
+    underway.delete(since);
   }
 }
 
@@ -220,8 +236,12 @@ export function hearing(listener: (event: ServerEvent) => void): void {
 
 function hear(event: ServerEvent) {
   takeIn(event);
+  if (isFact(event)) for (const since of underway) since.push(event);
   for (const listener of [...listeners]) listener(event);
 }
+
+/** Whether it says how something is now, which an answer says too. */
+const isFact = ({ type }: ServerEvent): boolean => ["grain", "grain-deleted", "app", "app-removed", "notifications"].includes(type);
 
 function takeIn(event: ServerEvent) {
   switch (event.type) {

@@ -16,6 +16,12 @@ async function openAsking(page, grain) {
 async function forgotten(page, state) {
   while (state.requests.size > 0) await page.waitForResponse((response) => response.request().method() === "DELETE");
 }
+/** A promise, and what resolves it. */
+function signal() {
+  let resolve;
+  const promise = new Promise((done) => (resolve = done));
+  return [promise, resolve];
+}
 const ask = (page, name) => frameOf(page).getByRole("button", { name }).click();
 
 for (const look of LOOKS) {
@@ -294,6 +300,29 @@ test("apps speak, and are read, silenced and stopped", async () => {
   // The page shows it before the server has heard it of each.
   const allRead = () => [...state.notifications.values()].every((one) => one.read);
   while (!allRead()) await page.waitForResponse((response) => response.request().method() === "POST");
+  await end();
+});
+
+test("what is heard while an older answer is on its way outlasts it", async () => {
+  const state = household();
+  const { page, end } = await visit();
+  await page.goto("about:blank");
+  const [held, release] = signal();
+  const [bothAreMade, both] = signal();
+  // The first answer and the one after the events' connection is up: both are made before the message, and come after it.
+  let made = 0;
+  state.homeWaits = () => {
+    if (++made === 2) both();
+    return held;
+  };
+  await page.goto("/");
+  await bothAreMade;
+  server.mock.connecting.notify(person(state, "ada").id, { title: "Recipes", text: "A comment on soup" });
+  server.mock.change(grainCalled(state, "Recipes"), { title: "Soups" });
+  await page.getByRole("link", { name: "4 new messages from your apps" }).waitFor();
+  release();
+  await page.getByRole("link", { name: "Soups" }).first().waitFor();
+  await page.getByRole("link", { name: "4 new messages from your apps" }).waitFor();
   await end();
 });
 

@@ -133,12 +133,12 @@ impl Server {
         );
     }
 
-    /// Ends grains, then the processes beside this one. The parent collects them.
+    /// Ends grains, then the processes beside this one, which the parent collects. The launcher ends by itself, for it has
+    /// control groups to remove: with this process, or when this is dropped.
     pub async fn stop(self) {
         let _ = self.edge.kill();
         let _ = self.egress.kill();
         self.broker.stop().await;
-        let _ = self.launcher_process.kill();
     }
 }
 

@@ -195,7 +195,7 @@ impl Residue {
 }
 
 /// Control groups, in every hierarchy, of servers that had one of these process ids; those below them count too.
-fn groups(ever: &BTreeSet<u32>) -> usize {
+pub fn groups(ever: &BTreeSet<u32>) -> usize {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let places: BTreeSet<PathBuf> = own
         .lines()

@@ -355,7 +355,7 @@ impl Drop for Server {
                 eprintln!("the server's folder is kept in {}", folder.keep().display());
             }
         } else if self.running.is_some() {
-            self.kill_everything();
+            self.stop();
         }
     }
 }

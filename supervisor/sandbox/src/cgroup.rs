@@ -21,6 +21,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::feature;
 use crate::sys::Errno;
@@ -35,6 +36,11 @@ pub use survey::{Survey, Version, survey};
 const PREFIX: &str = "percloud-";
 /// Where [`delegate`] moves the server itself.
 const SUPERVISOR: &str = "percloud.supervisor";
+
+/// How soon to look again for groups that still held a dying process.
+pub(crate) const SWEEP_AGAIN: Duration = Duration::from_millis(20);
+/// How long [`leave`] looks for such groups.
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// Hierarchies a group can be in at a time.
 pub(crate) const HIERARCHIES: usize = 5;
@@ -232,9 +238,13 @@ pub fn sweep() -> bool {
 }
 
 /// Removes the directory this process made for its groups, once every group in it is gone: the last act of a launcher,
-/// or of a program that starts sandboxes without one.
+/// or of a program that starts sandboxes without one. Dying processes are waited for, up to [`LEAVING`]; what remains then
+/// is for the next launcher to sweep.
 pub fn leave() {
-    sweep();
+    let deadline = Instant::now() + LEAVING;
+    while sweep() && Instant::now() < deadline {
+        std::thread::sleep(SWEEP_AGAIN);
+    }
     for base in place().map(Place::directories).unwrap_or_default() {
         remove_empty(&base);
     }

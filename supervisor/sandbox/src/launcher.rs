@@ -167,9 +167,6 @@ pub fn serve(control: OwnedFd, ahead: usize, handler: fn(Request) -> i32) -> ! {
     launcher.end(code)
 }
 
-/// How soon to look again for groups that still held a dying process.
-const SWEEP_AGAIN: Duration = Duration::from_millis(20);
-
 /// How long children that wait may take to end by themselves.
 const DISMISSAL: Duration = Duration::from_millis(900);
 
@@ -212,7 +209,7 @@ impl Launcher {
         let mut unswept = false;
         loop {
             // A killed host's app takes a moment to die; its control group cannot be removed before.
-            let again = unswept.then_some(SWEEP_AGAIN);
+            let again = unswept.then_some(cgroup::SWEEP_AGAIN);
             let wait = again.into_iter().chain(self.pool.fills_in()).min();
             let wait = wait.map(|wait| Timespec {
                 tv_sec: 0,

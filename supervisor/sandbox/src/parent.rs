@@ -3,15 +3,16 @@
 //! A process that has given up executing programs, or that Landlock keeps from mounting, hands that down to whatever
 //! it starts. So nothing that is confined starts anything: each role asks the parent, which starts what it was told to
 //! know and nothing else. It has one thread, decodes a role's name and no other byte, and lives as long as the first
-//! process it started: when that ends, however it ends, all others are killed, and when the parent ends the kernel
-//! kills them all.
+//! process it started: when that ends, however it ends, all others end, by themselves or killed, and when the parent ends
+//! the kernel kills them all.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal as Caught};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ use crate::sys::Errno;
 
 /// Most descriptors a role is handed: a listener, and one connection for each of 256 threads, with room to spare.
 const MOST: usize = 512;
+
+/// How long all roles together may take to put away what is theirs once the first process has ended, and with it their
+/// connections to it: the launcher has control groups to remove.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// A part of a request: descriptors travel in messages of at most [`MAX_DESCRIPTORS`].
 #[derive(Serialize, Deserialize)]
@@ -204,9 +209,26 @@ impl Parent {
     }
 
     fn end_all(&mut self) {
+        let deadline = Instant::now() + PARTING;
+        for child in &self.started {
+            await_end(child, deadline);
+        }
         for child in self.started.drain(..) {
             let _ended_already = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+/// Waits for the end of `child`, or for `deadline`.
+fn await_end(child: &Child, deadline: Instant) {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).expect("no longer than PARTING");
+        match poll(&mut [PollFd::new(&child.pidfd, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            // Ended, too late, or not to be watched: all of them are for the caller to end.
+            _ => return,
         }
     }
 }

@@ -119,6 +119,8 @@ fn become_role(parent: i32, descriptors: &[(RawFd, RawFd)]) -> Result<(), Errno>
     if unsafe { libc::getppid() } != parent {
         exit_now(127);
     }
+    // What a terminal says is the parent's to hear and to pass on, not a role's to die of.
+    rustix::process::setsid()?;
     super::default_dispositions();
     super::unblock_all()?;
     super::close_on_exec_from(3)?;
