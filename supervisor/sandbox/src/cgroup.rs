@@ -207,8 +207,7 @@ pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
         .try_for_each(|door| rustix::io::write(door, b"0").map(|_| ()))
 }
 
-/// Removes the groups that processes which are no more left behind. Called by the launcher at its start and whenever
-/// a host has ended. Returns whether some of them still hold a dying process.
+/// Removes the groups that processes which are no more left behind, whoever they were. Returns whether some of them still hold a dying process.
 pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
     // First: marks are directories like groups, and an app that is let go may end by itself.
@@ -232,6 +231,20 @@ pub fn sweep() -> bool {
                 }
                 remove_empty(&other);
             }
+        }
+    }
+    remains
+}
+
+/// Most groups one host makes: a start made ahead, and one from nothing when that does not suit its order.
+const GROUPS_OF_A_HOST: u64 = 2;
+
+/// Removes what a host that has ended left of its groups. Returns whether one still holds a dying process.
+pub fn sweep_after(host: u32) -> bool {
+    let mut remains = false;
+    for base in place().map(Place::directories).unwrap_or_default() {
+        for number in 0..GROUPS_OF_A_HOST {
+            remains |= !remove_group(&base.join(make::name(host, number)));
         }
     }
     remains

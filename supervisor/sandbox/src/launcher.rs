@@ -149,7 +149,6 @@ impl Client {
 /// wait to become grain hosts. The calling process must have one thread.
 pub fn serve(control: OwnedFd, ahead: usize, handler: fn(Request) -> i32) -> ! {
     start::prepare();
-    cgroup::sweep();
     let mut launcher = match Launcher::new(control, ahead, handler) {
         Ok(launcher) => launcher,
         Err(errno) => {
@@ -175,9 +174,30 @@ struct Launcher {
     exits: SignalFd,
     handler: fn(Request) -> i32,
     /// Who runs, and whose app has a user id of its own.
-    children: HashMap<i32, Option<Number>>,
+    children: HashMap<i32, (Life, Option<Number>)>,
     ids: Reserve,
     pool: Pool,
+    unswept: Unswept,
+}
+
+/// What may be left of children that have ended. Looking at all groups there are takes a while where many grains run.
+struct Unswept {
+    /// Hosts, by process id.
+    hosts: Vec<u32>,
+    /// More than that: a launcher before this one, or a worker that failed and may have held an app still.
+    all: bool,
+}
+
+impl Unswept {
+    fn is_something(&self) -> bool {
+        self.all || !self.hosts.is_empty()
+    }
+
+    /// Removes what can be removed by now.
+    fn sweep(&mut self) {
+        self.hosts.retain(|&host| cgroup::sweep_after(host));
+        self.all = self.all && cgroup::sweep();
+    }
 }
 
 /// What a child is for.
@@ -202,19 +222,19 @@ impl Launcher {
             children: HashMap::new(),
             ids: Reserve::default(),
             pool: Pool::new(ahead),
+            unswept: Unswept {
+                hosts: Vec::new(),
+                all: cgroup::sweep(),
+            },
         })
     }
 
     fn run(&mut self) -> Result<(), WireError> {
-        let mut unswept = false;
         loop {
             // A killed host's app takes a moment to die; its control group cannot be removed before.
-            let again = unswept.then_some(cgroup::SWEEP_AGAIN);
+            let again = self.unswept.is_something().then_some(cgroup::SWEEP_AGAIN);
             let wait = again.into_iter().chain(self.pool.fills_in()).min();
-            let wait = wait.map(|wait| Timespec {
-                tv_sec: 0,
-                tv_nsec: wait.subsec_nanos().into(),
-            });
+            let wait = wait.map(|wait| Timespec::try_from(wait).expect("minutes at most"));
             let preparing = self.pool.preparing();
             let mut polled: Vec<_> = [Some(self.control.as_fd()), Some(self.exits.as_fd()), preparing]
                 .into_iter()
@@ -231,18 +251,18 @@ impl Launcher {
             if heard_of.next() == Some(true) {
                 self.pool.hear();
             }
-            if exited || unswept {
+            if exited {
                 while let Ok(Some(_)) = self.exits.read_signal() {}
                 self.reap();
-                unswept = cgroup::sweep();
             }
+            self.unswept.sweep();
             if asked {
                 let Some((bytes, fds)) = wire::receive(self.control.as_fd())? else {
                     return Ok(());
                 };
                 self.answer(&bytes, fds)?;
             }
-            if heard == 0 && self.pool.fills_in().is_some() {
+            if heard == 0 && self.pool.is_due() {
                 self.fill_pool();
                 // For a start from nothing. What cannot be made now is tried, and said, when it is needed.
                 let _ = self.ids.refill(1);
@@ -321,7 +341,7 @@ impl Launcher {
                 return Err(errno);
             }
         };
-        self.children.insert(pid, number);
+        self.children.insert(pid, (what, number));
         // Not reaped yet, so the number cannot be another's.
         Ok(Started {
             pid,
@@ -358,10 +378,15 @@ impl Launcher {
     }
 
     fn reap(&mut self) {
-        while let Ok(Some((pid, _))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get();
-            if let Some(Some(number)) = self.children.remove(&pid) {
-                self.ids.give_back(number);
+            match self.children.remove(&pid) {
+                Some((Life::Host, number)) => {
+                    number.into_iter().for_each(|number| self.ids.give_back(number));
+                    self.unswept.hosts.push(pid.unsigned_abs());
+                }
+                Some((Life::Worker, _)) if status.exit_status() == Some(0) => {}
+                _ => self.unswept.all = true,
             }
             self.pool.forget(pid);
         }

@@ -152,6 +152,27 @@ fn those_that_wait_are_replaced_when_they_are_lost() {
 }
 
 #[test]
+fn those_lost_in_the_making_are_made_again() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    // As soon as they are there, which is before they are ready.
+    for _ in 0..5 {
+        eventually("a sandbox is being made", || {
+            let hosts = children(launcher.process.id() as i32);
+            let apps: Vec<i32> = hosts.iter().flat_map(|host| children(*host)).collect();
+            for &app in &apps {
+                // One that has ended meanwhile is no other's number yet: its host has not collected it.
+                let _ = kill_process(Pid::from_raw(app).unwrap(), Signal::KILL);
+            }
+            !apps.is_empty()
+        });
+    }
+    // Nobody asks, and they come back.
+    waiting(&launcher);
+    assert_eq!(from_pool(&mut launcher, place.spec(&["byte"])), "!\n");
+}
+
+#[test]
 fn many_at_once_are_all_served() {
     let place = Place::new();
     let mut launcher = Launcher::start(&place, Starter::Us);

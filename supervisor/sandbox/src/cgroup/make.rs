@@ -42,6 +42,11 @@ enum Step {
     Handle(CString, OFlags),
 }
 
+/// What the directories of the group are called which process `owner` makes as its `number`th, from 0.
+pub(super) fn name(owner: u32, number: u64) -> String {
+    format!("{owner}-{number}")
+}
+
 /// Where the kernel says what memory is used for.
 const MEMORY: &str = "memory.stat";
 
@@ -50,7 +55,7 @@ impl Place {
     pub(crate) fn plan(&self, limits: &Limits) -> Result<Making, Errno> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
+        let name = name(std::process::id(), number);
         let hierarchies = self.hierarchies();
         let mut making = Making {
             group: Cgroup {

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -20,13 +20,20 @@ use crate::start::{self, Ordered};
 /// How long nothing is asked before the next child is made: whoever has just opened one grain gets the processor first.
 const QUIET: Duration = Duration::from_millis(5);
 
+/// How long nobody is made after one was lost, first and at most; each time twice as long, until somebody asks for a grain.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// The launcher's side.
 pub(super) struct Pool {
     size: usize,
     ready: Vec<Member>,
     preparing: Option<(OwnedFd, Option<Started>)>,
-    /// Set when one could not be made: not tried again before somebody asks for a grain.
-    discouraged: bool,
+    /// Nobody is wanted any more.
+    dismissed: bool,
+    /// How long to wait with the next after the latest setback, and when that was.
+    pause: Duration,
+    setback: Instant,
 }
 
 struct Member {
@@ -45,14 +52,27 @@ impl Pool {
             size,
             ready: Vec::new(),
             preparing: None,
-            discouraged: false,
+            dismissed: false,
+            pause: Duration::ZERO,
+            setback: Instant::now(),
         }
     }
 
     /// How long nothing may be asked before [`Pool::ours`] is due; `None` while nobody is missing.
     pub(super) fn fills_in(&self) -> Option<Duration> {
-        let missing = self.ready.len() < self.size && self.preparing.is_none() && !self.discouraged;
-        missing.then_some(QUIET)
+        let missing = self.ready.len() < self.size && self.preparing.is_none() && !self.dismissed;
+        missing.then(|| QUIET.max(self.pause.saturating_sub(self.setback.elapsed())))
+    }
+
+    /// Whether the next is to be made now that nothing is asked.
+    pub(super) fn is_due(&self) -> bool {
+        self.fills_in() == Some(QUIET)
+    }
+
+    /// One was lost, or could not be made: the machine may be short of something.
+    fn set_back(&mut self) {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.setback = Instant::now();
     }
 
     /// The end of a new child's socket that is ours. The child itself follows by [`Pool::theirs`].
@@ -79,19 +99,19 @@ impl Pool {
         };
         match rustix::io::read(&orders, &mut [0; 1]) {
             Ok(1) => self.ready.push(Member { orders, started }),
-            _ => self.discouraged = true,
+            _ => self.set_back(),
         }
     }
 
     /// No more for now.
     pub(super) fn give_up(&mut self) {
         self.preparing = None;
-        self.discouraged = true;
+        self.set_back();
     }
 
     /// Has a ready child become what `request` says. `None`: there is none.
     pub(super) fn order(&mut self, request: &[u8], fds: &[OwnedFd]) -> Option<Started> {
-        self.discouraged = false;
+        self.pause = Duration::ZERO;
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         while let Some(Member { orders, started }) = self.ready.pop() {
             if wire::send(orders.as_fd(), request, &fds).is_ok() {
@@ -104,7 +124,7 @@ impl Pool {
 
     /// Tells all children that they are not needed; returns them.
     pub(super) fn dismiss(&mut self) -> HashSet<i32> {
-        self.discouraged = true;
+        self.dismissed = true;
         let ready = self.ready.drain(..).map(|member| member.started.pid);
         let preparing = self.preparing.take().and_then(|(_, started)| started);
         ready.chain(preparing.map(|started| started.pid)).collect()
@@ -112,7 +132,11 @@ impl Pool {
 
     /// A child has ended.
     pub(super) fn forget(&mut self, pid: i32) {
+        let before = self.ready.len();
         self.ready.retain(|member| member.started.pid != pid);
+        if self.ready.len() < before {
+            self.set_back();
+        }
     }
 }
 
