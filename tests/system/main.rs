@@ -5,6 +5,7 @@
 mod accounts;
 mod backups;
 mod cpp;
+mod crowds;
 mod fair_share;
 mod hostile_apps;
 mod hostile_roles;

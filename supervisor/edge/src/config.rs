@@ -31,7 +31,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Longest path with its query, in bytes; more is answered with 414.
     pub path_bytes: usize,
-    /// Connections held at once, over all threads; further ones wait in the kernel's queue.
+    /// Connections held at once, over all threads; a further one takes the place of who has asked for nothing for
+    /// longest, or waits in the kernel's queue when all are being answered.
     pub connections: usize,
     /// Connections one client may hold of those, on each thread; further ones are closed. A client is an IPv4 address or
     /// the first 64 bits of an IPv6 address.

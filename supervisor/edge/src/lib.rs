@@ -34,6 +34,7 @@ mod percent;
 mod pipe;
 mod policy;
 mod respond;
+mod room;
 mod route;
 mod serve;
 mod shell;

@@ -25,6 +25,7 @@ use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
+use crate::room::{Answered, Place, Room};
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
 
@@ -174,17 +175,24 @@ async fn accept(
 ) {
     let mut tasks = JoinSet::new();
     let crowd = Crowd::default();
+    let room = Room::new(connections);
+    let mut newcomer = None;
     loop {
-        let next = async {
-            let permit = connections
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            next = next => next,
+        if newcomer.is_some() {
+            room.make_room();
+        }
+        let accepted = tokio::select! {
+            accepted = listener.accept(), if newcomer.is_none() => accepted,
+            place = room.place(), if newcomer.is_some() => {
+                if let Some((stream, peer, member)) = newcomer.take() {
+                    let (edge, stopped) = (edge.clone(), stopped.clone());
+                    tasks.spawn_local(async move {
+                        connection(edge, stream, peer, &place, stopped).await;
+                        drop((place, member));
+                    });
+                }
+                continue;
+            }
             Some(ended) = tasks.join_next() => {
                 log_panic(ended);
                 continue;
@@ -192,15 +200,10 @@ async fn accept(
             () = told(&mut stopped) => break,
         };
         match accepted {
+            // Who has many already is not let in, whatever room there is.
             Ok((stream, peer)) => {
-                let Some(member) = crowd.join(peer.ip(), edge.limits.connections_per_client) else {
-                    continue;
-                };
-                let (edge, stopped) = (edge.clone(), stopped.clone());
-                tasks.spawn_local(async move {
-                    connection(edge, stream, peer.ip(), stopped).await;
-                    drop((permit, member));
-                });
+                let member = crowd.join(peer.ip(), edge.limits.connections_per_client);
+                newcomer = member.map(|member| (stream, peer.ip(), member));
             }
             // A client that left before it was accepted is nothing; without descriptors, let some be closed first.
             Err(error) => {
@@ -222,13 +225,22 @@ fn log_panic(ended: Result<(), JoinError>) {
     }
 }
 
-async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    edge: Rc<Edge>,
+    stream: TcpStream,
+    peer: IpAddr,
+    place: &Place,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
     let service = service_fn(|request| {
-        let edge = edge.clone();
-        async move { Ok::<_, Infallible>(route::answer(edge, peer, request).await) }
+        let (edge, asking) = (edge.clone(), place.asks());
+        async move {
+            let answer = route::answer(edge, peer, request).await;
+            Ok::<_, Infallible>(answer.map(|body| Answered { body, asking }))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -238,6 +250,7 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, mut stopped
     let mut connection = std::pin::pin!(http.serve_connection(socket, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.told_to_leave() => return,
         () = told(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(edge.limits.drain, connection).await {

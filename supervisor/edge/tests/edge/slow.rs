@@ -91,6 +91,39 @@ fn idle_connections_of_one_leave_room_for_others_and_end() {
     assert_eq!(world.get_from(&world.shell(), "/").status, 200);
 }
 
+#[test]
+fn who_asks_for_nothing_gives_way_to_who_comes() {
+    const ROOM: usize = 20;
+    // Nobody is let go for idling alone before the test has ended.
+    let world = World::single(|limits| {
+        limits.connections = ROOM;
+        limits.header_timeout = Duration::from_secs(600);
+    });
+    // One is being answered, and goes on being.
+    let mut reader = world.connect();
+    reader.send(world.page_request("GET", "/endless", "").as_bytes());
+    assert_eq!(reader.head().unwrap().status, 200);
+    // One was answered, and could ask again.
+    let mut early = world.connect();
+    early.send(crate::client::get("/", &world.shell(), "").as_bytes());
+    assert_eq!(early.answer().status, 200);
+    // The others say nothing, or half of something.
+    let mut crowd: Vec<TcpStream> = (0..4 * ROOM).map(|_| connect(&world, 66)).collect();
+    for (number, stream) in crowd.iter_mut().enumerate() {
+        if number % 2 == 0 {
+            let _may_be_closed_already = stream.write_all(b"GET / HTTP/1.1\r\nHos");
+        }
+    }
+    for _ in 0..3 * ROOM {
+        let answer = world.get_from(&world.shell(), "/");
+        assert_eq!(answer.status, 200, "whoever comes is served");
+    }
+    assert!(early.is_closed(), "it had asked for nothing for longest");
+    // The first of the crowd had to go, too.
+    assert!(matches!(crowd[0].read(&mut [0]), Ok(0) | Err(_)));
+    assert!(reader.chunk().unwrap().is_some(), "who is being answered stays");
+}
+
 /// A connection from 127.0.0.`last`: another client than the tests' own.
 fn connect(world: &World, last: u8) -> TcpStream {
     let SocketAddr::V4(to) = world.address else {

@@ -1,0 +1,154 @@
+//! Room for connections. When all of it is taken, whoever has asked for nothing for longest gives way to who comes: idle
+//! connections cost those who hold them next to nothing, and must not cost others their way in.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// The connections of one thread, among the places there are for all threads.
+#[derive(Clone)]
+pub(crate) struct Room(Rc<Inner>);
+
+struct Inner {
+    places: Arc<Semaphore>,
+    guests: RefCell<HashMap<u64, Rc<Guest>>>,
+    /// Counts the moments at which somebody came, or had an answer to its end.
+    moments: Cell<u64>,
+}
+
+/// One connection.
+struct Guest {
+    /// Requests whose answers are not at their end.
+    asking: Cell<usize>,
+    /// The moment from which it has asked for nothing.
+    since: Cell<u64>,
+    told: Cell<bool>,
+    leave: Notify,
+}
+
+impl Room {
+    pub(crate) fn new(places: Arc<Semaphore>) -> Self {
+        Self(Rc::new(Inner {
+            places,
+            guests: RefCell::default(),
+            moments: Cell::new(0),
+        }))
+    }
+
+    /// Waits for a place. Give it up at any time.
+    pub(crate) async fn place(&self) -> Place {
+        let permit = self.0.places.clone().acquire_owned().await;
+        let number = self.0.moment();
+        let guest = Rc::new(Guest {
+            asking: Cell::new(0),
+            since: Cell::new(number),
+            told: Cell::new(false),
+            leave: Notify::new(),
+        });
+        self.0.guests.borrow_mut().insert(number, guest.clone());
+        Place {
+            room: self.clone(),
+            number,
+            guest,
+            _permit: permit.expect("the semaphore is never closed"),
+        }
+    }
+
+    /// Tells whoever has asked for nothing for longest to leave, if no place is free. All may be asking: then one waits.
+    pub(crate) fn make_room(&self) {
+        if self.0.places.available_permits() > 0 {
+            return;
+        }
+        let guests = self.0.guests.borrow();
+        let idle = guests
+            .values()
+            .filter(|guest| guest.asking.get() == 0 && !guest.told.get());
+        if let Some(guest) = idle.min_by_key(|guest| guest.since.get()) {
+            guest.told.set(true);
+            guest.leave.notify_one();
+        }
+    }
+}
+
+impl Inner {
+    fn moment(&self) -> u64 {
+        self.moments.set(self.moments.get() + 1);
+        self.moments.get()
+    }
+}
+
+/// A connection's place, free again when dropped.
+pub(crate) struct Place {
+    room: Room,
+    number: u64,
+    guest: Rc<Guest>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Returns once another needs the place more.
+    pub(crate) async fn told_to_leave(&self) {
+        self.guest.leave.notified().await;
+    }
+
+    /// A request has come: the place is kept until what this returns is dropped.
+    pub(crate) fn asks(&self) -> Asking {
+        self.guest.asking.set(self.guest.asking.get() + 1);
+        Asking {
+            room: self.room.clone(),
+            guest: self.guest.clone(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.0.guests.borrow_mut().remove(&self.number);
+    }
+}
+
+/// A request that is being answered.
+pub(crate) struct Asking {
+    room: Room,
+    guest: Rc<Guest>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.guest.asking.set(self.guest.asking.get() - 1);
+        self.guest.since.set(self.room.0.moment());
+    }
+}
+
+/// The body of an answer, with which the request ends.
+pub(crate) struct Answered<B> {
+    pub(crate) body: B,
+    #[expect(dead_code, reason = "held, and dropped with the body")]
+    pub(crate) asking: Asking,
+}
+
+impl<B: Body + Unpin> Body for Answered<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
