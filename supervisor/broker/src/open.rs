@@ -189,6 +189,10 @@ impl Broker {
     fn make_room(self: &Rc<Self>, visitor: &Visitor) {
         let oldest = {
             let pages = self.pages.borrow();
+            // Nobody has more than there are.
+            if pages.len() < PAGES {
+                return;
+            }
             let own = pages
                 .values()
                 .filter(|page| page.visit.visitor.holder == visitor.holder);
