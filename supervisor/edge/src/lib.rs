@@ -35,6 +35,7 @@ mod pipe;
 mod policy;
 mod respond;
 mod route;
+mod said;
 mod serve;
 mod shell;
 mod site;

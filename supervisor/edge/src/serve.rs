@@ -25,6 +25,7 @@ use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
+use crate::said::Said;
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
 
@@ -226,9 +227,10 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, mut stopped
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
+    let said = Rc::new(Said::default());
     let service = service_fn(|request| {
-        let edge = edge.clone();
-        async move { Ok::<_, Infallible>(route::answer(edge, peer, request).await) }
+        let (edge, said) = (edge.clone(), said.clone());
+        async move { Ok::<_, Infallible>(route::answer(edge, &said, peer, request).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
