@@ -24,7 +24,6 @@ pub(crate) struct Said {
 }
 
 /// What one request says.
-#[derive(Clone)]
 pub(crate) struct Heard {
     pub cookies: Rc<Cookies>,
     pub types: Rc<Weighed>,
@@ -54,7 +53,12 @@ impl Said {
 }
 
 /// The last words of one kind, and what they mean. That must depend on nothing else that could change meanwhile.
-struct Last<T>(RefCell<Option<(Box<[u8]>, Rc<T>)>>);
+struct Last<T>(RefCell<Option<Known<T>>>);
+
+struct Known<T> {
+    words: Box<[u8]>,
+    meaning: Rc<T>,
+}
 
 impl<T> Default for Last<T> {
     fn default() -> Self {
@@ -66,13 +70,16 @@ impl<T> Last<T> {
     /// What `words` mean, which `understand` is asked for unless they are the last ones to the byte.
     fn read(&self, words: &[u8], understand: impl FnOnce() -> T) -> Rc<T> {
         let mut last = self.0.borrow_mut();
-        if let Some((known, meaning)) = &*last
-            && is_same(known, words)
+        if let Some(known) = &*last
+            && is_same(&known.words, words)
         {
-            return Rc::clone(meaning);
+            return Rc::clone(&known.meaning);
         }
         let meaning = Rc::new(understand());
-        *last = (words.len() <= KEPT).then(|| (words.into(), Rc::clone(&meaning)));
+        *last = (words.len() <= KEPT).then(|| Known {
+            words: words.into(),
+            meaning: Rc::clone(&meaning),
+        });
         meaning
     }
 
