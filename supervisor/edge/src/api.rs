@@ -36,6 +36,7 @@ use crate::edge::Edge;
 use crate::grain;
 use crate::intake;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("x-sandstorm-token-keepalive");
 /// What makes git, calendar clients and browsers ask for a password (sheet trap 24).
@@ -44,6 +45,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Percloud\
 /// Answers a request to a host for programs.
 pub(crate) async fn answer(
     edge: &Rc<Edge>,
+    said: &Said,
     peer: IpAddr,
     host: ApiHost,
     request: Request<Incoming>,
@@ -55,7 +57,7 @@ pub(crate) async fn answer(
     let answered = if asked.is_preflight() {
         Ok(preflight())
     } else {
-        call(edge, peer, host, request).await
+        call(edge, said, peer, host, request).await
     };
     let mut answer = answered.unwrap_or_else(|refusal| refuse(edge, peer, &refusal, challenge));
     asked.finish(&mut answer);
@@ -64,12 +66,13 @@ pub(crate) async fn answer(
 
 async fn call(
     edge: &Rc<Edge>,
+    said: &Said,
     peer: IpAddr,
     host: ApiHost,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let answered = match admit(edge, peer, host, &mut request).await {
-        Ok(Admitted::Visit(visit)) => return grain::answer_program(edge, &visit, request).await,
+        Ok(Admitted::Visit(visit)) => return grain::answer_program(edge, said, &visit, request).await,
         Ok(Admitted::Answer(answer)) => Ok(answer),
         Err(refusal) => Err(refusal),
     };

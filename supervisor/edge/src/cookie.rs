@@ -78,8 +78,28 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     .any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
+/// What the cookies of a request say to a session host.
+pub(crate) struct Cookies {
+    /// Ours.
+    pub page: Option<Secret>,
+    /// Names and values of those that an app may see.
+    pub others: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl Cookies {
+    pub(crate) fn read(base: &BaseUrl, headers: &HeaderMap) -> Self {
+        Self {
+            page: Ours::Page.read(base, headers),
+            others: pairs(headers)
+                .filter(|(name, _)| !is_reserved(name))
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
+    }
+}
+
 /// Every cookie of a request, in order; what is not text or has no `=` is left out.
-pub(crate) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
         .into_iter()

@@ -1,10 +1,10 @@
 //! Session hosts: from a request of a browser to a call on the app's `WebSession`, and back. Programs come here too,
 //! once their token is taken (`api`).
 
+pub(crate) mod accept;
 pub(crate) mod door;
 pub(crate) mod sessions;
 
-mod accept;
 mod ask;
 mod call;
 mod context;
@@ -29,11 +29,11 @@ use hyper::{Method, Request};
 use percloud_core::host::SessionHost;
 
 use crate::api::visit::Visit;
-use crate::cookie::Ours;
 use crate::edge::Edge;
 use crate::grain::sessions::Way;
 use crate::intake;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 
 /// Paths below this are ours on every session host; apps never see them.
 const OWN_PATHS: &str = "/_percloud/";
@@ -45,26 +45,27 @@ const OWN_PATHS: &str = "/_percloud/";
 /// With the refusal to show when the request does not reach the app, or nothing usable comes back.
 pub(crate) async fn answer(
     edge: &Rc<Edge>,
-    host: SessionHost,
+    said: &Said,
+    host: &SessionHost,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     if request.uri().path().starts_with(OWN_PATHS) {
-        return enter::answer(edge, &host, request).await;
+        return Box::pin(enter::answer(edge, host, request)).await;
     }
     guard::refuse_service_workers(request.headers())?;
+    let heard = said.hear(&edge.base, request.headers());
+    let cookies = Rc::clone(&heard.cookies);
     // Without a cookie there is nothing to look up: a stranger costs the broker nothing.
-    let cookie = Ours::Page
-        .read(&edge.base, request.headers())
-        .ok_or(Refusal::PageClosed)?;
-    let careful = !matches!(*request.method(), Method::GET | Method::HEAD)
-        || websocket::is_asked_for(request.headers());
-    let way = Way::Page(&host, &cookie);
+    let cookie = cookies.page.as_ref().ok_or(Refusal::PageClosed)?;
+    let socket = websocket::is_asked_for(request.headers());
+    let careful = socket || !matches!(*request.method(), Method::GET | Method::HEAD);
+    let way = Way::Page(host, cookie);
     let session = sessions::get(edge, way, request.headers(), careful).await?;
     guard::refuse_cross_site(&session, &request)?;
-    if websocket::is_asked_for(request.headers()) {
-        return websocket::answer(edge, session, request).await;
+    if socket {
+        return Box::pin(websocket::answer(edge, session, &heard, request)).await;
     }
-    call::answer(edge, session, way, request).await
+    call::answer(edge, session, way, heard, request).await
 }
 
 /// Whether a session for this visit is at hand.
@@ -79,6 +80,7 @@ pub(crate) fn is_open(edge: &Edge, visit: &Visit) -> bool {
 /// [`Refusal::NoSuchToken`] when its token stands for nothing here, or no longer; else as [`answer`].
 pub(crate) async fn answer_program(
     edge: &Rc<Edge>,
+    said: &Said,
     visit: &Visit,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -93,10 +95,11 @@ pub(crate) async fn answer_program(
             return Err(refusal);
         }
     };
+    let heard = said.hear(&edge.base, request.headers());
     let answered = if socket {
-        websocket::answer(edge, session.clone(), request).await
+        websocket::answer(edge, session.clone(), &heard, request).await
     } else {
-        call::answer(edge, session.clone(), way, request).await
+        call::answer(edge, session.clone(), way, heard, request).await
     };
     if matches!(answered, Err(Refusal::AppGone)) {
         // The grain went away, or the token did. Who may come back tries again, who may not is told.

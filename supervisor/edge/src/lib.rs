@@ -36,6 +36,7 @@ mod policy;
 mod respond;
 mod room;
 mod route;
+mod said;
 mod serve;
 mod shell;
 mod site;

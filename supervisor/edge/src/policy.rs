@@ -12,6 +12,11 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster");
 
+/// What an answer to a program may do where a browser shows it: nothing (sheet 5.4).
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+/// Headers that most answers have at most: those of the policy, and a few of the app.
+const USUAL: usize = 12;
+
 /// The policies that depend only on where the shell lives, made once.
 #[derive(Debug)]
 pub(crate) struct Policy {
@@ -90,13 +95,14 @@ impl Policy {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
 
-    /// What an app's pages may do; kept with the session, since it names the session's own host.
+    /// What every answer to an app's page says; kept with the session, since it names the session's own host. What the
+    /// pages may do is this:
     ///
     /// The strict policy lets nothing out of the session's host from any page of it: no foreign picture, form, frame
     /// or connection (threat model P2, P9). The relaxed one is what older apps were written for (sheet 5.3).
-    pub(crate) fn of_app(&self, origin: &str, relaxed: bool) -> HeaderValue {
+    pub(crate) fn of_app(&self, origin: &str, relaxed: bool) -> HeaderMap {
         if relaxed {
-            return self.relaxed.clone();
+            return app(self.relaxed.clone());
         }
         let socket = origin.replacen("http", "ws", 1);
         let shell = self.base.origin();
@@ -108,19 +114,19 @@ impl Policy {
              manifest-src 'self'; connect-src 'self' {socket} data: blob:; form-action 'self'; base-uri 'self'; \
              frame-ancestors {shell} 'self'"
         );
-        HeaderValue::try_from(text).expect("host names and constants are visible ASCII")
+        app(HeaderValue::try_from(text).expect("host names and constants are visible ASCII"))
     }
 
-    /// What an answer of an app to a program may do where a browser shows it: nothing (sheet 5.4).
-    pub(crate) fn of_program() -> HeaderValue {
-        HeaderValue::from_static("default-src 'none'; sandbox")
+    /// What every answer of an app to a program says.
+    pub(crate) fn of_program() -> HeaderMap {
+        app(NOTHING)
     }
 
     /// For everything said to a program. Scripts of any site may be such a program: all they have is their token. As
     /// pictures and the like, other sites may show only what is `linked`, which is to say that the token stands in the
     /// address: a browser may have added one by itself else, which the page does not know.
     pub(crate) fn program(headers: &mut HeaderMap, linked: bool) {
-        headers.insert(CONTENT_SECURITY_POLICY, Self::of_program());
+        headers.insert(CONTENT_SECURITY_POLICY, NOTHING);
         everywhere(headers);
         if linked {
             headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
@@ -139,13 +145,15 @@ impl Policy {
             headers.remove(X_CONTENT_TYPE_OPTIONS);
         }
     }
+}
 
-    /// For everything an app says.
-    pub(crate) fn app(headers: &mut HeaderMap, policy: &HeaderValue) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
-        everywhere(headers);
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    }
+/// For everything an app says; with room for what it usually says itself.
+fn app(policy: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(USUAL);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    everywhere(&mut headers);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers
 }
 
 fn everywhere(headers: &mut HeaderMap) {

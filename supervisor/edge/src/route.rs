@@ -11,19 +11,26 @@ use crate::base_url::Place;
 use crate::body::Body;
 use crate::edge::Edge;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 use crate::{api, grain, shell, site};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
-pub(crate) async fn answer(edge: Rc<Edge>, peer: IpAddr, request: Request<Incoming>) -> Answer {
-    let answered = match place(&edge, &request) {
-        Ok(Place::Session(host)) => grain::answer(&edge, host, request).await,
-        Ok(Place::Shell) => return shell::answer(&edge, peer, request).await,
-        Ok(Place::Api(host)) => return api::answer(&edge, peer, host, request).await,
-        Ok(Place::Site(id)) => site::answer(&edge, &id, request).await,
-        Ok(Place::Alias) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            to_shell(&edge, &request)
-        }
-        Ok(Place::Alias | Place::Elsewhere | Place::Malformed) => Err(Refusal::NoSuchHost),
+pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    // A request to a session host is the usual one: what the others need while they wait has a place of its own, and
+    // does not make every request larger that is moved about.
+    let answered = match place(&edge, said, &request) {
+        Ok(place) => match &*place {
+            Place::Session(host) => grain::answer(&edge, said, host, request).await,
+            Place::Shell => return Box::pin(shell::answer(&edge, peer, request)).await,
+            Place::Api(host) => {
+                return Box::pin(api::answer(&edge, said, peer, host.clone(), request)).await;
+            }
+            Place::Site(id) => Box::pin(site::answer(&edge, id, request)).await,
+            Place::Alias if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                to_shell(&edge, &request)
+            }
+            Place::Alias | Place::Elsewhere | Place::Malformed => Err(Refusal::NoSuchHost),
+        },
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(|refusal| refusal.page(&edge.policy))
@@ -31,12 +38,10 @@ pub(crate) async fn answer(edge: Rc<Edge>, peer: IpAddr, request: Request<Incomi
 
 /// The host meant. There must be exactly one `Host` (RFC 9112 section 3.2), and a target in absolute form must name
 /// the same.
-fn place(edge: &Edge, request: &Request<Incoming>) -> Result<Place, Refusal> {
+fn place(edge: &Edge, said: &Said, request: &Request<Incoming>) -> Result<Rc<Place>, Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host
-            .to_str()
-            .map_err(|_| Refusal::BadRequest("The Host header is not a host name."))?,
+        (Some(host), None) => host,
         (None, _) if request.version() < Version::HTTP_11 => return Err(Refusal::NoSuchHost),
         (None, _) => {
             return Err(Refusal::BadRequest(
@@ -45,13 +50,13 @@ fn place(edge: &Edge, request: &Request<Incoming>) -> Result<Place, Refusal> {
         }
         (Some(_), Some(_)) => return Err(Refusal::BadRequest("The request names more than one host.")),
     };
-    let place = edge.base.place(host);
-    if place == Place::Malformed {
+    let place = said.host(&edge.base, host.as_bytes());
+    if *place == Place::Malformed {
         return Err(Refusal::BadRequest("The Host header is not a host name."));
     }
     if let Some(target) = request.uri().authority()
         && (request.uri().scheme_str() != Some(edge.base.scheme())
-            || edge.base.place(target.as_str()) != place)
+            || edge.base.place(target.as_str()) != *place)
     {
         return Err(Refusal::BadRequest(
             "The address and the Host header name different hosts.",

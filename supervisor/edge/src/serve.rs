@@ -26,6 +26,7 @@ use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
 use crate::room::{Answered, Place, Room};
+use crate::said::Said;
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
 
@@ -235,10 +236,11 @@ async fn connection(
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
+    let said = Rc::new(Said::default());
     let service = service_fn(|request| {
-        let (edge, asking) = (edge.clone(), place.asks());
+        let (edge, said, asking) = (edge.clone(), said.clone(), place.asks());
         async move {
-            let answer = route::answer(edge, peer, request).await;
+            let answer = route::answer(edge, &said, peer, request).await;
             Ok::<_, Infallible>(answer.map(|body| Answered { body, asking }))
         }
     });

@@ -574,6 +574,13 @@ impl Wire {
         Builder::new(HeapAllocator::new().first_segment_words(16))
     }
 
+    /// Sends a call, which need not be read again to be known for one.
+    pub(super) fn send_call(&self, message: Builder<HeapAllocator>) {
+        self.ledger.borrow_mut().passed_on();
+        self.beat();
+        self.outbox.push(Rc::new(message));
+    }
+
     pub(super) fn send_own(&self, message: Builder<HeapAllocator>) {
         let _sent = self.send_untranslated(message);
     }

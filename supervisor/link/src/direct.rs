@@ -201,7 +201,7 @@ impl Draft {
         if let (Some(lent), Ok(params)) = (lent, call.get_params()) {
             params.init_cap_table(1).get(0).set_sender_hosted(lent);
         }
-        self.wire.send_own(self.message);
+        self.wire.send_call(self.message);
         Sent {
             wire: self.wire,
             number,

@@ -43,6 +43,8 @@ impl Asked {
     pub(super) fn finish(self, answer: &mut Answer) {
         let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
+        // Taking something out changes the order of the rest.
+        let exposed = exposed(headers);
         headers.remove(SET_COOKIE);
         Policy::program(headers, self.linked);
         if switching {
@@ -50,7 +52,7 @@ impl Asked {
         }
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(VARY, HeaderValue::from_static("Authorization"));
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed(headers));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         if self.options {
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods(self.method.as_ref()));

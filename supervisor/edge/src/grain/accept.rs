@@ -1,12 +1,27 @@
 //! Reads lists with weights: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5).
 
+use hyper::header::{GetAll, HeaderValue};
+
+/// Names with their weights, from 0 to 1, in the order they were sent.
+pub(crate) type Weighed = Box<[(Box<str>, f32)]>;
+
 /// More entries than any browser sends are left out.
 const ENTRIES: usize = 64;
 
-/// The entries of a list in the order they were sent, each with its weight from 0 to 1.
+/// Reads all headers of a name; what is not text is left out.
+pub(crate) fn read(values: GetAll<'_, HeaderValue>) -> Weighed {
+    values
+        .into_iter()
+        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .flat_map(entries)
+        .map(|(name, weight)| (name.into(), weight))
+        .collect()
+}
+
+/// The entries of one list.
 ///
 /// Parameters before `q` belong to the entry; what follows `q` is for extensions nobody uses and is left out.
-pub(super) fn entries(list: &str) -> impl Iterator<Item = (&str, f32)> + Clone {
+fn entries(list: &str) -> impl Iterator<Item = (&str, f32)> {
     list.split(',').filter_map(entry).take(ENTRIES)
 }
 

@@ -10,6 +10,7 @@ use crate::config::Limits;
 use crate::grain::sessions::Session;
 use crate::intake::Intake;
 use crate::respond::Refusal;
+use crate::said::Heard;
 
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
@@ -20,6 +21,7 @@ const LOCK_TOKEN: HeaderName = HeaderName::from_static("lock-token");
 pub(super) struct Ask {
     pub verb: Verb,
     pub headers: HeaderMap,
+    pub heard: Heard,
     /// Everything after the first slash, as received, with the query (sheet trap 16).
     pub path: String,
     pub payload: Payload,
@@ -71,6 +73,7 @@ impl Ask {
         limits: &Limits,
         session: &Session,
         parts: Parts,
+        heard: Heard,
         mut body: Intake,
     ) -> Result<(Self, Option<Intake>), Refusal> {
         let verb = Verb::read(&parts.method, &parts.headers, &session.origin)?;
@@ -99,6 +102,7 @@ impl Ask {
             Self {
                 verb,
                 headers: parts.headers,
+                heard,
                 path,
                 payload,
             },
@@ -128,12 +132,12 @@ impl Ask {
 
 impl Verb {
     fn read(method: &Method, headers: &HeaderMap, origin: &str) -> Result<Self, Refusal> {
-        let shallow = text(headers, &DEPTH) == Some("0");
+        let shallow = || text(headers, &DEPTH) == Some("0");
         let transfer = || -> Result<Transfer, Refusal> {
             Ok(Transfer {
                 destination: destination(headers, origin)?,
                 no_overwrite: text(headers, &OVERWRITE).is_some_and(|value| value.eq_ignore_ascii_case("f")),
-                shallow,
+                shallow: shallow(),
             })
         };
         Ok(match method.as_str() {
@@ -159,7 +163,7 @@ impl Verb {
             "MKCOL" => Self::Mkcol,
             "COPY" => Self::Copy(transfer()?),
             "MOVE" => Self::Move(transfer()?),
-            "LOCK" => Self::Lock { shallow },
+            "LOCK" => Self::Lock { shallow: shallow() },
             "UNLOCK" => Self::Unlock {
                 token: text(headers, &LOCK_TOKEN)
                     .ok_or(Refusal::BadRequest("The header Lock-Token is missing."))?

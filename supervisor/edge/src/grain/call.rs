@@ -17,6 +17,7 @@ use crate::grain::{context, reply, upload};
 use crate::intake::Intake;
 use crate::pipe::pipe;
 use crate::respond::{Answer, Refusal};
+use crate::said::Heard;
 
 /// What an app answers, on its way.
 pub(super) type Replied = Promise<capnp::capability::Response<web_session::response::Owned>, capnp::Error>;
@@ -26,14 +27,15 @@ pub(super) async fn answer(
     edge: &Rc<Edge>,
     session: Rc<Session>,
     way: Way<'_>,
+    heard: Heard,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
     let body = Intake::new(body, edge.limits.body_pause);
-    let (ask, streamed) = Ask::read(&edge.limits, &session, parts, body).await?;
+    let (ask, streamed) = Ask::read(&edge.limits, &session, parts, heard, body).await?;
     let page = Page { edge, way };
     match streamed {
-        Some(body) => upload::answer(&page, session, ask, body).await,
+        Some(body) => Box::pin(upload::answer(&page, session, ask, body)).await,
         None => whole(&page, session, &ask).await,
     }
 }
@@ -65,8 +67,10 @@ pub(super) async fn whole(page: &Page<'_>, session: Rc<Session>, ask: &Ask) -> R
                 page.forget(&session);
                 return Err(Refusal::AppGone);
             }
-            let session = page.reopen(&session, ask).await?;
-            once(page.edge, &session, ask).await.map_err(Refusal::from)
+            let session = Box::pin(page.reopen(&session, ask)).await?;
+            Box::pin(once(page.edge, &session, ask))
+                .await
+                .map_err(Refusal::from)
         }
         answered => answered.map_err(Refusal::from),
     }
@@ -94,7 +98,8 @@ async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answe
     if ask.verb == Verb::Options {
         let mut request = session.plain.options_request();
         request.get().set_path(&ask.path);
-        context::fill(request.get().init_context(), &ask.headers, stream).map_err(Failure::Refused)?;
+        context::fill(request.get().init_context(), &ask.headers, &ask.heard, stream)
+            .map_err(Failure::Refused)?;
         let replied = timeout(patience, request.send().promise).await;
         let replied = replied.map_err(|_| Failure::Refused(Refusal::AppSilent))?;
         return reply::options(session, replied).map_err(Failure::App);
@@ -122,7 +127,7 @@ fn send(ask: &Ask, web: &web_session::Client, stream: byte_stream::Client) -> Re
                 let mut $params = params.reborrow();
                 $more
             })?
-            context::fill(params.init_context(), &ask.headers, stream)?;
+            context::fill(params.init_context(), &ask.headers, &ask.heard, stream)?;
             request.send().promise
         }};
     }

@@ -1,14 +1,13 @@
 //! Fills what a request says besides its method, path and body: the headers an app may see (sheet 5.3).
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, GetAll, HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session::{self, context};
 
-use crate::cookie;
-use crate::grain::accept;
 use crate::grain::etag::{self, Condition, Tag};
 use crate::respond::Refusal;
+use crate::said::Heard;
 
 /// Names and, with a trailing `*`, beginnings of names that pass besides those with a field of their own.
 const PASSED: [&str; 14] = [
@@ -40,40 +39,36 @@ const PASSED: [&str; 14] = [
 pub(super) fn fill(
     mut context: context::Builder<'_>,
     headers: &HeaderMap,
+    heard: &Heard,
     stream: byte_stream::Client,
 ) -> Result<(), Refusal> {
     context.set_response_stream(stream);
 
-    // Lists are counted, then filled: both walk the headers, neither copies them.
-    let cookies = || cookie::pairs(headers).filter(|(name, _)| !cookie::is_reserved(name));
-    let count = length(cookies().count());
-    if count > 0 {
-        let mut list = context.reborrow().init_cookies(count);
-        for (index, (name, value)) in (0..).zip(cookies()) {
+    let cookies = &heard.cookies.others;
+    if !cookies.is_empty() {
+        let mut list = context.reborrow().init_cookies(length(cookies.len()));
+        for (index, (name, value)) in (0..).zip(cookies) {
             let mut pair = list.reborrow().get(index);
             pair.set_key(name);
             pair.set_value(value);
         }
     }
-
-    let types = || lists(headers.get_all(ACCEPT)).flat_map(accept::entries);
-    let count = length(types().count());
-    if count > 0 {
-        let mut list = context.reborrow().init_accept(count);
-        for (index, (name, weight)) in (0..).zip(types()) {
+    if !heard.types.is_empty() {
+        let mut list = context.reborrow().init_accept(length(heard.types.len()));
+        for (index, (name, weight)) in (0..).zip(&*heard.types) {
             let mut accepted = list.reborrow().get(index);
             accepted.set_mime_type(name);
-            accepted.set_q_value(weight);
+            accepted.set_q_value(*weight);
         }
     }
-    let codings = || lists(headers.get_all(ACCEPT_ENCODING)).flat_map(accept::entries);
-    let count = length(codings().count());
-    if count > 0 {
-        let mut list = context.reborrow().init_accept_encoding(count);
-        for (index, (name, weight)) in (0..).zip(codings()) {
+    if !heard.codings.is_empty() {
+        let mut list = context
+            .reborrow()
+            .init_accept_encoding(length(heard.codings.len()));
+        for (index, (name, weight)) in (0..).zip(&*heard.codings) {
             let mut accepted = list.reborrow().get(index);
             accepted.set_content_coding(name);
-            accepted.set_q_value(weight);
+            accepted.set_q_value(*weight);
         }
     }
 
@@ -91,6 +86,7 @@ pub(super) fn fill(
         }
     }
 
+    // Counted, then filled: both walk the headers, neither copies them.
     let passed = || {
         headers
             .iter()
@@ -118,12 +114,6 @@ fn fill_tags(mut list: capnp::struct_list::Builder<'_, web_session::e_tag::Owned
         tag.set_value(*value);
         tag.set_weak(*weak);
     }
-}
-
-fn lists<'a>(values: GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a str> {
-    values
-        .into_iter()
-        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
 }
 
 fn is_passed(name: &HeaderName) -> bool {

@@ -30,11 +30,8 @@ use crate::grain::reply::values::{additional, checked, cookies, is_printable, is
 use crate::grain::sessions::Session;
 use crate::grain::share::{Seat, Share};
 use crate::pipe::Reader;
-use crate::policy::Policy;
 use crate::respond::{Answer, Refusal};
 
-/// Headers that most answers have at most: those of the policy, and a few of the app.
-const USUAL: usize = 12;
 /// Longest value of one header, in bytes.
 const VALUE: usize = 8 << 10;
 /// How long the head waits for an app to say how long its stream is; after that it is sent without.
@@ -74,7 +71,6 @@ pub(super) async fn compose(
     if ask.verb == Verb::Get && answer.status() == StatusCode::OK {
         cut(&ask.headers, &mut answer);
     }
-    Policy::app(answer.headers_mut(), &session.policy);
     Ok(answer)
 }
 
@@ -83,7 +79,7 @@ pub(super) fn options(
     session: &Session,
     replied: Result<capnp::capability::Response<web_session::options::Owned>, capnp::Error>,
 ) -> Result<Answer, capnp::Error> {
-    let mut answer = Response::new(Body::Empty);
+    let mut answer = bare(session);
     match replied {
         Ok(replied) => {
             let value = replied.get().and_then(classes)?;
@@ -99,7 +95,6 @@ pub(super) fn options(
         Err(error) => return Err(error),
     }
     answer.headers_mut().insert(ALLOW, METHODS);
-    Policy::app(answer.headers_mut(), &session.policy);
     Ok(answer)
 }
 
@@ -126,6 +121,13 @@ fn classes(options: web_session::options::Reader<'_>) -> Result<Option<String>, 
 
 const UNREADABLE: Refusal = Refusal::AppAnswer("it cannot be read");
 
+/// An answer that says what all of the session do. None of it is among the headers that an app may set.
+fn bare(session: &Session) -> Answer {
+    let mut answer = Response::new(Body::Empty);
+    *answer.headers_mut() = session.policy.clone();
+    answer
+}
+
 /// Status, headers and any body at hand; and the handle of a body to come.
 fn head(
     ask: &Ask,
@@ -133,8 +135,7 @@ fn head(
     session: &Session,
 ) -> Result<(Answer, Option<handle::Client>), Refusal> {
     let unreadable = |_| UNREADABLE;
-    let mut answer = Response::new(Body::Empty);
-    *answer.headers_mut() = HeaderMap::with_capacity(USUAL);
+    let mut answer = bare(session);
     let mut stream = None;
     match reply.which().map_err(|_| UNREADABLE)? {
         response::Content(content) => {

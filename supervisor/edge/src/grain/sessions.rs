@@ -6,7 +6,6 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
 use percloud_core::host::SessionHost;
 use percloud_core::secret::Secret;
 use percloud_schemas::web_session_capnp::web_session;
@@ -73,9 +72,9 @@ pub(crate) struct Session {
     pub(super) plain: web_session::Client,
     /// The owner allowed the older page policy.
     pub relaxed: bool,
-    /// The host's own origin, and the page policy that names it.
+    /// The host's own origin, and the headers of every answer, which name it.
     pub origin: String,
-    pub policy: HeaderValue,
+    pub policy: HeaderMap,
     pub(super) share: Share,
     last_used: Cell<Instant>,
     connection: Connection,
@@ -112,7 +111,9 @@ pub(super) async fn get(
         slot,
     };
     let session = &waiting.slot.session;
-    let opened = session.get_or_try_init(|| open(edge, way, browser)).await;
+    let opened = session
+        .get_or_try_init(|| Box::pin(open(edge, way, browser)))
+        .await;
     opened.cloned()
 }
 

@@ -62,7 +62,7 @@ async fn open(page: &Page<'_>, session: &Rc<Session>, ask: &Ask) -> Result<Opene
             params.set_path(&ask.path);
             params.set_mime_type(ask.mime_type());
             params.set_encoding(ask.encoding());
-            context::fill(params.init_context(), &ask.headers, stream)?;
+            context::fill(params.init_context(), &ask.headers, &ask.heard, stream)?;
             let opened = timeout(page.edge.limits.answer, request.send().promise).await;
             opened
                 .map_err(|_| Refusal::AppSilent)?

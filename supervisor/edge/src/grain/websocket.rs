@@ -26,6 +26,7 @@ use crate::grain::context;
 use crate::grain::sessions::Session;
 use crate::pipe::{Reader, Writer, pipe};
 use crate::respond::{Answer, Refusal};
+use crate::said::Heard;
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -53,6 +54,7 @@ pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
 pub(super) async fn answer(
     edge: &Rc<Edge>,
     session: Rc<Session>,
+    heard: &Heard,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let headers = request.headers();
@@ -89,6 +91,7 @@ pub(super) async fn answer(
     context::fill(
         params.reborrow().init_context(),
         headers,
+        heard,
         capnp_rpc::new_client(unused),
     )?;
     let mut list = params.init_protocol(u32::try_from(offered.len()).expect("at most 32"));

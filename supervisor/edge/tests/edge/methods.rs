@@ -1,6 +1,7 @@
 //! What of a request reaches the app, and how.
 
-use crate::world::World;
+use crate::client::request;
+use crate::world::{PAGE_COOKIE, World, hex};
 
 /// What the app says it was asked.
 fn seen(world: &World, method: &str, path: &str, rest: &str) -> String {
@@ -130,6 +131,46 @@ fn only_what_an_app_may_know_is_passed_on() {
     assert_eq!(answer.status, 206, "the range is ours to serve");
     let rest = rest.replace("Range: bytes=0-1\r\n", "");
     assert_eq!(seen(&world, "GET", "/p", &rest), expected);
+}
+
+#[test]
+fn what_was_said_before_on_a_connection_changes_nothing() {
+    let world = World::new();
+    let mut client = world.connect();
+    let mut ask = |host: &str, rest: &str| {
+        client.send(request("GET", "/p", host, rest).as_bytes());
+        let answer = client.answer();
+        (answer.status, answer.text().to_owned())
+    };
+    let page = world.page();
+    let ours = format!("__Host-percloud-session={}", hex(PAGE_COOKIE));
+    let wrong = format!("__Host-percloud-session={}", hex(1));
+    let other = page.replace("ui-0", "ui-f");
+    let usual = format!("Cookie: {ours}; a=b\r\nAccept: text/html\r\nAccept-Encoding: br\r\n");
+    for _ in 0..2 {
+        let seen = "cookie a=b\naccept text/html 1\ncoding br 1\n";
+        assert!(ask(&page, &usual).1.ends_with(seen));
+        assert!(ask(&page, &usual).1.ends_with(seen), "once more");
+        assert_eq!(ask(&page, &usual.replace(&ours, &wrong)).0, 404, "another cookie");
+        assert_eq!(
+            ask(&page, &usual.replace(&ours, &format!("{ours}; {ours}"))).0,
+            404
+        );
+        assert_eq!(ask(&page, "").0, 404, "no cookie");
+        assert_eq!(ask(&other, &usual).0, 404, "another host");
+        assert_eq!(ask("evil.example", &usual).0, 404, "a host that is none of ours");
+        let seen = "cookie a=c\naccept image/png 1\ncoding gzip 1\n";
+        let changed = usual
+            .replace("a=b", "a=c")
+            .replace("text/html", "image/png")
+            .replace("br", "gzip");
+        assert!(ask(&page, &changed).1.ends_with(seen));
+        let cookie = format!("Cookie: {ours}\r\n");
+        assert!(
+            ask(&page, &cookie).1.ends_with("ignore body false\n"),
+            "nothing else"
+        );
+    }
 }
 
 #[test]
