@@ -6,20 +6,51 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+/// The places of all threads, and who waits for one.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Says that one more waits.
+    called: watch::Sender<()>,
+}
+
+impl Places {
+    pub(crate) fn new(number: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(number)),
+            waiting: AtomicUsize::new(0),
+            called: watch::Sender::new(()),
+        })
+    }
+}
+
+/// Somebody who has come and has no place yet.
+pub(crate) struct Newcomer(Arc<Places>);
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
 
 /// The connections of one thread, among the places there are for all threads.
 #[derive(Clone)]
 pub(crate) struct Room(Rc<Inner>);
 
 struct Inner {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     guests: RefCell<HashMap<u64, Rc<Guest>>>,
     /// Counts the moments at which somebody came, or had an answer to its end.
     moments: Cell<u64>,
+    /// Somebody may give way now who could not before.
+    stirred: Notify,
 }
 
 /// One connection.
@@ -33,17 +64,36 @@ struct Guest {
 }
 
 impl Room {
-    pub(crate) fn new(places: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(places: Arc<Places>) -> Self {
         Self(Rc::new(Inner {
             places,
             guests: RefCell::default(),
             moments: Cell::new(0),
+            stirred: Notify::new(),
         }))
+    }
+
+    /// Somebody has come; all threads are to know.
+    pub(crate) fn announce(&self) -> Newcomer {
+        let places = &self.0.places;
+        places.waiting.fetch_add(1, Relaxed);
+        places.called.send_replace(());
+        Newcomer(places.clone())
+    }
+
+    /// What says when to [`Room::make_room`] for those who came to other threads.
+    pub(crate) fn calls(&self) -> watch::Receiver<()> {
+        self.0.places.called.subscribe()
+    }
+
+    /// Returns when somebody here has become idle while others wait.
+    pub(crate) async fn stirred(&self) {
+        self.0.stirred.notified().await;
     }
 
     /// Waits for a place. Give it up at any time.
     pub(crate) async fn place(&self) -> Place {
-        let permit = self.0.places.clone().acquire_owned().await;
+        let permit = self.0.places.free.clone().acquire_owned().await;
         let number = self.0.moment();
         let guest = Rc::new(Guest {
             asking: Cell::new(0),
@@ -60,12 +110,17 @@ impl Room {
         }
     }
 
-    /// Tells whoever has asked for nothing for longest to leave, if no place is free. All may be asking: then one waits.
+    /// Tells whoever has asked for nothing for longest to leave, if somebody waits and no place is free. When all are
+    /// asking, nobody has to.
     pub(crate) fn make_room(&self) {
-        if self.0.places.available_permits() > 0 {
+        let waiting = self.0.places.waiting.load(Relaxed);
+        if waiting == 0 || self.0.places.free.available_permits() > 0 {
             return;
         }
         let guests = self.0.guests.borrow();
+        if guests.values().filter(|guest| guest.told.get()).count() >= waiting {
+            return;
+        }
         let idle = guests
             .values()
             .filter(|guest| guest.asking.get() == 0 && !guest.told.get());
@@ -123,6 +178,9 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.guest.asking.set(self.guest.asking.get() - 1);
         self.guest.since.set(self.room.0.moment());
+        if self.room.0.places.waiting.load(Relaxed) > 0 {
+            self.room.0.stirred.notify_one();
+        }
     }
 }
 

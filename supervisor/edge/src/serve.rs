@@ -25,7 +25,7 @@ use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
-use crate::room::{Answered, Place, Room};
+use crate::room::{Answered, Place, Places, Room};
 use crate::said::Said;
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
@@ -63,7 +63,7 @@ pub fn run(config: Config) -> Result<(), EdgeError> {
     if listeners.is_empty() || brokers.is_empty() {
         return Err(EdgeError::NothingToServe);
     }
-    let connections = Arc::new(Semaphore::new(limits.connections.min(room_for_connections())));
+    let places = Places::new(limits.connections.min(room_for_connections()));
     let (stop, stopped) = watch::channel(false);
     let stop = Arc::new(stop);
     let mut threads = Vec::with_capacity(brokers.len());
@@ -72,20 +72,11 @@ pub fn run(config: Config) -> Result<(), EdgeError> {
             .try_clone()
             .map_err(EdgeError::Start)?;
         let (base, assets, limits) = (base.clone(), assets.clone(), limits.clone());
-        let (connections, stop, stopped) = (connections.clone(), stop.clone(), stopped.clone());
+        let (places, stop, stopped) = (places.clone(), stop.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("edge-{index}"))
             .spawn(move || {
-                let ended = worker(
-                    listener,
-                    broker,
-                    base,
-                    assets,
-                    limits,
-                    &connections,
-                    &stop,
-                    stopped,
-                );
+                let ended = worker(listener, broker, base, assets, limits, places, &stop, stopped);
                 // One thread without the broker means all: they end together.
                 stop.send_replace(true);
                 ended
@@ -123,7 +114,7 @@ fn worker(
     base: BaseUrl,
     assets: Assets,
     limits: Limits,
-    connections: &Arc<Semaphore>,
+    places: Arc<Places>,
     stop: &watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), EdgeError> {
@@ -149,8 +140,7 @@ fn worker(
             front,
         });
         tokio::task::spawn_local(Sessions::forget_idle(Rc::downgrade(&edge)));
-        let accepting =
-            tokio::task::spawn_local(accept(edge, listener, connections.clone(), stopped.clone()));
+        let accepting = tokio::task::spawn_local(accept(edge, listener, Room::new(places), stopped.clone()));
         let mut stopped = stopped;
         tokio::select! {
             _ = link.run() => {}
@@ -171,21 +161,19 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 async fn accept(
     edge: Rc<Edge>,
     listener: tokio::net::TcpListener,
-    connections: Arc<Semaphore>,
+    room: Room,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
     let crowd = Crowd::default();
-    let room = Room::new(connections);
+    let mut calls = room.calls();
     let mut newcomer = None;
     loop {
-        if newcomer.is_some() {
-            room.make_room();
-        }
+        room.make_room();
         let accepted = tokio::select! {
             accepted = listener.accept(), if newcomer.is_none() => accepted,
             place = room.place(), if newcomer.is_some() => {
-                if let Some((stream, peer, member)) = newcomer.take() {
+                if let Some((stream, peer, member, _)) = newcomer.take() {
                     let (edge, stopped) = (edge.clone(), stopped.clone());
                     tasks.spawn_local(async move {
                         connection(edge, stream, peer, &place, stopped).await;
@@ -198,13 +186,15 @@ async fn accept(
                 log_panic(ended);
                 continue;
             }
+            Ok(()) = calls.changed() => continue,
+            () = room.stirred() => continue,
             () = told(&mut stopped) => break,
         };
         match accepted {
             // Who has many already is not let in, whatever room there is.
             Ok((stream, peer)) => {
                 let member = crowd.join(peer.ip(), edge.limits.connections_per_client);
-                newcomer = member.map(|member| (stream, peer.ip(), member));
+                newcomer = member.map(|member| (stream, peer.ip(), member, room.announce()));
             }
             // A client that left before it was accepted is nothing; without descriptors, let some be closed first.
             Err(error) => {

@@ -124,6 +124,25 @@ fn who_asks_for_nothing_gives_way_to_who_comes() {
     assert!(reader.chunk().unwrap().is_some(), "who is being answered stays");
 }
 
+#[test]
+fn who_was_being_answered_gives_way_when_that_is_over() {
+    let world = World::with(|limits| {
+        limits.connections = 1;
+        limits.header_timeout = Duration::from_secs(600);
+    });
+    // Whichever threads they come to.
+    for _ in 0..10 {
+        let mut first = world.connect();
+        first.send(world.page_request("GET", "/stream/40000000", "").as_bytes());
+        let mut answer = first.head().unwrap();
+        let mut second = world.connect();
+        second.send(crate::client::get("/", &world.shell(), "").as_bytes());
+        first.body(&mut answer);
+        assert!(answer.complete, "it was answered to the end");
+        assert_eq!(second.answer().status, 200);
+    }
+}
+
 /// A connection from 127.0.0.`last`: another client than the tests' own.
 fn connect(world: &World, last: u8) -> TcpStream {
     let SocketAddr::V4(to) = world.address else {
