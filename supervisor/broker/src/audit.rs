@@ -121,6 +121,11 @@ impl Log {
             places.pop_front();
         }
     }
+
+    /// A grain is gone: nobody can ask for what happened to it any more. Its entries stay.
+    pub(crate) fn forget(&mut self, id: &GrainId) {
+        self.places.remove(&Subject::Grain(id.clone()));
+    }
 }
 
 /// Reads the log from its beginning to its end, and checks it on the way.
@@ -129,7 +134,11 @@ pub(crate) fn load(store: &Store) -> Result<RefCell<Log>, ReadError> {
         intact: true,
         ..Log::default()
     };
+    let mut gone = Vec::new();
     each::<Audited>(store, |_, Audited(entry)| {
+        if let (Subject::Grain(id), true) = (&entry.subject, entry.act.as_str() == Act::Deleted.word()) {
+            gone.push(id.clone());
+        }
         log.intact &= log.end.follow(&entry).is_ok();
         // Whatever happened to it, it goes on behind its last entry.
         log.end = Head {
@@ -138,6 +147,7 @@ pub(crate) fn load(store: &Store) -> Result<RefCell<Log>, ReadError> {
         };
         log.place(entry.subject, entry.sequence);
     })?;
+    gone.iter().for_each(|id| log.forget(id));
     if !log.intact {
         tracing::error!("the audit log has been changed");
     }

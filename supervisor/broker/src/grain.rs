@@ -260,6 +260,7 @@ impl Broker {
         }
         self.slots.borrow_mut().remove(id);
         self.views.borrow_mut().remove(id);
+        self.audit.borrow_mut().forget(id);
         // Its host is gone, and nobody knocks there again.
         let _never_opened = std::fs::remove_file(self.config.layout.door(id));
         self.discard(&self.config.layout.grain(id), id.as_str());
