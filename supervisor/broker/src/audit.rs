@@ -122,6 +122,12 @@ impl Log {
         }
     }
 
+    /// How many there are of which it is known where something is.
+    #[cfg(test)]
+    pub(crate) fn subjects(&self) -> usize {
+        self.places.len()
+    }
+
     /// A grain is gone: nobody can ask for what happened to it any more. Its entries stay.
     pub(crate) fn forget(&mut self, id: &GrainId) {
         self.places.remove(&Subject::Grain(id.clone()));

@@ -204,6 +204,11 @@ impl Catalogue {
         }
     }
 
+    /// Whether there is such a grain.
+    pub(crate) fn has(&self, id: &GrainId) -> bool {
+        self.rows.contains_key(id)
+    }
+
     /// Whether any grain or app needs a package.
     pub(crate) fn is_needed(&self, package_id: &str) -> bool {
         self.needed.contains_key(package_id)

@@ -58,7 +58,7 @@ impl Drop for Running {
     }
 }
 
-/// One grain's place among the running ones; stays for as long as the server runs.
+/// One grain's place among the running ones; stays for as long as the server runs and there is the grain.
 #[derive(Default)]
 pub(crate) struct Slot {
     pub state: Cell<State>,
@@ -138,8 +138,16 @@ impl Slot {
 }
 
 impl Broker {
+    /// The slot of a grain. Whoever still asks for that of a deleted one gets one that nobody else has, and nothing is kept.
     pub(crate) fn slot(&self, id: &GrainId) -> Rc<Slot> {
-        self.slots.borrow_mut().entry(id.clone()).or_default().clone()
+        if let Some(slot) = self.slots.borrow().get(id) {
+            return slot.clone();
+        }
+        let slot = Rc::<Slot>::default();
+        if self.catalogue.borrow().has(id) {
+            self.slots.borrow_mut().insert(id.clone(), slot.clone());
+        }
+        slot
     }
 
     /// The running grain `id`, started now if it sleeps.

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{World, run};
+use super::{World, enter, run};
 use crate::record::{Grain, grain_key};
 
 #[test]
@@ -271,5 +271,47 @@ fn a_start_nobody_waits_for_any_more_is_finished_and_not_repeated() {
         world.broker.wake(&id).await.unwrap();
         assert_eq!(world.stage.starts.borrow().len(), 1, "one storage, one app");
         world.broker.stop_all_grains().await;
+    });
+}
+
+#[test]
+fn what_is_deleted_leaves_nothing_in_memory() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let broker = &world.broker;
+        let sizes = || {
+            [
+                broker.slots.borrow().len(),
+                broker.views.borrow().len(),
+                broker.pages.borrow().len(),
+                broker.visits.borrow().len(),
+                broker.references.borrow().len(),
+                broker.abouts.borrow().len(),
+                broker.audit.borrow().subjects(),
+            ]
+        };
+        let before = sizes();
+        for _ in 0..3 {
+            let id = world.grain(&who).await;
+            let opened = broker.open(&who, &id, "{}").unwrap();
+            let (host, cookie) = enter(&world, &opened).await.unwrap();
+            broker.page_session(&host, &cookie).await.unwrap().unwrap();
+            broker.trash_grain(&who, &id).await.unwrap();
+            broker.delete_grain(&who, &id).await.unwrap();
+            // Who comes too late finds nothing, and leaves nothing.
+            assert!(broker.wake(&id).await.is_err());
+            assert!(broker.open(&who, &id, "{}").is_err());
+            broker.stop_grain(&id).await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            sizes(),
+            before,
+            "slots, views, pages, visits, references, abouts, audited"
+        );
     });
 }

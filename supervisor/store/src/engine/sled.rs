@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use super::{Engine, Visit, Writes};
 use crate::folder;
 
-/// Bytes of pages kept in memory; the accounts and grains of a family fit many times over.
-const CACHE: u64 = 16 * 1024 * 1024;
+/// Bytes of pages kept in memory: what a family uses fits many times over, and the kernel keeps the file as well. A log that
+/// grows for years fills it, whatever its size.
+const CACHE: u64 = 4 * 1024 * 1024;
 
 /// How long threads of a store that was just closed in this process may take to let go of its file.
 const LET_GO: Duration = Duration::from_secs(5);
