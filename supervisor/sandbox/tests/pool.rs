@@ -155,8 +155,8 @@ fn those_that_wait_are_replaced_when_they_are_lost() {
 fn those_lost_in_the_making_are_made_again() {
     let place = Place::new();
     let mut launcher = Launcher::start(&place, Starter::Us);
-    // As soon as they are there, which is before they are ready.
-    for _ in 0..5 {
+    // As soon as they are there, which is before they are ready. Both may be lost each time, and each loss doubles the pause.
+    for _ in 0..3 {
         eventually("a sandbox is being made", || {
             let hosts = children(launcher.process.id() as i32);
             let apps: Vec<i32> = hosts.iter().flat_map(|host| children(*host)).collect();
