@@ -16,6 +16,9 @@ mod root;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+
 use crate::cgroup::{self, Cgroup, Making};
 use crate::error::{StartError, Step};
 use crate::exit::{kill, wait};
@@ -192,12 +195,26 @@ impl Site<'_> {
     /// Waits until the ground is laid.
     fn await_prepared(&mut self) -> Result<(), Stop> {
         while !self.heard.prepared {
+            self.await_word()
+                .map_err(|errno| Stop::Part(Step::AwaitIds, errno))?;
             match self.heard.next(&self.host.report) {
                 Ok(true) => {}
                 // It says why it ended.
                 Ok(false) => return Err(Stop::Part(Step::AwaitIds, Errno::PIPE)),
                 Err(errno) => return Err(Stop::Part(Step::AwaitIds, errno)),
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until the new process has said something, or is no more. Its end of the socket does not tell: this process holds a
+    /// copy of that, for as long as the other one needs its memory.
+    fn await_word(&self) -> Result<(), Errno> {
+        let report = self.host.report.as_fd();
+        let mut polled = [report, self.pidfd].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        retry_on_intr(|| poll(&mut polled, None))?;
+        if polled[0].revents().is_empty() {
+            return Err(Errno::PIPE);
         }
         Ok(())
     }
