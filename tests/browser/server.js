@@ -64,12 +64,21 @@ export class Server {
   }
 
   /** Ends every process of it with SIGKILL and waits until none is left. */
-  async kill() {
-    if (!this.#child || this.#child.exitCode !== null) return;
+  kill() {
+    return this.#end("SIGKILL", () => true);
+  }
+
+  /** Asks it to stop, which removes its control groups too, and waits until nothing is left. */
+  stop() {
+    return this.#end("SIGTERM", ({ pid }) => pid === this.#child.pid);
+  }
+
+  async #end(signal, chosen) {
+    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const all = tree(this.#child.pid);
     this.url = undefined;
-    for (const { pid } of all) {
-      try { process.kill(pid, "SIGKILL"); } catch { /* it ended by itself */ }
+    for (const { pid } of all.filter(chosen)) {
+      try { process.kill(pid, signal); } catch { /* it ended by itself */ }
     }
     const end = Date.now() + DEADLINE;
     while (all.some(runs)) {
@@ -78,9 +87,9 @@ export class Server {
     }
   }
 
-  /** Kills it and removes its folder. */
+  /** Ends it and removes its folder. */
   async remove() {
-    await this.kill();
+    await this.stop();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
