@@ -137,7 +137,8 @@ export async function refresh(): Promise<void> {
       since.forEach(takeIn);
     });
   } catch (thrown) {
-    noteProblem(asProblem(thrown));
+    // What a later answer, or signing out, has overtaken is no problem any more.
+    if (asking >= answered) noteProblem(asProblem(thrown));
   } finally {
     underway.delete(since);
   }
