@@ -94,6 +94,12 @@ enum Limit {
   # It wrote more log than is kept.
   processor @6;
   # It kept a processor busy without a break; others are served first.
+  openFiles @7;
+  # A process of it has as many files open as it may.
+  calls @8;
+  # It makes calls and takes no answers, so that nothing more is read from it.
+  answers @9;
+  # It says nothing while somebody waits for it.
 }
 
 struct ObjectId {

@@ -143,7 +143,7 @@ fn grain(
     for warning in warnings {
         eprintln!("percloud: {warning}");
     }
-    let group = cgroup.as_ref().map(counted);
+    let group = cgroup.as_ref().map(|group| counted(group, &sandbox.limits));
     // Grain hosts work for one grain each; what serves everybody comes first. Failing that, nothing is lost.
     let _ = rustix::process::setpriority_process(None, HOST_NICE);
     // The app runs; from here on its bytes come in, and what this process could do beyond its grain goes.
@@ -282,11 +282,16 @@ fn adjust(job: &AdjustJob, mut report: UnixStream) -> Result<(), Box<dyn Error>>
 }
 
 /// The app's group as its host reads it.
-fn counted(group: &Cgroup) -> percloud_grain_host::Group {
-    let meter = group.meter();
+fn counted(group: &Cgroup, limits: &percloud_sandbox::Limits) -> percloud_grain_host::Group {
+    let meter = Arc::new(group.meter());
     let told = meter.told().filter_map(|file| file.try_clone_to_owned().ok());
     percloud_grain_host::Group {
         told: told.collect(),
+        open_files: Box::new({
+            let meter = Arc::clone(&meter);
+            move || meter.open_files()
+        }),
+        most_files: [limits.nofile_soft, limits.nofile_hard],
         read: Box::new(move || {
             let found = meter.read();
             percloud_grain_host::Reading {

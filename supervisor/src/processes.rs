@@ -7,16 +7,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::twoparty::VatNetwork;
-use percloud_broker::{Broker, Config, Layout};
+use percloud_broker::{Broker, Config, Layout, Part};
 use percloud_core::secret::Secret;
+use percloud_link::{Bounds, Link};
 use percloud_sandbox::launcher::{Client, Kind};
 use percloud_sandbox::parent;
 use percloud_sandbox::process::Child;
 use tokio::io::unix::AsyncFd;
-use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::base::Base;
 use crate::launcher_role::Job;
@@ -28,9 +26,14 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A process that lived for longer died of something new.
 const SETTLED: Duration = Duration::from_secs(60);
+/// When the pause has grown to this, whoever runs the server is told.
+const WORRYING: Duration = Duration::from_secs(2);
 
 /// How long the launcher may take to look at the machine.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Calls of one thread of the edge that may be unanswered: as many as it may have connections.
+const EDGE_CALLS: usize = 16 << 10;
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -119,17 +122,17 @@ impl Server {
         } = self;
         let parent = &*parent;
         futures::join!(
-            keep(edge, "edge", || start_edge(parent, broker, *threads)),
-            keep(egress, "egress", || start_egress(parent, broker, egress_door)),
-            keep(
-                launcher_process,
-                "launcher, and with it every running grain,",
-                || {
-                    let (client, process) = start_launcher(parent)?;
-                    launcher.replace(client);
-                    Ok(process)
-                }
-            ),
+            keep(broker, Part::Edge, edge, || start_edge(parent, broker, *threads)),
+            keep(broker, Part::Egress, egress, || start_egress(
+                parent,
+                broker,
+                egress_door
+            )),
+            keep(broker, Part::Launcher, launcher_process, || {
+                let (client, process) = start_launcher(parent)?;
+                launcher.replace(client);
+                Ok(process)
+            }),
         );
     }
 
@@ -143,12 +146,30 @@ impl Server {
 }
 
 /// Starts a process again whenever it ends. One that never lives long is started ever more rarely.
-async fn keep(child: &mut Child, what: &str, start: impl Fn() -> Result<Child, Box<dyn Error>>) {
+async fn keep(
+    broker: &Broker,
+    part: Part,
+    child: &mut Child,
+    start: impl Fn() -> Result<Child, Box<dyn Error>>,
+) {
+    let what = match part {
+        Part::Edge => "edge",
+        Part::Egress => "egress",
+        Part::Launcher => "launcher, and with it every running grain,",
+    };
+    let settled = async || {
+        tokio::time::sleep(SETTLED).await;
+        broker.part_fails(part, false);
+        std::future::pending().await
+    };
     let mut pause = RESTART_PAUSE;
     loop {
         let since = Instant::now();
         match watch(child) {
-            Ok(process) => drop(process.readable().await),
+            Ok(process) => tokio::select! {
+                _ended = process.readable() => {}
+                () = settled() => {}
+            },
             Err(error) => {
                 tracing::error!("cannot watch the {what}: {error}");
                 tokio::time::sleep(LONGEST_PAUSE).await;
@@ -158,6 +179,9 @@ async fn keep(child: &mut Child, what: &str, start: impl Fn() -> Result<Child, B
         tracing::error!("the {what} ended; starting it again");
         if since.elapsed() > SETTLED {
             pause = RESTART_PAUSE;
+        }
+        if pause >= WORRYING {
+            broker.part_fails(part, true);
         }
         loop {
             tokio::time::sleep(pause).await;
@@ -226,40 +250,45 @@ fn start_egress(parent: &parent::Client, broker: &Rc<Broker>, door: &Path) -> Re
     let listener = UnixListener::bind(door)?;
     let child = parent.start(EGRESS, &[theirs.as_fd(), listener.as_fd()])?;
     drop(theirs);
-    let (network, peer) = (network(ours)?, Side::Client);
-    let mut system = RpcSystem::new(Box::new(network), Some(broker.egress_keeper().client));
+    let mut link = Link::new(
+        stream(ours)?,
+        Side::Server,
+        Bounds::default(),
+        Some(broker.egress_keeper().client),
+    );
     let process = child.pidfd.try_clone()?;
     let end = move || {
         let _gone_already = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
     };
-    broker.use_egress(system.bootstrap(peer), door.to_owned(), Rc::new(end));
-    tokio::task::spawn_local(async move {
-        if let Err(error) = system.await {
-            tracing::debug!("the connection to the egress ended: {error}");
-        }
-    });
+    broker.use_egress(link.bootstrap(), door.to_owned(), Rc::new(end));
+    run(link, "egress");
     Ok(child)
 }
 
 /// Our end of a connection to one of our processes.
-fn network(socket: UnixStream) -> Result<VatNetwork<impl futures::AsyncRead + Unpin>, Box<dyn Error>> {
+fn stream(socket: UnixStream) -> std::io::Result<tokio::net::UnixStream> {
     socket.set_nonblocking(true)?;
-    let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
-    Ok(VatNetwork::new(
-        reader.compat(),
-        writer.compat_write(),
-        Side::Server,
-        Default::default(),
-    ))
+    tokio::net::UnixStream::from_std(socket)
 }
 
 /// Offers the broker's front to one thread of the edge until it hangs up.
 fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
-    let system = RpcSystem::new(Box::new(network(socket)?), Some(broker.front().client));
+    // Everybody's calls come by here; the edge bounds how many connections there are.
+    let bounds = Bounds {
+        calls: EDGE_CALLS,
+        ..Bounds::default()
+    };
+    run(
+        Link::new(stream(socket)?, Side::Server, bounds, Some(broker.front().client)),
+        "edge",
+    );
+    Ok(())
+}
+
+fn run(link: Link, role: &'static str) {
     tokio::task::spawn_local(async move {
-        if let Err(error) = system.await {
-            tracing::debug!("the connection to the edge ended: {error}");
+        if let Err(error) = link.run().await {
+            tracing::error!("the {role} broke the rules of its connection: {}", error.extra);
         }
     });
-    Ok(())
 }

@@ -61,6 +61,15 @@ impl Request {
 
     /// Sends it and returns once the head of the answer is there.
     pub fn start(&self, address: SocketAddr, host: &str) -> io::Result<Exchange> {
+        let (stream, sent) = self.ask(address, host)?;
+        match Exchange::read_head(stream, self.method == "HEAD") {
+            Ok(exchange) => Ok(exchange),
+            Err(error) => Err(sent.err().unwrap_or(error)),
+        }
+    }
+
+    /// Sends it and waits for nothing; says whether all of the body went out.
+    pub(crate) fn ask(&self, address: SocketAddr, host: &str) -> io::Result<(TcpStream, io::Result<()>)> {
         let mut head = format!(
             "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n",
             self.method, self.path
@@ -76,10 +85,7 @@ impl Request {
         stream.write_all(head.as_bytes())?;
         // A server that refuses early may close while the body is on its way; its answer still counts.
         let sent = stream.write_all(&self.body);
-        match Exchange::read_head(stream, self.method == "HEAD") {
-            Ok(exchange) => Ok(exchange),
-            Err(error) => Err(sent.err().unwrap_or(error)),
-        }
+        Ok((stream, sent))
     }
 }
 

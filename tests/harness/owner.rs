@@ -1,6 +1,6 @@
 //! What the owner of a server does, through the same calls as the browser shell.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -328,6 +328,15 @@ impl Visit {
         request
             .header("Cookie", self.cookies.join("; "))
             .start(self.address, &self.host)
+    }
+
+    /// Asks for a page and does not listen. Whoever drops the connection has gone away.
+    pub fn ask(&self, path: &str) -> TcpStream {
+        let request = Request::new("GET", path).header("Cookie", self.cookies.join("; "));
+        let (asked, _no_body) = request
+            .ask(self.address, &self.host)
+            .expect("the grain's host listens");
+        asked
     }
 
     /// Asks for a page.

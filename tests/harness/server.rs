@@ -274,10 +274,14 @@ impl Server {
 
     /// The process that is the edge, egress, launcher or broker.
     pub fn role(&self, name: &str) -> Process {
+        self.try_role(name).unwrap_or_else(|| panic!("the {name} runs"))
+    }
+
+    /// The same, while it may be gone.
+    pub fn try_role(&self, name: &str) -> Option<Process> {
         process::tree(self.parent().pid)
             .into_iter()
             .find(|process| process.arguments().get(1).is_some_and(|role| role == name))
-            .unwrap_or_else(|| panic!("the {name} runs"))
     }
 
     /// Every process of it: its own and the apps'.

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 /// How long an owner waits to be told of an app that keeps a processor busy: a minute, and what slow machines add.
 const BUSY: Duration = Duration::from_secs(120);
+/// The same for an app that says nothing while somebody waits for it.
+const SILENT: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_fork_bomb_is_held_to_its_processes() {
@@ -73,6 +75,7 @@ fn the_owner_of_a_log_flood_is_told() {
 fn a_hoarder_of_descriptors_has_its_own_and_no_more() {
     let scene = Scene::of("descriptors", json!({}));
     scene.owner.await_log(&scene.offender, "files are open");
+    scene.owner_is_told("open-files", wait::DEADLINE);
     scene.others_go_on();
 }
 
@@ -89,14 +92,18 @@ fn who_spins_comes_after_the_others_and_its_owner_is_told() {
 fn a_flood_of_calls_holds_up_nobody_else() {
     let scene = Scene::of("calls", json!({}));
     scene.owner.await_log(&scene.offender, "asking and asking");
+    let _waiting = scene.owner.open(&scene.offender).ask("/");
     scene.others_go_on();
+    scene.owner_is_told("calls", SILENT);
 }
 
 #[test]
 fn an_app_that_ignores_everything_is_stopped_when_asked() {
     let scene = Scene::of("deaf", json!({}));
     scene.owner.await_log(&scene.offender, "hearing nothing");
+    let _waiting = scene.owner.open(&scene.offender).ask("/");
     scene.others_go_on();
+    scene.owner_is_told("answers", SILENT);
     scene.owner.expect("POST", &scene.path("/trash"), None);
     assert_eq!(scene.owner.grain(&scene.offender)["state"], "asleep");
 }

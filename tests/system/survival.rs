@@ -57,6 +57,28 @@ fn a_clean_stop_leaves_no_process_and_no_socket() {
 }
 
 #[test]
+fn who_runs_the_server_hears_of_a_part_that_ends_again_and_again() {
+    let (server, owner) = Server::owned();
+    let other = owner.invite(&server, "Bela");
+    let hears = |who: &Owner| {
+        let home = who.get("/api/home");
+        let warnings = home["warnings"].as_array().expect("a list");
+        warnings.iter().any(|warning| warning["code"] == "egress-fails")
+    };
+    assert!(!hears(&owner));
+    wait::until("a word about the egress", || {
+        if let Some(egress) = server.try_role("egress") {
+            egress.kill();
+        }
+        hears(&owner).then_some(())
+    });
+    assert!(
+        !hears(&other),
+        "who does not run the server can do nothing about it"
+    );
+}
+
+#[test]
 fn data_may_lie_behind_links() {
     let (mut server, owner) = Server::owned();
     let grain = owner.grain_of(&built::sample("guestbook"));

@@ -312,7 +312,7 @@ export interface Notification {
 }
 
 export type LimitName = "memory" | "processes" | "disk" | "files";
-export type LimitMet = LimitName | "log" | "processor" | "server-disk";
+export type LimitMet = LimitName | "log" | "processor" | "open-files" | "calls" | "answers" | "server-disk";
 
 /** Bytes, or a number of things. `used` is null where nobody knows. */
 export interface Amount {

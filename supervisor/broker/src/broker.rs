@@ -1,7 +1,7 @@
 //! The broker's state, and how it starts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::open::PageSession;
 use crate::outlet::Egress;
 use crate::outside::Outside;
 use crate::package::Staged;
+use crate::parts::Part;
 use crate::powerbox::Asked;
 use crate::problem::Problem;
 use crate::record::{About, Account, Transfer};
@@ -114,6 +115,8 @@ pub struct Broker {
     pub(crate) handed_views: RefCell<Views>,
     /// Who opens connections to other machines; none before it has started.
     pub(crate) egress: RefCell<Option<Egress>>,
+    /// Parts of the server that end again and again.
+    pub(crate) failing: RefCell<BTreeSet<Part>>,
     /// Whose grains there are, in order.
     pub(crate) catalogue: RefCell<Catalogue>,
     /// When jobs are due.
@@ -197,6 +200,7 @@ impl Broker {
             identities: RefCell::new(Identities::new()),
             handed_views: RefCell::new(Views::new()),
             egress: RefCell::default(),
+            failing: RefCell::default(),
             catalogue: RefCell::new(catalogue),
             timetable: RefCell::new(timetable),
             leading: RefCell::new(leading),

@@ -28,6 +28,7 @@ mod open;
 mod outlet;
 mod outside;
 mod package;
+mod parts;
 mod people;
 mod pour;
 mod powerbox;
@@ -55,6 +56,7 @@ pub use outside::{
     AdjustReport, AdjustStart, BackupReport, BackupStart, FreezeReport, FreezeStart, GrainStart, HostProcess,
     LaunchError, Launcher, Outside, RestoreReport, RestoreStart, UnpackReport, UnpackStart,
 };
+pub use parts::Part;
 pub use problem::Problem;
 pub use running::RefusedSyscall;
 pub use visit::Opened;

@@ -53,18 +53,27 @@ pub enum Limit {
     Log,
     /// Processor time, without a break.
     Processor,
+    /// Files a process may have open.
+    OpenFiles,
+    /// Calls it may make before it takes answers.
+    Calls,
+    /// Patience: it says nothing, and somebody waits for it.
+    Answers,
     /// The whole server's disk, not its own share.
     ServerDisk,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 7] = [
+    pub(crate) const ALL: [Limit; 10] = [
         Self::Memory,
         Self::Processes,
         Self::Disk,
         Self::Files,
         Self::Log,
         Self::Processor,
+        Self::OpenFiles,
+        Self::Calls,
+        Self::Answers,
         Self::ServerDisk,
     ];
 
@@ -77,6 +86,9 @@ impl Limit {
             Self::Files => "files",
             Self::Log => "log",
             Self::Processor => "processor",
+            Self::OpenFiles => "open-files",
+            Self::Calls => "calls",
+            Self::Answers => "answers",
             Self::ServerDisk => "server-disk",
         }
     }
@@ -96,6 +108,9 @@ impl Limit {
             Self::Processor => {
                 "It has kept a processor busy for more than a minute. Others are served first."
             }
+            Self::OpenFiles => "It has as many files open as it may, and can open no more.",
+            Self::Calls => "It asks without end and takes no answers. It is made to wait.",
+            Self::Answers => "It has not answered for more than a minute. It may help to start it again.",
             Self::ServerDisk => {
                 "The disk of this server is nearly full. Until there is room it can read and delete only."
             }
@@ -111,6 +126,9 @@ impl Limit {
             host::Limit::Files => Some(Self::Files),
             host::Limit::Log => Some(Self::Log),
             host::Limit::Processor => Some(Self::Processor),
+            host::Limit::OpenFiles => Some(Self::OpenFiles),
+            host::Limit::Calls => Some(Self::Calls),
+            host::Limit::Answers => Some(Self::Answers),
         }
     }
 }

@@ -7,18 +7,16 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::twoparty::VatNetwork;
 use percloud_core::grain::State;
 use percloud_core::id::{AccountId, GrainId};
 use percloud_core::sharing::share::{Acceptance, Holder, Recipient};
 use percloud_core::warm::Use;
+use percloud_link::{Bounds, Link};
 use percloud_schemas::host_capnp::{grain_host, host_keeper};
 use serde_json::json;
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
-use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::account::SignedIn;
 use crate::broker::Broker;
@@ -221,16 +219,10 @@ impl Broker {
 
         let keeper = Rc::new(Keeper::new(self, id, slot));
         ours.set_nonblocking(true).map_err(io)?;
-        let (reader, writer) = tokio::net::UnixStream::from_std(ours).map_err(io)?.into_split();
-        let network = VatNetwork::new(
-            reader.compat(),
-            writer.compat_write(),
-            Side::Server,
-            Default::default(),
-        );
+        let ours = tokio::net::UnixStream::from_std(ours).map_err(io)?;
         let bootstrap: host_keeper::Client = capnp_rpc::new_client_from_rc(keeper.clone());
-        let mut system = RpcSystem::new(Box::new(network), Some(bootstrap.client));
-        let host: grain_host::Client = system.bootstrap(Side::Client);
+        let mut link = Link::new(ours, Side::Server, Bounds::default(), Some(bootstrap.client));
+        let host: grain_host::Client = link.bootstrap();
         let running = Rc::new(Running {
             host: host.clone(),
             door,
@@ -244,7 +236,7 @@ impl Broker {
         let connection = tokio::task::spawn_local({
             let (keeper, running) = (keeper.clone(), Rc::downgrade(&running));
             async move {
-                let outcome = system.await;
+                let outcome = link.run().await;
                 let _ = ended.send(());
                 keeper.ended(&running, outcome.err());
             }

@@ -73,6 +73,7 @@ impl Broker {
             .iter()
             .map(|(code, message)| json!({"code": code, "message": message}))
             .chain(self.room_warning())
+            .chain(self.part_warnings())
             .collect();
         let warnings = if self.runs_the_server(who).is_ok() {
             warnings

@@ -7,8 +7,8 @@ mod sessions;
 
 use std::rc::Rc;
 
-use capnp::capability::Response;
-use capnp::{Error, ErrorKind};
+use capnp::capability::{Request, Response};
+use capnp::{Error, ErrorKind, any_pointer};
 use percloud_schemas::grain_capnp::ui_view;
 use tokio::sync::OnceCell;
 
@@ -23,6 +23,8 @@ use crate::log::Log;
 const PERMISSIONS: u32 = 4096;
 /// Words an app may take to describe itself: 1 MiB.
 const VIEW_INFO_WORDS: u64 = 128 << 10;
+/// An interface that no app has.
+const NOBODYS: u64 = 0xf1c2_7a35_90de_4b68;
 
 type ViewInfo = Response<ui_view::view_info::Owned>;
 
@@ -69,6 +71,16 @@ impl App {
     /// Only when the app is gone: one that fails to answer, or answers nonsense, says nothing of itself.
     pub(crate) async fn describe(&self) -> Result<Rc<Described>, Error> {
         self.described.get_or_try_init(|| self.ask()).await.cloned()
+    }
+
+    /// Asks for what no app has: whoever listens refuses, and that is heard on its connection.
+    pub(crate) fn ask_whether_it_listens(&self) {
+        let question: Request<any_pointer::Owned, any_pointer::Owned> =
+            self.view.client.new_call(NOBODYS, 0, None);
+        let refusal = question.send().promise;
+        tokio::task::spawn_local(async move {
+            let _whatever_it_says = refusal.await;
+        });
     }
 
     async fn ask(&self) -> Result<Rc<Described>, Error> {

@@ -72,6 +72,10 @@ pub trait Freezer {
 pub struct Group {
     /// Reads every counter.
     pub read: Box<dyn Fn() -> Reading + Send>,
+    /// The most files any one of its processes has open, if the kernel says.
+    pub open_files: Box<dyn Fn() -> Option<u64> + Send>,
+    /// How many files a process may have open: at first, and if it asks for more.
+    pub most_files: [u64; 2],
     /// Files that a poll for exceptional conditions finds ready when a counter of refusals has changed.
     pub told: Vec<OwnedFd>,
 }
@@ -117,6 +121,12 @@ pub enum Limit {
     Log,
     /// Processor time, without a break.
     Processor,
+    /// Files a process may have open.
+    OpenFiles,
+    /// Calls it may make before it takes answers.
+    Calls,
+    /// Patience: it says nothing, and somebody waits for it.
+    Answers,
 }
 
 /// A system call the sandbox refused the app.

@@ -130,7 +130,7 @@ impl Host {
 
     async fn serve(mut self) -> Ended {
         let mut last = Exit::Unknown;
-        let (realm, keeper) = (self.wired.realm.clone(), self.wired.keeper.clone());
+        let keeper = self.wired.keeper.clone();
         let share = Rc::clone(&self.share);
         let (ended, broker_is_there) = tokio::select! {
             exit = self.process.wait() => {
@@ -146,7 +146,7 @@ impl Host {
                 let reason = "nobody used the grain for a while".to_owned();
                 (Ended { reason, asked: true, limit: None }, true)
             }
-            ended = share.keep(&realm, &keeper) => (ended, true),
+            ended = share.keep(&self.wired.watched, &keeper) => (ended, true),
         };
         let ended = match self.share.explains(last) {
             Some((limit, reason)) if !ended.asked && ended.limit.is_none() => Ended {

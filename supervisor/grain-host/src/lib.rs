@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod attention;
 mod broker;
 pub mod config;
 mod crowd;

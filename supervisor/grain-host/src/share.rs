@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use percloud_schemas::host_capnp::{self as host, host_keeper};
@@ -17,8 +18,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::app::Exit;
+use crate::app::{App, Exit};
+use crate::attention::{Attention, Seen, Step};
 use crate::config::{Ended, Group, Limit, Reading, Storage};
+use crate::link::Pulse;
 use crate::log::Log;
 use crate::membrane::Realm;
 use crate::usage::{self, Usage};
@@ -49,6 +52,13 @@ pub(crate) struct Share {
     told: RefCell<HashSet<Limit>>,
     /// Marked when the broker wants to know at once.
     asked: Notify,
+}
+
+/// What is looked at besides.
+pub(crate) struct Watched {
+    pub(crate) app: Rc<App>,
+    pub(crate) realm: Realm,
+    pub(crate) pulse: Rc<Pulse>,
 }
 
 impl Share {
@@ -92,7 +102,10 @@ impl Share {
     }
 
     /// Looks for as long as the app may live; returns why it may no longer.
-    pub(crate) async fn keep(&self, realm: &Realm, keeper: &host_keeper::Client) -> Ended {
+    pub(crate) async fn keep(&self, watched: &Watched, keeper: &host_keeper::Client) -> Ended {
+        let Watched { app, realm, pulse } = watched;
+        let mut attention = Attention::default();
+        let mut had_all_files = false;
         let mut reported = None;
         let mut quiet = BUSY;
         let mut busy = Busy::default();
@@ -116,6 +129,22 @@ impl Share {
             }
             if self.log.was_flooded() {
                 self.tell(keeper, Limit::Log).await;
+            }
+            let has_all_files = self.has_all_files();
+            // Twice: it may have been a moment.
+            if has_all_files && had_all_files {
+                self.tell(keeper, Limit::OpenFiles).await;
+            }
+            had_all_files = has_all_files;
+            let seen = Seen {
+                is_waited_for: realm.pending() > 0,
+                heard: pulse.heard(),
+                is_held: pulse.is_held(),
+            };
+            match attention.look(seen, Instant::now()) {
+                Step::Nothing => {}
+                Step::Ask => app.ask_whether_it_listens(),
+                Step::Tell(limit) => self.tell(keeper, limit).await,
             }
             let mut pause = usage::PAUSE;
             if let Some(usage) = usage::measure(self.folder.clone()).await {
@@ -150,6 +179,12 @@ impl Share {
                 quiet = (quiet * 2).min(QUIET);
             }
         }
+    }
+
+    /// Whether a process has as many files open as it may. One that asked for a number of its own is not seen.
+    fn has_all_files(&self) -> bool {
+        let Some(group) = &self.group else { return false };
+        (group.open_files)().is_some_and(|open| group.most_files.contains(&open))
     }
 
     /// Whether the storage, being as it was found, ends the app.
@@ -315,6 +350,9 @@ pub(crate) fn wire(limit: Option<Limit>) -> host::Limit {
         Some(Limit::Files) => host::Limit::Files,
         Some(Limit::Log) => host::Limit::Log,
         Some(Limit::Processor) => host::Limit::Processor,
+        Some(Limit::OpenFiles) => host::Limit::OpenFiles,
+        Some(Limit::Calls) => host::Limit::Calls,
+        Some(Limit::Answers) => host::Limit::Answers,
     }
 }
 

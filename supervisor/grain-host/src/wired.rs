@@ -26,7 +26,7 @@ use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
 use crate::platform::{Platform, WakeLocks};
 use crate::rest::{Concerned, Rest};
-use crate::share::Share;
+use crate::share::{Share, Watched};
 
 /// Where a host's sockets lead.
 pub(crate) struct Ends {
@@ -52,6 +52,7 @@ pub(crate) struct Wired {
     pub(crate) rest: Rc<Rest>,
     /// Who may want something of the app.
     pub(crate) concerned: Concerned,
+    pub(crate) watched: Watched,
     pub(crate) keeper: host_keeper::Client,
     pub(crate) app_link: Connection,
     pub(crate) broker_link: Connection,
@@ -118,7 +119,7 @@ impl Wired {
 
         let (ender, end) = oneshot::channel();
         let face: grain_host::Client = capnp_rpc::new_client(GrainHost {
-            app,
+            app: Rc::clone(&app),
             sessions: Rc::clone(&sessions),
             platform: Rc::clone(&platform),
             realm: realm.clone(),
@@ -146,6 +147,11 @@ impl Wired {
         Self {
             realm: realm.clone(),
             wake: Rc::clone(&platform.wake),
+            watched: Watched {
+                app,
+                realm: realm.clone(),
+                pulse: Rc::clone(&pulse),
+            },
             concerned: Concerned {
                 realm: realm.clone(),
                 locks: Rc::clone(&platform.wake),

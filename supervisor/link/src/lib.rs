@@ -333,7 +333,7 @@ impl Wire {
             Some((message, false)) => inbox::reader(message),
         };
         let verdict = self.ledger.borrow_mut().received(&message, &self.bounds)?;
-        self.beat();
+        self.hear();
         match verdict {
             Verdict::Pass => self.sort_out(message),
             Verdict::Replace(other) => Ok(Some(self.incoming(other))),
@@ -359,7 +359,7 @@ impl Wire {
         if !is_noted {
             return Ok(Some((message, false)));
         }
-        self.beat();
+        self.hear();
         let Some(message) = self.take_plain(&head, message)? else {
             return Ok(None);
         };
@@ -396,6 +396,9 @@ impl Wire {
         let bounds = &self.bounds;
         let paused = self.ledger.borrow().is_full(bounds) || self.outbox.bytes() > bounds.queued_bytes;
         self.reader.borrow_mut().replace(context.waker().clone());
+        if let Some(pulse) = &bounds.pulse {
+            pulse.hold(paused);
+        }
         if paused {
             return true;
         }
@@ -429,6 +432,12 @@ impl Wire {
         let message = Rc::new(message);
         self.outbox.push(Rc::clone(&message));
         message
+    }
+
+    fn hear(&self) {
+        if let Some(pulse) = &self.bounds.pulse {
+            pulse.hear(self.ledger.borrow().open());
+        }
     }
 
     fn beat(&self) {

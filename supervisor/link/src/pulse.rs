@@ -6,6 +6,8 @@ use std::cell::{Cell, OnceCell};
 #[derive(Default)]
 pub struct Pulse {
     beats: Cell<u64>,
+    heard: Cell<u64>,
+    is_held: Cell<bool>,
     calls: Cell<usize>,
     wake: OnceCell<Box<dyn Fn()>>,
 }
@@ -17,6 +19,18 @@ impl Pulse {
         self.beats.get()
     }
 
+    /// A number that grows with every message that comes from the peer.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Whether nothing is read from the peer, because it takes no answers or has too many calls unanswered.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held.get()
+    }
+
     /// Calls that have not been answered, either way.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -26,6 +40,15 @@ impl Pulse {
     /// Has `wake` called before each message leaves, and when one has come. Works once.
     pub fn wake_by(&self, wake: impl Fn() + 'static) {
         let _the_first = self.wake.set(Box::new(wake));
+    }
+
+    pub(crate) fn hear(&self, calls: usize) {
+        self.heard.set(self.heard.get().wrapping_add(1));
+        self.beat(calls);
+    }
+
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.is_held.set(is_held);
     }
 
     pub(crate) fn beat(&self, calls: usize) {

@@ -3,7 +3,7 @@
 //! The files are opened once, by whoever made the group, and read again and again: a grain host reads them after it has
 //! given up every right to open anything.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub struct Meter {
     /// Version 1 counts refusals of memory in a file of its own.
     refusals: Option<File>,
     forks: Option<File>,
+    members: Option<File>,
     unified: bool,
 }
 
@@ -69,6 +70,7 @@ impl Cgroup {
                 open("memory.failcnt")
             },
             forks: open("pids.events"),
+            members: open("cgroup.procs"),
             unified: self.unified,
         }
     }
@@ -98,6 +100,21 @@ impl Meter {
             memory_kills: line(&ends, "oom_kill"),
             processes_refused: read(&self.forks).and_then(|text| line(&text, "max")),
         }
+    }
+
+    /// The most files any one of its processes has open (proc_pid_fd(5): since Linux 6.2 the size of that folder says how
+    /// many). `None` where the kernel does not say. Looks at some three hundred processes.
+    #[must_use]
+    pub fn open_files(&self) -> Option<u64> {
+        let members = read(&self.members)?;
+        // The last line may be cut off.
+        let whole = &members[..members.rfind('\n')?];
+        let open = |process| {
+            fs::metadata(format!("/proc/{process}/fd"))
+                .ok()
+                .map(|found| found.len())
+        };
+        whole.lines().filter_map(open).max().filter(|most| *most > 0)
     }
 
     /// The files whose change the kernel tells a poll for exceptional conditions (POLLPRI): of processes, and, in version
