@@ -109,8 +109,8 @@ impl Limit {
                 "It has kept a processor busy for more than a minute. Others are served first."
             }
             Self::OpenFiles => "It has as many files open as it may, and can open no more.",
-            Self::Calls => "It asks without end and takes no answers. It is made to wait.",
-            Self::Answers => "It has not answered for more than a minute. It may help to start it again.",
+            Self::Calls => "It asks for more than it finishes with. It was made to wait, or stopped.",
+            Self::Answers => "It said nothing while somebody waited for it. It may help to start it again.",
             Self::ServerDisk => {
                 "The disk of this server is nearly full. Until there is room it can read and delete only."
             }

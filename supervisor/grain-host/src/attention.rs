@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::config::Limit;
 
 /// How long an app may be silent before it is asked whether it listens.
-const DOUBT: Duration = Duration::from_secs(30);
-/// How long before its owner is told.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DOUBT: Duration = Duration::from_secs(20);
+/// How long before its owner is told: less than anybody waits in vain for a session.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How the app is now.
 #[derive(Clone, Copy, Debug)]
@@ -96,15 +96,15 @@ mod tests {
     #[test]
     fn one_that_says_nothing_is_asked_and_then_told_of() {
         let steps = hour(|_| SILENT);
-        assert_eq!(steps[..2], [(30, Step::Ask), (60, Step::Tell(Limit::Answers))]);
+        assert_eq!(steps[..2], [(20, Step::Ask), (45, Step::Tell(Limit::Answers))]);
         assert_eq!(steps.iter().filter(|(_, step)| *step == Step::Ask).count(), 1);
     }
 
     #[test]
     fn one_that_works_for_an_hour_and_listens_is_only_asked() {
-        // It answers within a second of being asked.
+        // It answers within ten seconds of being asked.
         let steps = hour(|second| Seen {
-            heard: second.saturating_sub(1) / 30,
+            heard: second / 30,
             ..SILENT
         });
         assert!(steps.len() > 50, "{steps:?}");
@@ -123,7 +123,7 @@ mod tests {
             is_waited_for: second >= 600,
             ..SILENT
         });
-        assert_eq!(late[..2], [(630, Step::Ask), (660, Step::Tell(Limit::Answers))]);
+        assert_eq!(late[..2], [(620, Step::Ask), (645, Step::Tell(Limit::Answers))]);
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
             is_held: true,
             ..SILENT
         });
-        assert_eq!(held[0], (60, Step::Tell(Limit::Calls)));
+        assert_eq!(held[0], (45, Step::Tell(Limit::Calls)));
         // Now and then is how it should be.
         let often = hour(|second| Seen {
             heard: second / 20,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use capnp::ErrorKind;
 use tokio::net::UnixStream;
 use tokio::task::{JoinError, LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::app::{Exit, Process, kill};
-use crate::config::{Config, Ended};
+use crate::config::{Config, Ended, Limit};
 use crate::log::{Log, Reader};
 use crate::membrane::Realm;
 use crate::platform::WakeLocks;
@@ -137,7 +138,7 @@ impl Host {
                 last = exit;
                 (unasked(exit), true)
             }
-            ended = &mut self.wired.app_link => (unasked(self.after_app_link(ended, &mut last).await), true),
+            ended = &mut self.wired.app_link => (self.after_app_link(ended, &mut last).await, true),
             _ended = &mut self.wired.broker_link => (unasked("the broker is gone"), false),
             ended = &mut self.wired.door => (unasked(door_text(ended)), true),
             Ok(ended) = &mut self.wired.end => (ended, true),
@@ -164,8 +165,8 @@ impl Host {
         &self,
         ended: Result<Result<(), capnp::Error>, JoinError>,
         last: &mut Exit,
-    ) -> String {
-        match ended {
+    ) -> Ended {
+        unasked(match ended {
             Ok(Ok(())) => match timeout(self.farewell, self.process.wait()).await {
                 Ok(exit) => {
                     *last = exit;
@@ -173,10 +174,17 @@ impl Host {
                 }
                 Err(_) => "the app closed its connection and did not exit".to_owned(),
             },
-            Ok(Err(error)) => format!("the app broke the rules of its connection: {}", error.extra),
+            Ok(Err(error)) => {
+                let reason = format!("the app broke the rules of its connection: {}", error.extra);
+                return Ended {
+                    reason,
+                    asked: false,
+                    limit: (error.kind == ErrorKind::Overloaded).then_some(Limit::Calls),
+                };
+            }
             // capnp-rpc takes some impossible messages for bugs of ours.
             Err(_) => "the app broke the rules of its connection".to_owned(),
-        }
+        })
     }
 
     /// Kills what is left, has the last words written and tells the broker.

@@ -272,7 +272,7 @@ impl Ledger {
             return Err(Error::failed(format!("question {id} was asked twice")));
         }
         if self.answers.len() >= bounds.calls.saturating_mul(UNFINISHED) {
-            return Err(Error::failed(
+            return Err(Error::overloaded(
                 "too many answered calls were left unfinished".to_owned(),
             ));
         }
@@ -301,7 +301,7 @@ impl Ledger {
         if self.answered(words) {
             self.canceled += 1;
             if self.canceled > CANCELED {
-                return Err(Error::failed("too many calls were canceled".to_owned()));
+                return Err(Error::overloaded("too many calls were canceled".to_owned()));
             }
         }
         Ok(())
@@ -313,7 +313,7 @@ impl Ledger {
         bounds: &Bounds,
     ) -> Result<(), Error> {
         if caps.len() as usize > bounds.capabilities {
-            return Err(Error::failed(
+            return Err(Error::overloaded(
                 "a message carries too many capabilities".to_owned(),
             ));
         }
@@ -338,7 +338,9 @@ impl Ledger {
         import.references += 1;
         import.depth = import.depth.max(depth);
         if self.imports.len() > bounds.capabilities {
-            return Err(Error::failed("too many capabilities were handed over".to_owned()));
+            return Err(Error::overloaded(
+                "too many capabilities were handed over".to_owned(),
+            ));
         }
         Ok(())
     }

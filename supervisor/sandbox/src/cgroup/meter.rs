@@ -54,6 +54,8 @@ impl Cgroup {
             let paths = self.directories.iter().map(|directory| directory.join(name));
             paths.into_iter().find_map(|path: PathBuf| File::open(path).ok())
         };
+        // In version 2 the app is in the innermost, the last; in version 1 in every one.
+        let innermost = self.directories.last();
         let (memory, processor, ends) = if self.unified {
             ("memory.current", "cpu.stat", "memory.events")
         } else {
@@ -70,7 +72,7 @@ impl Cgroup {
                 open("memory.failcnt")
             },
             forks: open("pids.events"),
-            members: open("cgroup.procs"),
+            members: innermost.and_then(|directory| File::open(directory.join("cgroup.procs")).ok()),
             unified: self.unified,
         }
     }
