@@ -32,9 +32,6 @@ const WORRYING: Duration = Duration::from_secs(2);
 /// How long the launcher may take to look at the machine.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Calls of one thread of the edge that may be unanswered: as many as it may have connections.
-const EDGE_CALLS: usize = 16 << 10;
-
 /// What a server is made of.
 #[derive(Debug)]
 pub struct Settings {
@@ -191,7 +188,12 @@ async fn keep(
                     *child = next;
                     break;
                 }
-                Err(error) => tracing::error!("cannot start the {what} again: {error}"),
+                Err(error) => {
+                    tracing::error!("cannot start the {what} again: {error}");
+                    if pause >= WORRYING {
+                        broker.part_fails(part, true);
+                    }
+                }
             }
         }
     }
@@ -253,7 +255,7 @@ fn start_egress(parent: &parent::Client, broker: &Rc<Broker>, door: &Path) -> Re
     let mut link = Link::new(
         stream(ours)?,
         Side::Server,
-        Bounds::default(),
+        Bounds::of_ours(),
         Some(broker.egress_keeper().client),
     );
     let process = child.pidfd.try_clone()?;
@@ -273,15 +275,13 @@ fn stream(socket: UnixStream) -> std::io::Result<tokio::net::UnixStream> {
 
 /// Offers the broker's front to one thread of the edge until it hangs up.
 fn serve_edge(broker: &Rc<Broker>, socket: UnixStream) -> Result<(), Box<dyn Error>> {
-    // Everybody's calls come by here; the edge bounds how many connections there are.
-    let bounds = Bounds {
-        calls: EDGE_CALLS,
-        ..Bounds::default()
-    };
-    run(
-        Link::new(stream(socket)?, Side::Server, bounds, Some(broker.front().client)),
-        "edge",
+    let link = Link::new(
+        stream(socket)?,
+        Side::Server,
+        Bounds::of_ours(),
+        Some(broker.front().client),
     );
+    run(link, "edge");
     Ok(())
 }
 

@@ -75,7 +75,11 @@ fn the_owner_of_a_log_flood_is_told() {
 fn a_hoarder_of_descriptors_has_its_own_and_no_more() {
     let scene = Scene::of("descriptors", json!({}));
     scene.owner.await_log(&scene.offender, "files are open");
-    scene.owner_is_told("open-files", wait::DEADLINE);
+    // Without a control group, or before Linux 6.2, nobody can count them.
+    let is_counted = std::fs::metadata("/proc/self/fd").is_ok_and(|folder| folder.len() > 0);
+    if is_counted && !scene.server.log().contains("no control group") {
+        scene.owner_is_told("open-files", wait::DEADLINE);
+    }
     scene.others_go_on();
 }
 

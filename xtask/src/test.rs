@@ -16,69 +16,88 @@ pub struct Suite {
     pub name: &'static str,
     /// One line for the help text.
     pub summary: &'static str,
+    /// Whether it runs only when it is named: it takes an hour.
+    pub is_long: bool,
     run: fn(&Workspace) -> Result<Count, Failure>,
 }
 
 /// All suites, in the order in which they run: what fails fastest comes first.
-pub const SUITES: [Suite; 11] = [
+pub const SUITES: [Suite; 12] = [
     Suite {
         name: "architecture",
         summary: "the crates and arrows of docs/architecture.md",
+        is_long: false,
         run: suites::architecture,
     },
     Suite {
         name: "schemas",
         summary: "committed generated code is what the schemas say",
+        is_long: false,
         run: suites::schemas,
     },
     Suite {
         name: "unit",
         summary: "the tests beside the code of every crate not below",
+        is_long: false,
         run: suites::unit,
     },
     Suite {
         name: "store",
         summary: "the durable store, with its crash harness",
+        is_long: false,
         run: suites::store,
     },
     Suite {
         name: "sandbox",
         summary: "namespaces, file system, seccomp, limits",
+        is_long: false,
         run: suites::sandbox,
     },
     Suite {
         name: "instructions",
         summary: "what a warm request costs, counted; --renew writes the numbers of this build",
+        is_long: false,
         run: suites::instructions,
     },
     Suite {
         name: "ui",
         summary: "the browser shell: types, tests, build",
+        is_long: false,
         run: suites::ui,
     },
     Suite {
         name: "system",
         summary: "a whole server, driven from outside",
+        is_long: false,
         run: suites::system,
     },
     Suite {
         name: "clients",
         summary: "programs that people own: git, calendars, WebDAV, curl",
+        is_long: false,
         run: suites::clients,
     },
     Suite {
         name: "browser",
         summary: "the sample apps, used in Chromium",
+        is_long: false,
         run: suites::browser,
     },
     Suite {
         name: "lint",
         summary: "format, clippy, licences of dependencies",
+        is_long: false,
         run: suites::lint,
+    },
+    Suite {
+        name: "residue",
+        summary: "10,000 starts and ends, however they come about, leave nothing; only when named",
+        is_long: true,
+        run: suites::residue,
     },
 ];
 
-/// Runs the suites named, or all; fails when any test failed or a suite could not run.
+/// Runs the suites named, or all that are not long; fails when any test failed or a suite could not run.
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), Failure> {
     if names == ["instructions", "--renew"] {
         return suites::renew_instructions();
@@ -97,7 +116,7 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), Failure> {
     let mut closing = Vec::new();
     for suite in SUITES
         .iter()
-        .filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
+        .filter(|suite| names.is_empty() && !suite.is_long || names.iter().any(|name| name == suite.name))
     {
         println!("\n== {}: {}", suite.name, suite.summary);
         let start = Instant::now();

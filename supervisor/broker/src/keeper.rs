@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use capnp::Error;
+use capnp::{Error, ErrorKind};
 use percloud_core::grain::State;
 use percloud_core::id::GrainId;
 use percloud_core::secret::Secret;
@@ -22,7 +22,7 @@ use crate::broker::Broker;
 use crate::limits::Limit;
 use crate::problem::Problem;
 use crate::record::{Referent, Sealed, Token};
-use crate::running::{Running, Slot};
+use crate::running::{Running, Slot, in_time};
 use crate::token::{Reference, TokenText, object};
 use crate::visit::SessionId;
 
@@ -72,8 +72,11 @@ impl Keeper {
 
     /// Notes the end of a connection; the grain sleeps from now on.
     pub(crate) fn ended(&self, running: &Weak<Running>, error: Option<Error>) {
+        let is_cut_off = error
+            .as_ref()
+            .is_some_and(|error| error.kind == ErrorKind::Overloaded);
         if let Some(error) = error {
-            tracing::debug!(grain = %self.grain, "connection to the grain host ended: {error}");
+            tracing::warn!(grain = %self.grain, "the connection to a grain host was cut: {error}");
         }
         // A stop already forgot it, or a failed start never had it in place.
         let Some(running) = self.slot.take_if(running) else {
@@ -87,7 +90,9 @@ impl Keeper {
         self.slot.let_end(running);
         let end = self.end.take();
         let failed = end.as_ref().is_none_or(|end| !end.asked);
-        let limit = end.as_ref().and_then(|end| end.limit);
+        let limit = end
+            .as_ref()
+            .map_or(is_cut_off.then_some(Limit::Calls), |end| end.limit);
         self.slot.limit.set(limit);
         let reason = end.map_or_else(|| "the app ended unexpectedly".to_owned(), |end| end.reason);
         self.slot
@@ -267,7 +272,7 @@ impl Broker {
                 admission.set_session_id(id);
                 admission.set_tab_id(&[0; 16]);
                 write_object(object, admission.init_object())?;
-                request.send().promise.await?;
+                in_time(request.send().promise).await?;
                 write_door(&running.door, &nonce, into)
             }
             (Referent::View { grain, .. }, _) => {

@@ -20,6 +20,7 @@ use crate::broker::Broker;
 use crate::descriptor;
 use crate::problem::Problem;
 use crate::record::{Sealed, Token};
+use crate::running::in_time;
 use crate::token::TokenText;
 use crate::visit::{SessionId, Visit};
 
@@ -115,9 +116,7 @@ impl Broker {
         let unreadable = |error: &dyn std::fmt::Display| {
             Problem::BadRequest(format!("the app asks for something that cannot be read: {error}"))
         };
-        let answer = call
-            .send()
-            .promise
+        let answer = in_time(call.send().promise)
             .await
             .map_err(|error| unreadable(&error.extra))?;
         let list = answer.get().and_then(|answer| answer.get_descriptors());
@@ -220,7 +219,7 @@ impl Broker {
         let mut call = running.host.write_descriptor_request();
         let filled = call.get().set_descriptor(provided);
         filled.map_err(|error| Problem::internal("copy a descriptor", &error))?;
-        let written = call.send().promise.await;
+        let written = in_time(call.send().promise).await;
         let written = written.map_err(|error| Problem::internal("write a descriptor", &error))?;
         let written = written
             .get()

@@ -31,8 +31,28 @@ use crate::view_info::Described;
 
 /// How long a grain host may take to answer for the first time.
 const START_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a grain host may take for what it does without asking its app.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a grain host may take to end when asked, before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What a grain host answers without asking its app.
+///
+/// # Errors
+///
+/// What it says; and when it says nothing in time.
+pub(crate) async fn in_time<T>(
+    answer: impl Future<Output = Result<T, capnp::Error>>,
+) -> Result<T, capnp::Error> {
+    let silent = |_| {
+        Err(capnp::Error::failed(
+            "the grain's host does not answer".to_owned(),
+        ))
+    };
+    tokio::time::timeout(ANSWER_DEADLINE, answer)
+        .await
+        .unwrap_or_else(silent)
+}
 
 /// A running grain. Dropping it breaks the connection, and the host ends with that.
 pub(crate) struct Running {
@@ -221,7 +241,7 @@ impl Broker {
         ours.set_nonblocking(true).map_err(io)?;
         let ours = tokio::net::UnixStream::from_std(ours).map_err(io)?;
         let bootstrap: host_keeper::Client = capnp_rpc::new_client_from_rc(keeper.clone());
-        let mut link = Link::new(ours, Side::Server, Bounds::default(), Some(bootstrap.client));
+        let mut link = Link::new(ours, Side::Server, Bounds::of_a_host(), Some(bootstrap.client));
         let host: grain_host::Client = link.bootstrap();
         let running = Rc::new(Running {
             host: host.clone(),
@@ -393,7 +413,7 @@ impl Broker {
         let Some(running) = self.slot(id).running() else {
             return Vec::new();
         };
-        let Ok(response) = running.host.refused_syscalls_request().send().promise.await else {
+        let Ok(response) = in_time(running.host.refused_syscalls_request().send().promise).await else {
             return Vec::new();
         };
         let read = || -> Result<Vec<RefusedSyscall>, capnp::Error> {

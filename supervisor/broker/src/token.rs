@@ -4,29 +4,26 @@
 //! comes of it is alive only while its conditions hold: each live reference is listed and looked at again with every
 //! change of sharing.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+mod authority;
+mod leading;
+mod text;
+
 use std::rc::Rc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percloud_core::id::GrainId;
 use percloud_core::secret::hex;
 use percloud_core::sharing::access::Facts;
 use percloud_core::sharing::requirement::{Requirement, TokenHash};
 use percloud_core::time::Timestamp;
-use percloud_store::{Batch, ReadError, Store};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use percloud_store::Batch;
 
-use crate::account::SignedIn;
-use crate::audit::Act;
 use crate::broker::Broker;
-use crate::catalogue::each;
-use crate::outside::Outside;
 use crate::problem::Problem;
-use crate::record::{Grain, Held, Referent, Sealed, Token, grain_key};
+use crate::record::{Held, Referent, Sealed, Token};
 use crate::visit::{Changed, SessionId, Visit};
+
+pub(crate) use self::leading::Leading;
+pub(crate) use self::text::TokenText;
 
 /// Longest chain of tokens made from tokens.
 const CHAIN: usize = 64;
@@ -40,54 +37,6 @@ const SWEEP: u64 = 60 * 60;
 const STEP: usize = 256;
 /// Longest label of a token, in characters.
 const LABEL: usize = 200;
-
-/// 43 URL-safe characters that stand for authority. Cannot be printed or stored by accident.
-#[derive(Clone)]
-pub(crate) struct TokenText(String);
-
-impl TokenText {
-    pub(crate) fn new(outside: &Outside) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(outside.secret().expose()))
-    }
-
-    /// Reads what somebody presents; `None` unless it could be a token.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let fits = text.len() == 43
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        fits.then(|| Self(text.to_owned()))
-    }
-
-    /// Reads what an app presents: the text as bytes (sheet trap 27).
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Self::parse(std::str::from_utf8(bytes).ok()?)
-    }
-
-    /// The text, for the one place that hands it to its holder.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What may be kept of it.
-    pub(crate) fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(&self.0).into())
-    }
-
-    /// The host that goes with it (sheet 5.1).
-    pub(crate) fn host(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(b"x");
-        hash.update(&self.0);
-        format!("api-{}", &hex(&hash.finalize())[..32])
-    }
-}
-
-impl fmt::Debug for TokenText {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TokenText(…)")
-    }
-}
 
 /// A reference that is alive.
 #[derive(Clone, Debug)]
@@ -111,56 +60,6 @@ pub(crate) struct Broken {
     pub at_hosts: Vec<(GrainId, SessionId)>,
     /// Those that lead outside.
     pub outlets: Vec<SessionId>,
-}
-
-/// Which tokens lead to an object of a grain's app, or once did; the store has the tokens.
-#[derive(Default)]
-pub(crate) struct Leading(HashMap<[u8; 32], Vec<TokenHash>>);
-
-impl Leading {
-    /// Takes up what the store has.
-    pub(crate) fn load(store: &Store) -> Result<Self, ReadError> {
-        let mut leading = Self::default();
-        each::<Token>(store, |key, token| {
-            if let Ok(hash) = <[u8; 32]>::try_from(&key[..]) {
-                leading.list(TokenHash(hash), &token.what);
-            }
-        })?;
-        Ok(leading)
-    }
-
-    /// Only apps say that an object is gone: what else a token leads to is not asked for.
-    fn key(what: &Referent) -> Option<[u8; 32]> {
-        let Referent::Object { grain, id } = what else {
-            return None;
-        };
-        let mut hash = Sha256::new();
-        hash.update(grain.as_str());
-        hash.update(b"/");
-        hash.update(id);
-        Some(hash.finalize().into())
-    }
-
-    fn list(&mut self, token: TokenHash, what: &Referent) {
-        if let Some(key) = Self::key(what) {
-            self.0.entry(key).or_default().push(token);
-        }
-    }
-
-    fn unlist(&mut self, token: &TokenHash, what: &Referent) {
-        let Some(key) = Self::key(what) else { return };
-        if let Some(tokens) = self.0.get_mut(&key) {
-            tokens.retain(|known| known != token);
-            if tokens.is_empty() {
-                self.0.remove(&key);
-            }
-        }
-    }
-
-    fn to(&self, what: &Referent) -> Vec<TokenHash> {
-        let tokens = Self::key(what).and_then(|key| self.0.get(&key));
-        tokens.cloned().unwrap_or_default()
-    }
 }
 
 /// The key under which a grain finds what it holds.
@@ -478,135 +377,6 @@ impl Broker {
             }
             tokio::task::yield_now().await;
         }
-    }
-
-    /// Everything a grain holds of others.
-    pub(crate) fn held_by(&self, grain: &GrainId) -> Result<Vec<(TokenHash, Token)>, Problem> {
-        let prefix = format!("{grain}/");
-        let held = self.store.scan::<Held>(prefix.as_bytes());
-        let held = held.map_err(|error| Problem::internal("read the store", &error))?;
-        let mut tokens = Vec::new();
-        for (_, held) in held {
-            let Ok(hash) = TokenHash::try_from(held.id) else {
-                continue;
-            };
-            if let Some(token) = self.read::<Token>(&hash.0)? {
-                tokens.push((hash, token));
-            }
-        }
-        Ok(tokens)
-    }
-
-    /// What a grain holds of others, for its owner.
-    pub(crate) async fn authority(&self, who: &SignedIn, id: &GrainId) -> Result<Value, Problem> {
-        self.own_grain(who, id)?;
-        let mut held = self.held_by(id)?;
-        held.retain(|(_, token)| !matches!(&token.what, Referent::Object { grain, .. } if grain == id));
-        let mut held = self.grants(held);
-        held.sort_by_key(|(_, token)| std::cmp::Reverse(token.created));
-        let held: Vec<Value> = held
-            .iter()
-            .map(|(hash, token)| {
-                let title = |grain: &GrainId| {
-                    let grain = self.read::<Grain>(grain_key(grain)).ok().flatten();
-                    grain.map(|grain| grain.title)
-                };
-                let (what, from) = match &token.what {
-                    Referent::Object { grain, .. } => ("something inside another one", title(grain)),
-                    Referent::View { grain, .. } => ("all of another one", title(grain)),
-                    Referent::Identity { account } => ("who somebody is", self.name_of(account)),
-                    Referent::Website { url, .. } => ("a website", Some(url.to_string())),
-                    Referent::Network { .. } => ("the whole network", None),
-                    Referent::Interface => ("ports of this machine", None),
-                };
-                let by = token.by.as_ref().and_then(|by| self.name_of(by));
-                json!({"id": hex(&hash.0), "label": token.label, "what": what, "from": from, "by": by,
-                       "created": token.created})
-            })
-            .collect();
-        Ok(json!({"held": held}))
-    }
-
-    /// Takes something away from a grain that it holds of others, or ends one of its jobs.
-    pub(crate) async fn drop_authority(
-        self: &Rc<Self>,
-        who: &SignedIn,
-        id: &GrainId,
-        token: &str,
-    ) -> Result<(), Problem> {
-        self.own_grain(who, id)?;
-        if let Ok(job) = token.parse() {
-            return self.end_job(id, &job).await;
-        }
-        let hash = TokenHash::try_from(token.to_owned()).map_err(|_| Problem::NotFound)?;
-        let known: Token = self.read(&hash.0)?.ok_or(Problem::NotFound)?;
-        if known.seal.holder() != Some(id) {
-            return Err(Problem::NotFound);
-        }
-        {
-            let _turn = self.sharing_turn.lock().await;
-            let mut batch = Batch::new();
-            self.note(
-                &mut batch,
-                Some(&who.account),
-                Act::TookBack,
-                Some(id),
-                &known.label,
-            );
-            self.commit_noted(batch).await?;
-        }
-        // What was saved of it dies with it, and need not be kept.
-        let mut batch = Batch::new();
-        let (mut gone, mut all) = (vec![hash], Vec::new());
-        let held = self.held_by(id)?;
-        while let Some(parent) = gone.pop() {
-            if batch.is_nearly_full() {
-                self.commit(std::mem::take(&mut batch)).await?;
-            }
-            batch.delete::<Token>(&parent.0);
-            batch.delete::<Held>(&held_key(id, &parent));
-            let children = held.iter().filter(|(_, token)| token.parent == Some(parent));
-            gone.extend(children.map(|(child, _)| *child));
-            all.push(parent);
-        }
-        self.commit(batch).await?;
-        {
-            let mut leading = self.leading.borrow_mut();
-            let ended = held.iter().filter(|(hash, _)| all.contains(hash));
-            ended.for_each(|(hash, token)| leading.unlist(hash, &token.what));
-        }
-        self.enforce(&Changed::Tokens).await;
-        Ok(())
-    }
-
-    /// What a person sees of what a grain holds: each thing it was given once, however often it was saved; nothing of what
-    /// is neither saved nor alive.
-    fn grants(&self, held: Vec<(TokenHash, Token)>) -> Vec<(TokenHash, Token)> {
-        let alive: HashSet<TokenHash> = {
-            let references = self.references.borrow();
-            references
-                .values()
-                .filter_map(|reference| reference.token)
-                .collect()
-        };
-        let all: HashSet<TokenHash> = held.iter().map(|(hash, _)| *hash).collect();
-        let labels: HashMap<TokenHash, String> = held
-            .iter()
-            .filter_map(|(_, token)| Some((token.parent?, token.label.clone())))
-            .collect();
-        let mut shown = held;
-        shown.retain(|(hash, token)| {
-            let is_root = token.parent.is_none_or(|parent| !all.contains(&parent));
-            let is_used =
-                !matches!(token.seal, Sealed::Grant(_)) || labels.contains_key(hash) || alive.contains(hash);
-            is_root && is_used
-        });
-        for (hash, token) in &mut shown {
-            if let Some(label) = labels.get(hash).filter(|label| !label.is_empty()) {
-                token.label.clone_from(label);
-            }
-        }
-        shown
     }
 }
 

@@ -24,6 +24,7 @@ use crate::account::SignedIn;
 use crate::broker::Broker;
 use crate::problem::Problem;
 use crate::record::{Grain, KnownAs, grain_key, person_of_grain};
+use crate::running::in_time;
 use crate::view_info::Described;
 
 /// How long a host may take to confirm that a session is broken.
@@ -180,7 +181,7 @@ impl Broker {
             let mut request = running.host.admit_request();
             request.get().set_nonce(nonce.expose());
             self.describe_visit(request.get().init_session(), visit, &record, &access, &view)?;
-            match request.send().promise.await {
+            match in_time(request.send().promise).await {
                 Ok(_) => break (running, record),
                 Err(error) if error.kind == capnp::ErrorKind::Overloaded => {
                     return Err(Problem::TooManyAttempts { retry_after: 5 });

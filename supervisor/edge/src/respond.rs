@@ -69,6 +69,8 @@ pub(crate) enum Refusal {
     Overloaded,
     #[error("This page has too much under way: {0}. Try again in a moment.")]
     Crowded(&'static str),
+    #[error("This server has as many WebSockets open as it may have. Try again in a moment.")]
+    NoRoomForSockets,
     #[error("Percloud is stopping or starting. Try again in a moment.")]
     Unavailable,
 }
@@ -110,6 +112,7 @@ impl Refusal {
             | Self::UploadFailed(_)
             | Self::Overloaded
             | Self::Crowded(_)
+            | Self::NoRoomForSockets
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -121,7 +124,11 @@ impl Refusal {
             Self::CrossSite => "cross-site",
             Self::TooLarge(_) => "too-large",
             Self::BadRequest(_) | Self::TooSlow | Self::Aborted | Self::PathTooLong(_) => "bad-request",
-            Self::Unavailable | Self::Overloaded | Self::Crowded(_) | Self::UploadFailed(_) => "unavailable",
+            Self::Unavailable
+            | Self::Overloaded
+            | Self::Crowded(_)
+            | Self::NoRoomForSockets
+            | Self::UploadFailed(_) => "unavailable",
             _ => "not-found",
         }
     }
@@ -169,7 +176,7 @@ impl Refusal {
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Overloaded | Self::Crowded(_) | Self::Unavailable => {
+            Self::Overloaded | Self::Crowded(_) | Self::NoRoomForSockets | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
             }
             Self::TooManyGuesses(seconds) => {

@@ -13,9 +13,15 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::crowd::Member;
+
+/// WebSockets last for as long as both sides like and give way to nobody, so only one place in so many may be theirs.
+const FOR_SOCKETS: usize = 2;
+
 /// The places of all threads, and who waits for one.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Says that one more waits.
     called: watch::Sender<()>,
@@ -25,6 +31,7 @@ impl Places {
     pub(crate) fn new(number: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(number)),
+            sockets: Arc::new(Semaphore::new(number.div_ceil(FOR_SOCKETS))),
             waiting: AtomicUsize::new(0),
             called: watch::Sender::new(()),
         })
@@ -149,7 +156,15 @@ pub(crate) struct Place {
 impl Place {
     /// Returns once another needs the place more.
     pub(crate) async fn told_to_leave(&self) {
-        self.guest.leave.notified().await;
+        loop {
+            self.guest.leave.notified().await;
+            if self.guest.asking.get() == 0 {
+                return;
+            }
+            // A request was on its way: somebody else is to go.
+            self.guest.told.set(false);
+            self.room.0.stirred.notify_one();
+        }
     }
 
     /// A request has come: the place is kept until what this returns is dropped.
@@ -166,6 +181,33 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.room.0.guests.borrow_mut().remove(&self.number);
     }
+}
+
+/// What a connection takes: its place, and a part of what its client may have.
+pub(crate) struct Taken {
+    pub(crate) place: Place,
+    #[expect(dead_code, reason = "held, and counted until dropped")]
+    pub(crate) member: Member,
+}
+
+impl Taken {
+    /// Keeps all of it for a connection that becomes a WebSocket, which HTTP then knows nothing of any more. `None` when
+    /// there are too many.
+    pub(crate) fn for_a_socket(self: &Rc<Self>) -> Option<ForASocket> {
+        let sockets = &self.place.room.0.places.sockets;
+        Some(ForASocket {
+            _permit: sockets.clone().try_acquire_owned().ok()?,
+            _asking: self.place.asks(),
+            _taken: Rc::clone(self),
+        })
+    }
+}
+
+/// Held as long as a WebSocket is open.
+pub(crate) struct ForASocket {
+    _permit: OwnedSemaphorePermit,
+    _asking: Asking,
+    _taken: Rc<Taken>,
 }
 
 /// A request that is being answered.

@@ -10,6 +10,7 @@ use crate::BaseUrl;
 use crate::base_url::Place;
 use crate::cookie::Cookies;
 use crate::grain::accept::{self, Weighed};
+use crate::room::Taken;
 
 /// Longer words are not kept, so that a connection holds little. In bytes.
 const KEPT: usize = 1 << 10;
@@ -21,6 +22,7 @@ pub(crate) struct Said {
     cookies: Last<Cookies>,
     types: Last<Weighed>,
     codings: Last<Weighed>,
+    taken: Option<Rc<Taken>>,
 }
 
 /// What one request says.
@@ -28,9 +30,19 @@ pub(crate) struct Heard {
     pub cookies: Rc<Cookies>,
     pub types: Rc<Weighed>,
     pub codings: Rc<Weighed>,
+    /// What the connection takes on which it is said.
+    pub taken: Option<Rc<Taken>>,
 }
 
 impl Said {
+    /// Nothing was said yet on this connection.
+    pub(crate) fn on(taken: Rc<Taken>) -> Self {
+        Self {
+            taken: Some(taken),
+            ..Self::default()
+        }
+    }
+
     /// What a `Host` header means.
     pub(crate) fn host(&self, base: &BaseUrl, host: &[u8]) -> Rc<Place> {
         self.host.read(host, || {
@@ -48,6 +60,7 @@ impl Said {
                 .header(headers, COOKIE, |_| Cookies::read(base, headers)),
             types: self.types.header(headers, ACCEPT, list),
             codings: self.codings.header(headers, ACCEPT_ENCODING, list),
+            taken: self.taken.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percloud_link::{Bounds, Link};
 use percloud_schemas::front_capnp::front;
+use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
@@ -25,7 +26,7 @@ use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
-use crate::room::{Answered, Place, Places, Room};
+use crate::room::{Answered, Places, Room, Taken};
 use crate::said::Said;
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
@@ -125,10 +126,11 @@ fn worker(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         listener.set_nonblocking(true).map_err(EdgeError::Start)?;
+        notice_who_vanishes(&listener).map_err(EdgeError::Start)?;
         broker.set_nonblocking(true).map_err(EdgeError::Start)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(EdgeError::Start)?;
         let broker = tokio::net::UnixStream::from_std(broker).map_err(EdgeError::Start)?;
-        let mut link = Link::new(broker, Side::Client, Bounds::default(), None);
+        let mut link = Link::new(broker, Side::Client, Bounds::of_ours(), None);
         let front: front::Client = link.bootstrap();
         let edge = Rc::new(Edge {
             policy: Policy::new(&base),
@@ -149,6 +151,15 @@ fn worker(
         stop.send_replace(true);
         accepting.await.map_err(|_| EdgeError::Panicked)
     })
+}
+
+/// Has the kernel end connections whose client is gone without a word, in two minutes: a WebSocket on which nothing is
+/// said would be kept for ever. Connections have this from the socket that accepts them (tcp(7)).
+fn notice_who_vanishes(listener: &TcpListener) -> std::io::Result<()> {
+    sockopt::set_tcp_keepidle(listener, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(listener, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(listener, 4)?;
+    Ok(sockopt::set_socket_keepalive(listener, true)?)
 }
 
 /// Waits until told to stop. The word is not held on to: as long as one holds it, who passes it on is blocked, and
@@ -174,11 +185,8 @@ async fn accept(
             accepted = listener.accept(), if newcomer.is_none() => accepted,
             place = room.place(), if newcomer.is_some() => {
                 if let Some((stream, peer, member, _)) = newcomer.take() {
-                    let (edge, stopped) = (edge.clone(), stopped.clone());
-                    tasks.spawn_local(async move {
-                        connection(edge, stream, peer, &place, stopped).await;
-                        drop((place, member));
-                    });
+                    let taken = Rc::new(Taken { place, member });
+                    tasks.spawn_local(connection(edge.clone(), stream, peer, taken, stopped.clone()));
                 }
                 continue;
             }
@@ -220,15 +228,15 @@ async fn connection(
     edge: Rc<Edge>,
     stream: TcpStream,
     peer: IpAddr,
-    place: &Place,
+    taken: Rc<Taken>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
-    let said = Rc::new(Said::default());
+    let said = Rc::new(Said::on(taken.clone()));
     let service = service_fn(|request| {
-        let (edge, said, asking) = (edge.clone(), said.clone(), place.asks());
+        let (edge, said, asking) = (edge.clone(), said.clone(), taken.place.asks());
         async move {
             let answer = route::answer(edge, &said, peer, request).await;
             Ok::<_, Infallible>(answer.map(|body| Answered { body, asking }))
@@ -241,8 +249,10 @@ async fn connection(
         .keep_alive(true);
     let mut connection = std::pin::pin!(http.serve_connection(socket, service).with_upgrades());
     let ended = tokio::select! {
+        // Who has said something is heard before being told to leave.
+        biased;
         ended = connection.as_mut() => ended,
-        () = place.told_to_leave() => return,
+        () = taken.place.told_to_leave() => return,
         () = told(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(edge.limits.drain, connection).await {

@@ -5,6 +5,7 @@ mod opening;
 mod process;
 mod sessions;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use capnp::capability::{Request, Response};
@@ -53,6 +54,8 @@ pub(crate) struct App {
     described: OnceCell<Rc<Described>>,
     limits: Limits,
     log: Log,
+    /// Whether it has been asked something and has not answered.
+    is_asked: Rc<Cell<bool>>,
 }
 
 impl App {
@@ -62,6 +65,7 @@ impl App {
             described: OnceCell::new(),
             limits,
             log,
+            is_asked: Rc::default(),
         }
     }
 
@@ -75,11 +79,16 @@ impl App {
 
     /// Asks for what no app has: whoever listens refuses, and that is heard on its connection.
     pub(crate) fn ask_whether_it_listens(&self) {
+        if self.is_asked.replace(true) {
+            return;
+        }
+        let is_asked = Rc::clone(&self.is_asked);
         let question: Request<any_pointer::Owned, any_pointer::Owned> =
             self.view.client.new_call(NOBODYS, 0, None);
         let refusal = question.send().promise;
         tokio::task::spawn_local(async move {
             let _whatever_it_says = refusal.await;
+            is_asked.set(false);
         });
     }
 

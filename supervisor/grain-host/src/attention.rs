@@ -19,8 +19,10 @@ pub(crate) struct Seen {
     pub(crate) is_waited_for: bool,
     /// Grows with everything it says.
     pub(crate) heard: u64,
-    /// Nothing is read from it.
+    /// Nothing is read from it, for its own calls.
     pub(crate) is_held: bool,
+    /// Nothing is read from it, because those it speaks to do not listen.
+    pub(crate) is_silenced: bool,
 }
 
 /// What is to be done.
@@ -38,16 +40,16 @@ pub(crate) enum Step {
 pub(crate) struct Attention {
     /// What had been heard when it fell silent, and when that was.
     silent: Option<(u64, Instant)>,
-    was_asked: bool,
+    asked: Option<Instant>,
 }
 
 impl Attention {
     pub(crate) fn look(&mut self, seen: Seen, now: Instant) -> Step {
         let since = match self.silent {
-            Some((heard, since)) if seen.is_waited_for && heard == seen.heard => since,
+            Some((heard, since)) if seen.is_waited_for && heard == seen.heard && !seen.is_silenced => since,
             _ => {
                 self.silent = seen.is_waited_for.then_some((seen.heard, now));
-                self.was_asked = false;
+                self.asked = None;
                 return Step::Nothing;
             }
         };
@@ -55,15 +57,15 @@ impl Attention {
         if seen.is_held && silence >= PATIENCE {
             return Step::Tell(Limit::Calls);
         }
-        if self.was_asked && silence >= PATIENCE {
-            return Step::Tell(Limit::Answers);
+        match self.asked {
+            Some(asked) if now.duration_since(asked) >= PATIENCE - DOUBT => Step::Tell(Limit::Answers),
+            // What is not read cannot answer.
+            None if !seen.is_held && silence >= DOUBT => {
+                self.asked = Some(now);
+                Step::Ask
+            }
+            _ => Step::Nothing,
         }
-        // What is not read cannot answer.
-        if !seen.is_held && !self.was_asked && silence >= DOUBT {
-            self.was_asked = true;
-            return Step::Ask;
-        }
-        Step::Nothing
     }
 }
 
@@ -91,6 +93,7 @@ mod tests {
         is_waited_for: true,
         heard: 7,
         is_held: false,
+        is_silenced: false,
     };
 
     #[test]
@@ -124,6 +127,27 @@ mod tests {
             ..SILENT
         });
         assert_eq!(late[..2], [(620, Step::Ask), (645, Step::Tell(Limit::Answers))]);
+    }
+
+    #[test]
+    fn a_late_look_leaves_it_time_to_answer() {
+        let begun = Instant::now();
+        let mut attention = Attention::default();
+        let mut look = |second| attention.look(SILENT, begun + Duration::from_secs(second));
+        assert_eq!(look(0), Step::Nothing);
+        // The machine stood still meanwhile.
+        assert_eq!(look(600), Step::Ask);
+        assert_eq!(look(601), Step::Nothing);
+        assert_eq!(look(625), Step::Tell(Limit::Answers));
+    }
+
+    #[test]
+    fn one_whose_listeners_do_not_listen_is_left_alone() {
+        let silenced = |_| Seen {
+            is_silenced: true,
+            ..SILENT
+        };
+        assert_eq!(hour(silenced), []);
     }
 
     #[test]

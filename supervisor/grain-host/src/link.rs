@@ -16,11 +16,10 @@ pub(crate) fn bounds(limits: &Limits, gauge: Rc<Gauge>, pressure: Option<Rc<Gaug
         message_words: limits.message_words,
         call_words: limits.call_words,
         calls: limits.calls,
-        calls_run_to_their_end: false,
         capabilities: limits.capabilities,
         queued_bytes: limits.queued_bytes,
         gauge,
         pressure,
-        pulse: None,
+        ..Bounds::default()
     }
 }

@@ -32,6 +32,8 @@ const BUSY: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(60);
 /// Processor time between two looks that says an app does something by itself.
 const STIRS: Duration = Duration::from_millis(10);
+/// How long the broker may take to hear of something.
+const HEARD: Duration = Duration::from_secs(5);
 /// How long an app may keep a processor busy before its owner is told.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Percent of a processor that count as keeping it busy. Who wants all of it gets no more than that where others are served
@@ -140,6 +142,7 @@ impl Share {
                 is_waited_for: realm.pending() > 0,
                 heard: pulse.heard(),
                 is_held: pulse.is_held(),
+                is_silenced: pulse.is_silenced(),
             };
             match attention.look(seen, Instant::now()) {
                 Step::Nothing => {}
@@ -149,11 +152,14 @@ impl Share {
             let mut pause = usage::PAUSE;
             if let Some(usage) = usage::measure(self.folder.clone()).await {
                 pause = usage.pause;
-                if reported != Some((usage.bytes, usage.files)) && report_size(keeper, usage).await.is_ok() {
-                    reported = Some((usage.bytes, usage.files));
-                }
                 if let Some(ended) = self.judge(usage) {
                     return ended;
+                }
+                let size = (usage.bytes, usage.files);
+                if reported != Some(size)
+                    && matches!(timeout(HEARD, report_size(keeper, usage)).await, Ok(Ok(())))
+                {
+                    reported = Some(size);
                 }
             }
             tokio::select! {
@@ -232,8 +238,8 @@ impl Share {
         if self.told.borrow_mut().insert(limit) {
             let mut request = keeper.report_limit_request();
             request.get().set_limit(wire(Some(limit)));
-            // A broker that is gone ends us anyhow.
-            let _heard = request.send().promise.await;
+            // A broker that is gone ends us anyhow, and one that does not answer is no reason to look away.
+            let _heard = timeout(HEARD, request.send().promise).await;
         }
     }
 
@@ -359,6 +365,7 @@ pub(crate) fn wire(limit: Option<Limit>) -> host::Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::rig::with_grain;
 
     fn usage(bytes: u64, files: u64) -> Usage {
         Usage {
@@ -366,6 +373,47 @@ mod tests {
             files,
             pause: usage::PAUSE,
         }
+    }
+
+    /// Hears of nothing.
+    struct Deaf;
+
+    impl host_keeper::Server for Deaf {
+        async fn report_size(
+            self: Rc<Self>,
+            _: host_keeper::ReportSizeParams,
+            _: host_keeper::ReportSizeResults,
+        ) -> Result<(), capnp::Error> {
+            std::future::pending().await
+        }
+    }
+
+    #[test]
+    fn a_broker_that_does_not_listen_saves_nobody_who_is_above_their_limit() {
+        with_grain(|grain| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let (words, _said) = std::io::pipe().unwrap();
+            let (log, _reader) = Log::open(folder.path(), words.into(), &crate::Limits::default()).unwrap();
+            let storage = Storage {
+                bytes: 1 << 20,
+                files: 100,
+                is_full: false,
+            };
+            let share = Share::new(folder.path().to_owned(), None, storage, log);
+            let deaf: host_keeper::Client = capnp_rpc::new_client(Deaf);
+            let looks = share.keep(&grain.wired.watched, &deaf);
+            let writes = async {
+                // Below the limit at the first look, whose report nobody hears.
+                tokio::time::sleep(usage::PAUSE).await;
+                std::fs::write(folder.path().join("heap"), vec![7; 2 << 20]).unwrap();
+                share.asked.notify_one();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                ended = looks => assert_eq!(ended.limit, Some(Limit::Disk)),
+                () = writes => {}
+            }
+        });
     }
 
     #[test]

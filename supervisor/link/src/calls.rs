@@ -10,6 +10,9 @@
 //! everything is as if the RPC system had made the call from the beginning. What the peer said waits until then, and with
 //! it everything the peer says later, so order is kept.
 
+mod say;
+mod translate;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -17,12 +20,12 @@ use std::rc::{Rc, Weak};
 use capnp::Error;
 use capnp::message::{Builder, HeapAllocator, Reader, ReaderOptions};
 use capnp::serialize::OwnedSegments;
-use capnp_rpc::rpc_capnp::{
-    call, cap_descriptor, disembargo, message, message_target, payload, resolve, return_,
-};
+use capnp_rpc::rpc_capnp::{call, cap_descriptor, message, message_target, resolve, return_};
+
+use self::say::read_error;
 
 use super::numbers::Keyed;
-use super::passing::{self, Head, Passed};
+use super::passing::{self, Head};
 use super::slab::Slab;
 use super::{Wire, inbox, notes};
 
@@ -492,260 +495,6 @@ impl Wire {
             self.wake_reader();
         }
     }
-
-    fn finish(&self, call: u32, releases_caps: bool) {
-        let mut message = self.small_message();
-        let mut finish = message.init_root::<message::Builder<'_>>().init_finish();
-        finish.set_question_id(call);
-        finish.set_release_result_caps(releases_caps);
-        self.send_own(message);
-    }
-
-    /// Gives back a capability of the peer.
-    pub(super) fn release(&self, id: u32) {
-        let mut message = self.small_message();
-        let mut release = message.init_root::<message::Builder<'_>>().init_release();
-        release.set_id(id);
-        release.set_reference_count(1);
-        self.send_own(message);
-    }
-
-    /// Gives back what a call of the peer carries that goes nowhere.
-    fn give_back(&self, payload: payload::Reader<'_>) -> Result<(), Error> {
-        for cap in payload.get_cap_table()? {
-            if let Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) = cap.which() {
-                self.release(id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers a call of the peer with an error.
-    pub(super) fn answer_error(&self, question: u32, error: &Error) {
-        let mut message = self.small_message();
-        let mut answer = message.init_root::<message::Builder<'_>>().init_return();
-        answer.set_answer_id(question);
-        answer.set_release_param_caps(false);
-        answer.set_no_finish_needed(true);
-        write_error(error, answer.init_exception());
-        self.send_own(message);
-    }
-
-    /// Answers a call of the peer that it has given up.
-    pub(super) fn answer_canceled(&self, question: u32) {
-        let mut message = self.small_message();
-        let mut answer = message.init_root::<message::Builder<'_>>().init_return();
-        answer.set_answer_id(question);
-        answer.set_release_param_caps(false);
-        answer.set_no_finish_needed(true);
-        answer.set_canceled(());
-        self.send_own(message);
-    }
-
-    /// Answers a call of the peer with results that came in `message`, which also gives back what was `lent` with it.
-    pub(super) fn answer(
-        &self,
-        question: u32,
-        message: OwnedSegments,
-        lent: Option<u32>,
-    ) -> Result<(), Error> {
-        // The new head makes it longer.
-        if message.len() / 8 + passing::HEAD > self.bounds.message_words {
-            return Err(Error::failed("an answer is too long".to_owned()));
-        }
-        let passed = Passed::results(message, question, lent.is_some());
-        let passed = passed.map_err(|_| Error::failed("an answer cannot be read".to_owned()))?;
-        if let Some(lent) = lent {
-            self.ledger.borrow_mut().given_back(lent, 1);
-        }
-        if self.ledger.borrow_mut().returned(question, true) {
-            self.wake_reader();
-        }
-        self.pass_out(passed);
-        Ok(())
-    }
-
-    pub(super) fn pass_out(&self, passed: Passed) {
-        self.beat();
-        self.outbox.pass(passed);
-    }
-
-    fn small_message(&self) -> Builder<HeapAllocator> {
-        Builder::new(HeapAllocator::new().first_segment_words(16))
-    }
-
-    /// Sends a call, which need not be read again to be known for one.
-    pub(super) fn send_call(&self, message: Builder<HeapAllocator>) {
-        self.ledger.borrow_mut().passed_on();
-        self.beat();
-        self.outbox.push(Rc::new(message));
-    }
-
-    pub(super) fn send_own(&self, message: Builder<HeapAllocator>) {
-        let _sent = self.send_untranslated(message);
-    }
-}
-
-impl Calls {
-    /// The call with which a capability in `payload` was lent, while it has neither an answer nor a stand-in.
-    fn mentioned(&self, payload: payload::Reader<'_>) -> Result<Option<u32>, Error> {
-        for cap in payload.get_cap_table()? {
-            if let Some(call) = self.mentioned_by(cap)? {
-                return Ok(Some(call));
-            }
-        }
-        Ok(None)
-    }
-
-    fn mentioned_by(&self, cap: cap_descriptor::Reader<'_>) -> Result<Option<u32>, Error> {
-        let Ok(cap_descriptor::ReceiverHosted(id)) = cap.which() else {
-            return Ok(None);
-        };
-        if id < FIRST {
-            return Ok(None);
-        }
-        Ok(match self.lent.borrow_mut().get_mut(id - FIRST) {
-            Some(Lent::With(call)) => Some(FIRST + *call),
-            _ => None,
-        })
-    }
-
-    /// The number the RPC system has for something lent.
-    fn known(&self, id: u32) -> u32 {
-        match self.lent.borrow_mut().get_mut(id - FIRST) {
-            Some(Lent::Known(known)) => *known,
-            _ => NOTHING,
-        }
-    }
-
-    /// Hands a message on in which what was lent has the number that the RPC system knows.
-    fn exchange(&self, message: Reader<OwnedSegments>) -> Result<Fate, Error> {
-        let root = message.get_root::<message::Reader<'_>>()?;
-        let caps = match root.which() {
-            Ok(message::Call(call)) => Some(call?.get_params()?.get_cap_table()?),
-            Ok(message::Return(answer)) => match answer?.which() {
-                Ok(return_::Results(results)) => Some(results?.get_cap_table()?),
-                _ => None,
-            },
-            _ => None,
-        };
-        let is_ours = |cap: cap_descriptor::Reader<'_>| matches!(cap.which(), Ok(cap_descriptor::ReceiverHosted(id)) if id >= FIRST);
-        let in_table = caps.is_some_and(|caps| caps.iter().any(is_ours));
-        let in_resolve = match root.which() {
-            Ok(message::Resolve(Ok(resolve))) => {
-                matches!(resolve.which(), Ok(resolve::Cap(Ok(cap))) if is_ours(cap))
-            }
-            _ => false,
-        };
-        let (which, target) = match root.which() {
-            Ok(message::Call(call)) => (CALL, Some(call?.get_target()?)),
-            Ok(message::Disembargo(disembargo)) => (DISEMBARGO, Some(disembargo?.get_target()?)),
-            _ => (RETURN, None),
-        };
-        let target = match target.map(message_target::Reader::which) {
-            Some(Ok(message_target::ImportedCap(id))) if id >= FIRST => Some(self.known(id)),
-            _ => None,
-        };
-        if in_resolve || (which == DISEMBARGO && target.is_some()) {
-            return self.rewrite(&message).map(Fate::Hand);
-        }
-        let message = match in_table {
-            true => changed(message, |body| {
-                passing::exchange(body, which, |id| (id >= FIRST).then(|| self.known(id)))
-            })?,
-            false => message,
-        };
-        Ok(Fate::Hand(match target {
-            Some(known) => changed(message, |body| passing::retarget(body, known))?,
-            None => message,
-        }))
-    }
-
-    /// A copy with the numbers exchanged, of a message that carries nothing else.
-    fn rewrite(&self, message: &Reader<OwnedSegments>) -> Result<Reader<OwnedSegments>, Error> {
-        let mut copy = Builder::new_default();
-        copy.set_root(message.get_root::<message::Reader<'_>>()?)?;
-        let exchange = |mut cap: cap_descriptor::Builder<'_>| {
-            if let Ok(cap_descriptor::ReceiverHosted(id)) = cap.reborrow().which()
-                && id >= FIRST
-            {
-                cap.set_receiver_hosted(self.known(id));
-            }
-        };
-        let retarget = |mut target: message_target::Builder<'_>| {
-            if let Ok(message_target::ImportedCap(id)) = target.reborrow().which()
-                && id >= FIRST
-            {
-                target.set_imported_cap(self.known(id));
-            }
-        };
-        match copy.get_root::<message::Builder<'_>>()?.which() {
-            Ok(message::Resolve(resolve)) => {
-                if let Ok(resolve::Cap(cap)) = resolve?.which() {
-                    exchange(cap?);
-                }
-            }
-            Ok(message::Disembargo(disembargo)) => retarget(disembargo?.get_target()?),
-            _ => {}
-        }
-        received(&copy)
-    }
-
-    fn translate(&self, message: &mut Builder<HeapAllocator>) -> capnp::Result<()> {
-        let number = |id: u32| self.stand_ins.borrow().get(&id).copied();
-        let in_cap = |cap: cap_descriptor::Builder<'_>| -> capnp::Result<()> {
-            if let Ok(cap_descriptor::ReceiverAnswer(answer)) = cap.which() {
-                let mut answer = answer?;
-                if let Some(number) = number(answer.reborrow().get_question_id()) {
-                    answer.set_question_id(number);
-                }
-            }
-            Ok(())
-        };
-        let in_target = |target: message_target::Builder<'_>| -> capnp::Result<()> {
-            if let Ok(message_target::PromisedAnswer(answer)) = target.which() {
-                let mut answer = answer?;
-                if let Some(number) = number(answer.reborrow().get_question_id()) {
-                    answer.set_question_id(number);
-                }
-            }
-            Ok(())
-        };
-        let each = |payload: payload::Builder<'_>| -> capnp::Result<()> {
-            let mut caps = payload.get_cap_table()?;
-            (0..caps.len()).try_for_each(|index| in_cap(caps.reborrow().get(index)))
-        };
-        match message.get_root::<message::Builder<'_>>()?.which() {
-            Ok(message::Finish(finish)) => {
-                let mut finish = finish?;
-                if let Some(number) = number(finish.reborrow().get_question_id()) {
-                    finish.set_question_id(number);
-                    self.settle(number, |_, is_finished| *is_finished = true);
-                }
-            }
-            Ok(message::Call(call)) => {
-                let mut call = call?;
-                in_target(call.reborrow().get_target()?)?;
-                each(call.get_params()?)?;
-            }
-            Ok(message::Return(answer)) => {
-                if let Ok(return_::Results(results)) = answer?.which() {
-                    each(results?)?;
-                }
-            }
-            Ok(message::Resolve(resolve)) => {
-                if let Ok(resolve::Cap(cap)) = resolve?.which() {
-                    in_cap(cap?)?;
-                }
-            }
-            Ok(message::Disembargo(disembargo)) => {
-                let disembargo: disembargo::Builder<'_> = disembargo?;
-                in_target(disembargo.get_target()?)?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 /// Where calls on a capability of the peer leave.
@@ -787,34 +536,4 @@ fn changed(
 pub(super) fn received(message: &Builder<HeapAllocator>) -> Result<Reader<OwnedSegments>, Error> {
     let bytes = capnp::serialize::write_message_to_words(message);
     capnp::serialize::read_message(&bytes[..], ReaderOptions::new())
-}
-
-/// An error as capnp-rpc reads it.
-fn read_error(exception: capnp_rpc::rpc_capnp::exception::Reader<'_>) -> Error {
-    use capnp_rpc::rpc_capnp::exception::Type;
-    let kind = match exception.get_type() {
-        Ok(Type::Overloaded) => capnp::ErrorKind::Overloaded,
-        Ok(Type::Disconnected) => capnp::ErrorKind::Disconnected,
-        Ok(Type::Unimplemented) => capnp::ErrorKind::Unimplemented,
-        _ => capnp::ErrorKind::Failed,
-    };
-    let reason = exception
-        .get_reason()
-        .ok()
-        .and_then(|reason| reason.to_str().ok());
-    Error {
-        kind,
-        extra: format!("remote exception: {}", reason.unwrap_or("(malformed error)")),
-    }
-}
-
-fn write_error(error: &Error, mut exception: capnp_rpc::rpc_capnp::exception::Builder<'_>) {
-    use capnp_rpc::rpc_capnp::exception::Type;
-    exception.set_type(match error.kind {
-        capnp::ErrorKind::Overloaded => Type::Overloaded,
-        capnp::ErrorKind::Disconnected => Type::Disconnected,
-        capnp::ErrorKind::Unimplemented => Type::Unimplemented,
-        _ => Type::Failed,
-    });
-    exception.set_reason(&error.extra);
 }

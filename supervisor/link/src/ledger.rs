@@ -16,8 +16,6 @@ use super::passing::Head;
 const PROMISES: u32 = 64;
 /// Answered calls a peer may leave unfinished, as a multiple of those it may have unanswered.
 const UNFINISHED: usize = 4;
-/// Calls a peer may cancel on one connection: capnp-rpc keeps a record of about 150 bytes of each.
-const CANCELED: usize = 256 << 10;
 
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -163,7 +161,7 @@ impl Ledger {
                 if bounds.calls_run_to_their_end && self.put_off(finished) {
                     return Ok(Verdict::Keep);
                 }
-                self.finished(finished.id)?;
+                self.finished(finished.id, bounds)?;
             }
             _ => {}
         }
@@ -296,11 +294,11 @@ impl Ledger {
         true
     }
 
-    fn finished(&mut self, id: u32) -> Result<(), Error> {
+    fn finished(&mut self, id: u32, bounds: &Bounds) -> Result<(), Error> {
         let words = self.answers.remove(&id).and_then(|answer| answer.words);
         if self.answered(words) {
             self.canceled += 1;
-            if self.canceled > CANCELED {
+            if self.canceled > bounds.canceled {
                 return Err(Error::overloaded("too many calls were canceled".to_owned()));
             }
         }

@@ -76,6 +76,9 @@ pub struct Bounds {
     /// Whether a call runs to its end though the peer let go of the answer. Peers in C++ count on it: there a call is
     /// not canceled unless the object called allows it.
     pub calls_run_to_their_end: bool,
+    /// Calls it may have given up before they were answered, ever. capnp-rpc keeps about 150 bytes of each; one more ends
+    /// the connection.
+    pub canceled: usize,
     /// Capabilities it may have handed over and not got back. More end the connection.
     pub capabilities: usize,
     /// Nothing is read while more bytes than this wait to be sent to this peer, or on `pressure`.
@@ -88,6 +91,33 @@ pub struct Bounds {
     pub pulse: Option<Rc<Pulse>>,
 }
 
+impl Bounds {
+    /// What suits a process of ours that works for everybody: how much it has under way depends on how many come, and
+    /// giving up calls is its daily work. It may be in the wrong hands all the same.
+    #[must_use]
+    pub fn of_ours() -> Self {
+        Self {
+            call_words: 64 << 20,
+            calls: 64 << 10,
+            canceled: usize::MAX,
+            capabilities: 256 << 10,
+            ..Self::default()
+        }
+    }
+
+    /// What suits one that passes on the calls of a peer with the usual bounds, and has to be heard above that.
+    #[must_use]
+    pub fn of_a_host() -> Self {
+        let usual = Self::default();
+        Self {
+            call_words: 4 * usual.call_words,
+            calls: 4 * usual.calls,
+            capabilities: 4 * usual.capabilities,
+            ..usual
+        }
+    }
+}
+
 impl Default for Bounds {
     /// What suits a peer that may be hostile and has no business being large: the sheet's figures (3.1) where it has any.
     fn default() -> Self {
@@ -96,6 +126,7 @@ impl Default for Bounds {
             call_words: 1 << 20,
             calls: 4096,
             calls_run_to_their_end: false,
+            canceled: 256 << 10,
             capabilities: 16 << 10,
             queued_bytes: 32 << 20,
             gauge: Rc::default(),
@@ -394,18 +425,17 @@ impl Wire {
     /// Whether reading has to wait; if so, arranges to be woken.
     fn is_paused(&self, context: &mut Context<'_>) -> bool {
         let bounds = &self.bounds;
-        let paused = self.ledger.borrow().is_full(bounds) || self.outbox.bytes() > bounds.queued_bytes;
+        let is_held = self.ledger.borrow().is_full(bounds) || self.outbox.bytes() > bounds.queued_bytes;
         self.reader.borrow_mut().replace(context.waker().clone());
+        let is_silenced = !is_held
+            && bounds
+                .pressure
+                .as_ref()
+                .is_some_and(|gauge| gauge.poll_below(bounds.queued_bytes, context).is_pending());
         if let Some(pulse) = &bounds.pulse {
-            pulse.hold(paused);
+            pulse.pause(is_held, is_silenced);
         }
-        if paused {
-            return true;
-        }
-        bounds
-            .pressure
-            .as_ref()
-            .is_some_and(|gauge| gauge.poll_below(bounds.queued_bytes, context).is_pending())
+        is_held || is_silenced
     }
 
     fn wake_reader(&self) {

@@ -8,6 +8,7 @@ pub struct Pulse {
     beats: Cell<u64>,
     heard: Cell<u64>,
     is_held: Cell<bool>,
+    is_silenced: Cell<bool>,
     calls: Cell<usize>,
     wake: OnceCell<Box<dyn Fn()>>,
 }
@@ -31,6 +32,12 @@ impl Pulse {
         self.is_held.get()
     }
 
+    /// Whether nothing is read from the peer, because those it speaks to do not listen.
+    #[must_use]
+    pub fn is_silenced(&self) -> bool {
+        self.is_silenced.get()
+    }
+
     /// Calls that have not been answered, either way.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -47,8 +54,9 @@ impl Pulse {
         self.beat(calls);
     }
 
-    pub(crate) fn hold(&self, is_held: bool) {
+    pub(crate) fn pause(&self, is_held: bool, is_silenced: bool) {
         self.is_held.set(is_held);
+        self.is_silenced.set(is_silenced);
     }
 
     pub(crate) fn beat(&self, calls: usize) {

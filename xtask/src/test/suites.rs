@@ -129,6 +129,17 @@ pub fn system(workspace: &Workspace) -> Result<Count, Failure> {
     cargo_test(&["--package", "percloud-tests", "--lib", "--test", "system"])
 }
 
+/// Starts and ends without number; the test runs in `system` too, with fewer.
+pub fn residue(workspace: &Workspace) -> Result<Count, Failure> {
+    prerequisites::check(&[Need::Build, Need::Node, Need::Sandbox])?;
+    build::everything(workspace)?;
+    let rounds = [("PERCLOUD_RESIDUE_ROUNDS", "10000".to_owned())];
+    cargo_test_with(
+        &rounds,
+        &["--package", "percloud-tests", "--test", "system", "residue"],
+    )
+}
+
 /// Programs that people own, against a whole server.
 pub fn clients(workspace: &Workspace) -> Result<Count, Failure> {
     prerequisites::check(&[Need::Build, Need::Node, Need::Sandbox])?;

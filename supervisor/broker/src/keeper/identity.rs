@@ -1,6 +1,7 @@
 //! Capabilities the broker itself serves: people, and whole grains.
 
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use capnp::Error;
 use capnp::any_pointer;
@@ -27,6 +28,9 @@ pub(crate) type Identities = CapabilityServerSet<Person, persistent_identity::Cl
 /// Every view of a whole grain handed out.
 pub(crate) type Views = CapabilityServerSet<View, persistent_ui_view::Client>;
 
+/// How long it may be open what a capability is that somebody passed.
+const DECIDED: Duration = Duration::from_secs(30);
+
 /// A person, as apps may know them.
 pub(crate) struct Person {
     broker: Weak<Broker>,
@@ -39,6 +43,16 @@ pub(crate) struct View {
     grain: GrainId,
     /// The reference it came with.
     reference: SessionId,
+}
+
+/// What a capability that somebody passed is in the end.
+///
+/// # Errors
+///
+/// When it is a promise that is not kept in time: whoever made it may never mean to.
+async fn decided<C: FromClientHook>(cap: C) -> Result<C, Error> {
+    let decided = tokio::time::timeout(DECIDED, capnp::capability::get_resolved_cap(cap)).await;
+    decided.map_err(|_| Error::failed("the capability is a promise that was not kept".to_owned()))
 }
 
 impl Broker {
@@ -57,7 +71,7 @@ impl Broker {
     /// Whose identity a capability is, if it is one of ours.
     pub(crate) async fn account_behind(&self, identity: Client) -> Result<AccountId, Error> {
         let identity = persistent_identity::Client::new(identity.hook);
-        let resolved = capnp::capability::get_resolved_cap(identity).await;
+        let resolved = decided(identity).await?;
         let identities = self.identities.borrow();
         let person = identities.get_local_server_of_resolved(&resolved);
         person
@@ -68,7 +82,7 @@ impl Broker {
     /// Which grain a view is of, if it is one of ours.
     pub(crate) async fn grain_behind(&self, view: ui_view::Client) -> Result<GrainId, Error> {
         let view = persistent_ui_view::Client::new(view.into_client_hook());
-        let resolved = capnp::capability::get_resolved_cap(view).await;
+        let resolved = decided(view).await?;
         let views = self.handed_views.borrow();
         let view = views.get_local_server_of_resolved(&resolved);
         view.filter(|view| self.references.borrow().contains_key(&view.reference))

@@ -81,6 +81,10 @@ pub(super) async fn answer(
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
 
     let seat = session.share.socket()?;
+    let place = match &heard.taken {
+        Some(taken) => Some(taken.for_a_socket().ok_or(Refusal::NoRoomForSockets)?),
+        None => None,
+    };
     let (writer, from_app) = pipe(edge.limits.window, session.share.streamed());
     let mut call = session.web.open_web_socket_request();
     let mut params = call.get();
@@ -132,7 +136,7 @@ pub(super) async fn answer(
             relay(upgraded, from_app, to_app).await;
         }
         // Held as long as frames may pass.
-        drop((session, seat));
+        drop((session, seat, place));
     });
     Ok(answer)
 }

@@ -56,6 +56,33 @@ fn frames_pass_both_ways_as_they_are() {
 }
 
 #[test]
+fn sockets_leave_half_the_places_to_others() {
+    const ROOM: usize = 4;
+    let world = World::single(|limits| limits.connections = ROOM);
+    let origin = format!("Origin: http://{}\r\n", world.page());
+    let sockets: Vec<_> = (0..ROOM / 2)
+        .map(|_| open(&world, "/echo", &origin))
+        .inspect(|(_, answer)| assert_eq!(answer.status, 101))
+        .collect();
+    let (refused, answer) = open(&world, "/echo", &origin);
+    assert_eq!(answer.status, 503);
+    drop(refused);
+    // Idle ones keep nobody out, and sockets do not give way.
+    let _idle: Vec<_> = (0..ROOM * 2).map(|_| world.connect()).collect();
+    assert_eq!(world.ask(&world.page_request("GET", "/", "")).status, 200);
+    for (mut client, _) in sockets {
+        client.send(b"still there");
+        assert_eq!(client.take(11), b"still there");
+    }
+    // Their places are free again.
+    world.facts.wait("the sockets to be let go", |facts| {
+        facts.sockets_closed == ROOM / 2
+    });
+    let (_again, answer) = open(&world, "/echo", &origin);
+    assert_eq!(answer.status, 101);
+}
+
+#[test]
 fn handshakes_that_are_none_do_not_reach_the_app() {
     let world = World::new();
     let head = |more: &str| {

@@ -19,7 +19,7 @@ use percloud_schemas::util_capnp::handle;
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use super::{Bounds, Gauge, Link};
+use super::{Bounds, Gauge, Link, Pulse};
 use crate::config::Limits;
 
 /// Long enough for anything here on a busy machine; only a failing test waits for it.
@@ -258,7 +258,12 @@ fn a_peer_with_too_much_under_way_is_read_no_further_until_it_is_answered() {
         ..Limits::default()
     };
     for limits in [by_number, by_words] {
-        with_link(&limits, |mut rig| async move {
+        let pulse = Rc::<Pulse>::default();
+        let bounds = Bounds {
+            pulse: Some(Rc::clone(&pulse)),
+            ..crate::link::bounds(&limits, Rc::default(), None)
+        };
+        with_bounds(bounds, |mut rig| async move {
             let calls: Vec<u8> = (1..=3 * CALLS as u32).flat_map(|id| call(id, |_| {})).collect();
             rig.peer.write_all(&[bootstrap(), calls].concat()).unwrap();
             for round in 1..=3 {
@@ -269,6 +274,12 @@ fn a_peer_with_too_much_under_way_is_read_no_further_until_it_is_answered() {
                     tokio::task::yield_now().await;
                 }
                 assert_eq!(rig.slow.calls.get(), round * CALLS, "the others wait");
+                assert!(pulse.is_held());
+                assert_eq!(
+                    pulse.heard(),
+                    1 + (round * CALLS) as u64,
+                    "what waits is not heard"
+                );
                 let released = rig
                     .slow
                     .waiting
@@ -276,6 +287,9 @@ fn a_peer_with_too_much_under_way_is_read_no_further_until_it_is_answered() {
                     .into_iter()
                     .map(|release| release.send(()));
                 assert!(released.collect::<Result<Vec<_>, _>>().is_ok());
+            }
+            while pulse.is_held() {
+                tokio::task::yield_now().await;
             }
         });
     }
@@ -333,7 +347,11 @@ fn words_wait_for_those_they_are_meant_for() {
 
         let (mut peer, stream) = StdStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let bounds = crate::link::bounds(&limits, Rc::default(), Some(Rc::clone(&destination)));
+        let pulse = Rc::<Pulse>::default();
+        let bounds = Bounds {
+            pulse: Some(Rc::clone(&pulse)),
+            ..crate::link::bounds(&limits, Rc::default(), Some(Rc::clone(&destination)))
+        };
         let slow = Rc::new(Slow::default());
         let offered: handle::Client = capnp_rpc::new_client_from_rc(Rc::clone(&slow));
         let stream = UnixStream::from_std(stream).unwrap();
@@ -343,6 +361,10 @@ fn words_wait_for_those_they_are_meant_for() {
             tokio::task::yield_now().await;
         }
         assert_eq!(slow.calls.get(), 0, "nothing is read");
+        assert!(
+            pulse.is_silenced() && !pulse.is_held(),
+            "and that is not its fault"
+        );
         let relieved = spawn_local(crowded.run());
         while slow.calls.get() == 0 {
             tokio::task::yield_now().await;

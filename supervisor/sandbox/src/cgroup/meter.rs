@@ -109,14 +109,14 @@ impl Meter {
     #[must_use]
     pub fn open_files(&self) -> Option<u64> {
         let members = read(&self.members)?;
-        // The last line may be cut off.
-        let whole = &members[..members.rfind('\n')?];
         let open = |process| {
-            fs::metadata(format!("/proc/{process}/fd"))
-                .ok()
-                .map(|found| found.len())
+            let folder = fs::metadata(format!("/proc/{process}/fd"));
+            folder.ok().map(|found| found.len())
         };
-        whole.lines().filter_map(open).max().filter(|most| *most > 0)
+        processes(&members)
+            .filter_map(open)
+            .max()
+            .filter(|most| *most > 0)
     }
 
     /// The files whose change the kernel tells a poll for exceptional conditions (POLLPRI): of processes, and, in version
@@ -133,6 +133,12 @@ fn read(file: &Option<File>) -> Option<String> {
     Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
+/// The processes in a file of one to a line, the last of which may be cut off.
+fn processes(text: &str) -> impl Iterator<Item = u32> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().filter_map(|line| line.parse().ok())
+}
+
 /// The number behind `name` in a file of such lines.
 pub(super) fn line(text: &str, name: &str) -> Option<u64> {
     text.lines()
@@ -145,6 +151,15 @@ pub(super) fn line(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_is_cut_off_is_none() {
+        let found = |text| processes(text).collect::<Vec<_>>();
+        assert_eq!(found("17\n4\n"), [17, 4]);
+        assert_eq!(found("17\n4"), [17]);
+        assert!(found("17").is_empty());
+        assert!(found("").is_empty());
+    }
 
     #[test]
     fn a_line_is_found_by_its_whole_name() {
