@@ -37,7 +37,7 @@ Commands:
   up [--listen ADDRESS:PORT] [--data DIR] [--only-build]
                      Build everything, pack the sample apps and start Percloud; prints the address
                      and the one-time setup secret. Default: 127.0.0.1:6080, data in target/percloud.
-  test [SUITE]...    Install what tests need and run every suite, or those named.
+  test [SUITE]...    Install what tests need and run every suite that is not long, or those named.
   samples [NAME]...  Fetch, stage and pack the sample apps, or those named, into target/samples.
   samples --stage [NAME]...
                      Lay their files out in target/samples/NAME/root without packing.

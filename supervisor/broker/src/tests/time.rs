@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use percloud_core::time::Timestamp;
+use percloud_schemas::grain_capnp::ui_view;
 use tokio::time::{Instant, sleep_until};
 
 use super::{World, run};
@@ -39,6 +40,22 @@ fn a_moment_is_waited_for_by_the_clock() {
         let year = Duration::from_secs(365 * 24 * 60 * 60);
         let never = tokio::time::timeout(year, world.broker.outside.until(None)).await;
         never.expect_err("there is no moment");
+        tokio::time::resume();
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn a_promise_that_is_never_kept_is_waited_for_for_a_while() {
+    run(async {
+        let world = World::new();
+        tokio::time::pause();
+        let never = || capnp_rpc::new_future_client(std::future::pending());
+        let nobody = world.broker.account_behind(never()).await;
+        nobody.expect_err("nobody is behind it");
+        let view = ui_view::Client { client: never() };
+        let nothing = world.broker.grain_behind(view).await;
+        nothing.expect_err("no grain is behind it");
         tokio::time::resume();
         world.broker.stop().await;
     });
