@@ -155,7 +155,8 @@ pub struct Limits {
     pub queued_bytes: usize,
     /// How long a peer may read nothing while others wait for the app.
     pub stall: Duration,
-    /// Connections to the door at a time; other grains may have half of them.
+    /// Connections to the door at a time, each with one session of somebody; when all are taken, who has been quiet for
+    /// longest gives way. Other grains may have half of them.
     pub door_connections: usize,
     /// How long an app may take to open a session, its own start included.
     pub session_timeout: Duration,
@@ -186,7 +187,7 @@ impl Default for Limits {
             capabilities: 16 << 10,
             queued_bytes: 32 << 20,
             stall: Duration::from_secs(5),
-            door_connections: 64,
+            door_connections: 256,
             session_timeout: Duration::from_secs(60),
             view_info_timeout: Duration::from_secs(30),
             object_timeout: Duration::from_secs(30),

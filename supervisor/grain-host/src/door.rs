@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::app::{Admission, Sessions};
 use crate::config::Limits;
 use crate::crowd::{Crowd, Peer};
+use crate::guests::{Guest, Guests};
 use crate::link::{Bounds, Link};
 use crate::membrane::{Membrane, WeakMembrane};
 
@@ -37,20 +38,41 @@ pub(crate) async fn keep(
         count: Cell::new(0),
         most: limits.door_connections / 2,
     });
+    let guests = Rc::<Guests>::default();
     loop {
+        // One more than there are places: nobody has to go before somebody comes.
+        let is_full = connections.len() > limits.door_connections;
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < limits.door_connections => match accepted {
+            accepted = listener.accept(), if !is_full => match accepted {
                 Ok((stream, _)) => match crowd.join(&stream) {
                     Ok(peer) => {
-                        let bounds = crate::link::bounds(&limits, peer.gauge(), None);
-                        connections.spawn_local(serve(stream, peer, Rc::clone(&sessions), Rc::clone(&takers), bounds));
+                        let guest = guests.join();
+                        let bounds = Bounds {
+                            pulse: Some(Rc::clone(&guest.pulse)),
+                            ..crate::link::bounds(&limits, peer.gauge(), None)
+                        };
+                        let present = Present { guests: Rc::clone(&guests), guest };
+                        connections.spawn_local(serve(stream, peer, Rc::clone(&sessions), Rc::clone(&takers), present, bounds));
                     }
                     Err(_) => tokio::time::sleep(RECOVERY).await,
                 }
                 Err(_) => tokio::time::sleep(RECOVERY).await,
             },
             Some(_ended) = connections.join_next() => {}
+            () = guests.make_room(), if is_full => {}
         }
+    }
+}
+
+/// Somebody at the door, until dropped.
+struct Present {
+    guests: Rc<Guests>,
+    guest: Rc<Guest>,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.guests.left(&self.guest);
     }
 }
 
@@ -60,6 +82,7 @@ async fn serve(
     _peer: Rc<Peer>,
     sessions: Rc<Sessions>,
     takers: Rc<Takers>,
+    present: Present,
     bounds: Bounds,
 ) {
     let visit = Rc::new(Visit {
@@ -68,19 +91,23 @@ async fn serve(
         entered: Cell::new(false),
         takers,
         takes: RefCell::default(),
+        guest: Rc::clone(&present.guest),
     });
     let _leaving = Leaving(Rc::clone(&visit));
     let door: grain_door::Client = capnp_rpc::new_client_from_rc(Rc::clone(&visit));
     let link = Link::new(stream, VatSide::Server, bounds, Some(door.client));
     let mut link = std::pin::pin!(link.run());
+    let mut told = std::pin::pin!(present.guest.told_to_leave());
     tokio::select! {
         _ended = &mut link => return,
+        () = &mut told => return,
         () = tokio::time::sleep(HESITATION) => {}
     }
     // A visitor from whom everything was taken back only keeps a place from others; what other grains take comes and goes.
     while visit.entered.get() && visit.is_of_use() {
         tokio::select! {
             _ended = &mut link => return,
+            () = &mut told => return,
             () = tokio::time::sleep(HESITATION) => {}
         }
     }
@@ -94,6 +121,7 @@ struct Visit {
     takers: Rc<Takers>,
     /// There once something was taken.
     takes: RefCell<Option<Taker>>,
+    guest: Rc<Guest>,
 }
 
 /// Connections of other grains, by which objects are taken. People must find room beside them.
@@ -153,6 +181,7 @@ impl Visit {
             }
             count.set(count.get() + 1);
             *takes = Some(Taker(Rc::clone(&self.takers)));
+            self.guest.stay();
         }
         Ok(())
     }

@@ -36,6 +36,7 @@ pub mod config;
 mod crowd;
 mod descriptor;
 mod door;
+mod guests;
 mod host;
 mod link;
 mod log;

@@ -1,6 +1,7 @@
 //! Who asks for too much is the one to suffer.
 
 use capnp::capability::FromClientHook;
+use futures::future::join_all;
 use std::cell::RefCell;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use tokio::task::spawn_local;
 
 use super::app::{BULK, Thing, ThingClient, bulk, child, hang, keep, ping};
 use super::broker::Seal;
-use super::rig::{Grain, World, enter, restore, until, with_world};
+use super::rig::{Grain, World, restore, until, with_world};
 
 async fn reference(one: &Grain, two: &Grain) -> (ThingClient, Rc<Thing>) {
     let token = one
@@ -230,21 +231,45 @@ fn asking_for_bulk(nonce: &[u8], times: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_visitor_cannot_enter_in_vain_for_ever() {
+fn who_has_been_quiet_for_longest_gives_way_at_the_door() {
     with_world(|world| async move {
         world.limits.borrow_mut().door_connections = 3;
         let grain = world.grain("one");
-        // They hesitate; those who come after wait until they are sent away, and no grain is the worse for it.
-        let idle: Vec<_> = (0..3).map(|_| grain.stream()).collect();
+        // Some only hesitate; those who come after are let in all the same.
+        let _idle: Vec<_> = (0..4).map(|_| grain.stream()).collect();
         settle().await;
-        grain.api.drop_request().send().promise.await.unwrap();
-        let nonce = grain.announce([1; 16], |_| {}).await.unwrap();
-        let door = grain.door();
-        let entering = spawn_local(async move { enter(&door, &nonce).await });
+        tokio::time::sleep(crate::guests::FIRST_WORD).await;
+        let first = grain.session([1; 16]).await;
+        ping(&first).await.unwrap();
+        let second = grain.session([2; 16]).await;
+        ping(&first).await.unwrap();
+        let others: Vec<_> = join_all((3..5).map(|number| grain.session([number; 16]))).await;
+        // One more than there are places may be here, until somebody comes.
+        ping(&first).await.unwrap();
+        let last = grain.session([9; 16]).await;
+        ping(&last).await.unwrap();
+        assert!(ping(&second).await.is_err(), "it had been quiet for longest");
+        ping(&first).await.unwrap();
+        ping(&others[1]).await.unwrap();
+    });
+}
+
+#[test]
+fn who_keeps_the_app_busy_gives_way_last_and_does() {
+    with_world(|world| async move {
+        world.limits.borrow_mut().door_connections = 3;
+        let grain = world.grain("one");
+        // Every place is taken by somebody who waits for an answer that never comes.
+        let mut waiting = Vec::new();
+        for number in 1..5 {
+            let session = grain.session([number; 16]).await;
+            waiting.push(spawn_local(hang(&session)));
+        }
         settle().await;
-        assert!(!entering.is_finished());
-        drop(idle);
-        ping(&entering.await.unwrap().unwrap()).await.unwrap();
+        assert!(waiting.iter().all(|call| !call.is_finished()));
+        ping(&grain.session([9; 16]).await).await.unwrap();
+        let gone = waiting.iter().filter(|call| call.is_finished()).count();
+        assert_eq!(gone, 1, "one had to go for it, and no more");
     });
 }
 
