@@ -3,7 +3,9 @@
 use capnp::Error;
 use capnp::message::{Builder, HeapAllocator, Reader};
 use capnp::serialize::OwnedSegments;
-use capnp_rpc::rpc_capnp::{cap_descriptor, disembargo, message, message_target, payload, resolve, return_};
+use capnp_rpc::rpc_capnp::{
+    cap_descriptor, disembargo, message, message_target, payload, promised_answer, resolve, return_,
+};
 
 use super::{CALL, Calls, DISEMBARGO, FIRST, Fate, Lent, NOTHING, RETURN, changed, received};
 use crate::passing;
@@ -115,21 +117,20 @@ impl Calls {
 
     pub(super) fn translate(&self, message: &mut Builder<HeapAllocator>) -> capnp::Result<()> {
         let number = |id: u32| self.stand_ins.borrow().get(&id).copied();
+        let in_answer = |mut answer: promised_answer::Builder<'_>| {
+            if let Some(number) = number(answer.reborrow().get_question_id()) {
+                answer.set_question_id(number);
+            }
+        };
         let in_cap = |cap: cap_descriptor::Builder<'_>| -> capnp::Result<()> {
             if let Ok(cap_descriptor::ReceiverAnswer(answer)) = cap.which() {
-                let mut answer = answer?;
-                if let Some(number) = number(answer.reborrow().get_question_id()) {
-                    answer.set_question_id(number);
-                }
+                in_answer(answer?);
             }
             Ok(())
         };
         let in_target = |target: message_target::Builder<'_>| -> capnp::Result<()> {
             if let Ok(message_target::PromisedAnswer(answer)) = target.which() {
-                let mut answer = answer?;
-                if let Some(number) = number(answer.reborrow().get_question_id()) {
-                    answer.set_question_id(number);
-                }
+                in_answer(answer?);
             }
             Ok(())
         };
