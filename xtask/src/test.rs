@@ -16,7 +16,7 @@ pub struct Suite {
     pub name: &'static str,
     /// One line for the help text.
     pub summary: &'static str,
-    /// Whether it runs only when it is named: it takes an hour.
+    /// Whether it runs only when it is named.
     pub is_long: bool,
     run: fn(&Workspace) -> Result<Count, Failure>,
 }

@@ -147,7 +147,7 @@ impl Host {
                 let reason = "nobody used the grain for a while".to_owned();
                 (Ended { reason, asked: true, limit: None }, true)
             }
-            ended = share.keep(&self.wired.watched, &keeper) => (ended, true),
+            ended = share.keep(&self.wired.concerned, &keeper) => (ended, true),
         };
         let ended = match self.share.explains(last) {
             Some((limit, reason)) if !ended.asked && ended.limit.is_none() => Ended {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::app::Sessions;
+use crate::app::{App, Sessions};
 use crate::config::Freezer;
 use crate::link::Pulse;
 use crate::membrane::Realm;
@@ -39,8 +39,9 @@ pub(crate) struct Rest {
     failure: RefCell<Option<String>>,
 }
 
-/// Who may want something of the app.
+/// The app, and who may want something of it.
 pub(crate) struct Concerned {
+    pub(crate) app: Rc<App>,
     pub(crate) realm: Realm,
     pub(crate) locks: Rc<WakeLocks>,
     pub(crate) sessions: Rc<Sessions>,
@@ -183,6 +184,7 @@ impl Watch {
             locks,
             sessions,
             pulse,
+            ..
         } = concerned;
         let is_asked = pulse.calls() > 0 || realm.pending() > 0 || locks.are_held();
         if is_asked || self.beats != pulse.beats() {

@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use percloud_schemas::host_capnp::{self as host, host_keeper};
@@ -18,12 +17,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::app::{App, Exit};
+use crate::app::Exit;
 use crate::attention::{Attention, Seen, Step};
 use crate::config::{Ended, Group, Limit, Reading, Storage};
-use crate::link::Pulse;
 use crate::log::Log;
-use crate::membrane::Realm;
+use crate::rest::Concerned;
 use crate::usage::{self, Usage};
 
 /// Between two looks at an app that does something.
@@ -54,13 +52,6 @@ pub(crate) struct Share {
     told: RefCell<HashSet<Limit>>,
     /// Marked when the broker wants to know at once.
     asked: Notify,
-}
-
-/// What is looked at besides.
-pub(crate) struct Watched {
-    pub(crate) app: Rc<App>,
-    pub(crate) realm: Realm,
-    pub(crate) pulse: Rc<Pulse>,
 }
 
 impl Share {
@@ -104,8 +95,10 @@ impl Share {
     }
 
     /// Looks for as long as the app may live; returns why it may no longer.
-    pub(crate) async fn keep(&self, watched: &Watched, keeper: &host_keeper::Client) -> Ended {
-        let Watched { app, realm, pulse } = watched;
+    pub(crate) async fn keep(&self, concerned: &Concerned, keeper: &host_keeper::Client) -> Ended {
+        let Concerned {
+            app, realm, pulse, ..
+        } = concerned;
         let mut attention = Attention::default();
         let mut had_all_files = false;
         let mut reported = None;
@@ -364,6 +357,8 @@ pub(crate) fn wire(limit: Option<Limit>) -> host::Limit {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::tests::rig::with_grain;
 
@@ -401,7 +396,7 @@ mod tests {
             };
             let share = Share::new(folder.path().to_owned(), None, storage, log);
             let deaf: host_keeper::Client = capnp_rpc::new_client(Deaf);
-            let looks = share.keep(&grain.wired.watched, &deaf);
+            let looks = share.keep(&grain.wired.concerned, &deaf);
             let writes = async {
                 // Below the limit at the first look, whose report nobody hears.
                 tokio::time::sleep(usage::PAUSE).await;

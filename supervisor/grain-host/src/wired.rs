@@ -26,7 +26,7 @@ use crate::membrane::Realm;
 use crate::platform::api::sandstorm_api;
 use crate::platform::{Platform, WakeLocks};
 use crate::rest::{Concerned, Rest};
-use crate::share::{Share, Watched};
+use crate::share::Share;
 
 /// Where a host's sockets lead.
 pub(crate) struct Ends {
@@ -52,7 +52,6 @@ pub(crate) struct Wired {
     pub(crate) rest: Rc<Rest>,
     /// Who may want something of the app.
     pub(crate) concerned: Concerned,
-    pub(crate) watched: Watched,
     pub(crate) keeper: host_keeper::Client,
     pub(crate) app_link: Connection,
     pub(crate) broker_link: Connection,
@@ -147,12 +146,8 @@ impl Wired {
         Self {
             realm: realm.clone(),
             wake: Rc::clone(&platform.wake),
-            watched: Watched {
-                app,
-                realm: realm.clone(),
-                pulse: Rc::clone(&pulse),
-            },
             concerned: Concerned {
+                app,
                 realm: realm.clone(),
                 locks: Rc::clone(&platform.wake),
                 sessions: Rc::clone(&sessions),
