@@ -10,7 +10,7 @@ mod stored;
 use std::time::Instant;
 
 use percloud_tests::Server;
-use percloud_tests::package::Recipe;
+use percloud_tests::package::{Package, Recipe};
 
 use crate::Plan;
 use crate::curve::Curve;
@@ -56,6 +56,7 @@ fn raise_open_files() {
 struct Place {
     server: Server,
     shell: Shell,
+    package: Package,
     app: String,
 }
 
@@ -65,7 +66,22 @@ impl Place {
         let shell = Shell::set_up(&server)?;
         let package = Recipe::of_program("Guestbook", "percloud-raw-app", &[]).pack();
         let app = shell.install(package.path())?;
-        Ok(Self { server, shell, app })
+        Ok(Self {
+            server,
+            shell,
+            package,
+            app,
+        })
+    }
+
+    /// So many people more, each with the app.
+    fn family(&self, count: usize) -> Result<Vec<Shell>, Failure> {
+        let join = |number| {
+            let person = self.shell.invite(&self.server, &format!("person{number}"))?;
+            person.install(self.package.path())?;
+            Ok(person)
+        };
+        (0..count).map(join).collect()
     }
 
     fn create(&self, count: usize) -> Result<Vec<String>, Failure> {

@@ -15,6 +15,8 @@ use crate::failure::{Attempt, Failure};
 /// Nothing here takes longer unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const PASSWORD: &str = "as fast as one can be 42";
+
 /// One kept HTTP/1.1 connection.
 pub struct Connection {
     reader: BufReader<TcpStream>,
@@ -219,29 +221,36 @@ pub struct Shell {
 impl Shell {
     /// Makes the owner's account.
     pub fn set_up(server: &Server) -> Result<Self, Failure> {
-        let mut shell = Self {
-            address: server.address(),
-            host: server.host().to_owned(),
-            cookie: String::new(),
-        };
-        let account = json!({
-            "secret": server.secret(), "name": "Bench", "handle": "bench", "password": "as fast as one can be 42",
-        });
-        let (head, _) = shell.call(&mut shell.connect()?, "POST", "/api/setup", Some(&account), 201)?;
-        shell.cookie = head.cookies();
-        Ok(shell)
+        Self::join(server, "/api/setup", server.secret(), "bench")
+    }
+
+    /// Makes one more person's account, by an invitation of this one's.
+    pub fn invite(&self, server: &Server, handle: &str) -> Result<Self, Failure> {
+        let url = text(&self.change("/api/invitations", Some(&json!({})), 201)?, "url")?;
+        let (_, secret) = url
+            .split_once('#')
+            .ok_or_else(|| Failure::new(format!("no secret in the invitation {url}")))?;
+        Self::join(server, "/api/join", secret, handle)
+    }
+
+    fn join(server: &Server, path: &str, secret: &str, handle: &str) -> Result<Self, Failure> {
+        let account = json!({"secret": secret, "name": handle, "handle": handle, "password": PASSWORD});
+        Self::from_answer(server, path, &account, 201)
     }
 
     /// Signs in to a server that [`Shell::set_up`] has set up.
     pub fn sign_in(server: &Server) -> Result<Self, Failure> {
+        let credentials = json!({"handle": "bench", "password": PASSWORD});
+        Self::from_answer(server, "/api/session", &credentials, 200)
+    }
+
+    fn from_answer(server: &Server, path: &str, wanted: &Value, status: u16) -> Result<Self, Failure> {
         let mut shell = Self {
             address: server.address(),
             host: server.host().to_owned(),
             cookie: String::new(),
         };
-        let credentials = json!({"handle": "bench", "password": "as fast as one can be 42"});
-        let mut connection = shell.connect()?;
-        let (head, _) = shell.call(&mut connection, "POST", "/api/session", Some(&credentials), 200)?;
+        let (head, _) = shell.call(&mut shell.connect()?, "POST", path, Some(wanted), status)?;
         shell.cookie = head.cookies();
         Ok(shell)
     }

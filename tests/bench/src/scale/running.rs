@@ -14,6 +14,9 @@ use crate::http::grain::Visit;
 use crate::process::pss_bytes;
 use crate::summary::{Better, Entry};
 
+/// Pages of one person. Of more than 500 the broker closes the one that was used least recently.
+const EACH: usize = 250;
+
 /// What was seen with so many running.
 struct Seen {
     count: usize,
@@ -35,7 +38,11 @@ pub fn measure(plan: &Plan, entries: &mut Vec<Entry>, curves: &mut Vec<Curve>) -
     println!("Running ever more grains …");
     let (place, beside) = (Place::new()?, Place::new()?);
     let last = counts[counts.len() - 1];
-    let grains = place.create(last + 1)?;
+    let family = place.family(last.div_ceil(EACH))?;
+    let grains = (0..last)
+        .map(|number| family[number / EACH].create(&place.app))
+        .collect::<Result<Vec<_>, _>>()?;
+    let sleeping = place.shell.create(&place.app)?;
     let pair = beside.create(2)?;
     let page_beside = beside.shell.open(&pair[0])?;
     let idle = place.server.processes();
@@ -44,8 +51,8 @@ pub fn measure(plan: &Plan, entries: &mut Vec<Entry>, curves: &mut Vec<Curve>) -
     let mut pages: Vec<Visit> = Vec::new();
     let mut seen = Vec::new();
     for count in counts {
-        for grain in &grains[pages.len()..*count] {
-            pages.push(place.shell.open(grain)?);
+        for number in pages.len()..*count {
+            pages.push(family[number / EACH].open(&grains[number])?);
         }
         println!("  {count} run");
         let mut now = Seen {
@@ -63,9 +70,9 @@ pub fn measure(plan: &Plan, entries: &mut Vec<Entry>, curves: &mut Vec<Curve>) -
         let rounds = if plan.quick { 5 } else { 40 };
         let (mut connection, mut connection_beside) = (place.shell.connect()?, beside.shell.connect()?);
         for round in 0..=rounds {
-            place.shell.put_to_sleep(&grains[last])?;
+            place.shell.put_to_sleep(&sleeping)?;
             beside.shell.put_to_sleep(&pair[1])?;
-            let opened = open(&place.shell, &mut connection, &grains[last])?;
+            let opened = open(&place.shell, &mut connection, &sleeping)?;
             let opened_beside = open(&beside.shell, &mut connection_beside, &pair[1])?;
             // Another page each time: nothing of it is in a cache because it was just used.
             let page = round * 7919 % pages.len();
@@ -84,7 +91,7 @@ pub fn measure(plan: &Plan, entries: &mut Vec<Entry>, curves: &mut Vec<Curve>) -
                 now.open_beside.push(opened_beside);
             }
         }
-        place.shell.put_to_sleep(&grains[last])?;
+        place.shell.put_to_sleep(&sleeping)?;
         let all = place.server.processes();
         let of_grains: BTreeSet<Process> = all.difference(&idle).copied().collect();
         let per_grain = |bytes: f64| bytes / *count as f64;

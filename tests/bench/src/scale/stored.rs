@@ -38,6 +38,7 @@ fn prepare(count: usize) -> Result<Full, Failure> {
         mut server,
         shell,
         app,
+        ..
     } = Place::new()?;
     let grains = (0..MADE)
         .map(|_| shell.create(&app))
