@@ -204,6 +204,9 @@ pub enum ExportError {
     /// The content does not match its digest; an export of it would spread the damage.
     #[error("cannot export the store: its content does not match its digest")]
     Damaged,
+    /// More was written while it was read than can be kept apart.
+    #[error("cannot export the store: too much is written to it meanwhile")]
+    Overtaken,
     /// The store was closed, or its writer died.
     #[error("cannot export the store: it is closed")]
     Closed,

@@ -24,6 +24,7 @@ use crate::content::{self, Content, Everything};
 use crate::error::{ExportError, ImportError};
 use crate::folder;
 use crate::record::{MAX_KEY, MAX_VALUE, engine_key, from_hex, hex, is_table, split};
+use crate::snapshot::Piece;
 
 /// Version of the file's shape.
 const VERSION: u32 = 1;
@@ -76,57 +77,46 @@ struct Trailer {
     sha256: String,
 }
 
-/// Writes an export into `dir`, durable and whole or not at all, and removes the oldest beyond [`KEPT`].
+/// Writes an export of `content` into `dir`, durable and whole or not at all, and removes the oldest beyond [`KEPT`]. `next`
+/// hands out the records in order, piece by piece.
 pub(crate) fn write(
     dir: &Path,
     content: &Content,
-    records: &[(Vec<u8>, Vec<u8>)],
+    mut next: impl FnMut() -> Result<Option<Piece>, ExportError>,
 ) -> Result<Exported, ExportError> {
     let path = dir.join(file_name(content.commits));
     let unfinished = dir.join("unfinished");
-    let finish = || -> io::Result<()> {
-        if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(error);
-        }
-        let mut options = fs::OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        let mut lines = Lines {
-            file: BufWriter::with_capacity(64 * 1024, file),
-            hash: Sha256::new(),
-        };
-        lines.write(&Header {
-            version: VERSION,
-            commits: content.commits,
-        })?;
-        for (key, value) in records {
-            lines.write(&line(key, value)?)?;
-        }
-        let sha256 = hex(&lines.hash.clone().finalize());
-        lines.write(&Trailer {
-            end: true,
-            records: records.len() as u64,
-            sha256,
-        })?;
-        lines
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        folder::sync(dir)?;
-        folder::sync_parent(dir)
+    let failed = |source| ExportError::Write {
+        path: path.clone(),
+        source,
     };
-    if let Err(source) = finish() {
+    let mut finish = || {
+        let mut lines = Lines::begin(dir, &unfinished, content.commits).map_err(failed)?;
+        let mut found = Content::default();
+        while let Some(piece) = next()? {
+            for (key, value) in &piece {
+                found.add(key, value);
+                line(key, value)
+                    .and_then(|line| lines.write(&line))
+                    .map_err(failed)?;
+            }
+        }
+        found.commits = content.commits;
+        if found != *content {
+            return Err(ExportError::Damaged);
+        }
+        lines.end(content.records).map_err(failed)?;
+        let in_place = || {
+            fs::rename(&unfinished, &path)?;
+            folder::sync(dir)?;
+            folder::sync_parent(dir)
+        };
+        in_place().map_err(failed)
+    };
+    if let Err(error) = finish() {
         // Leave the room to whoever needs it; the next export would overwrite it anyway.
         let _ = fs::remove_file(&unfinished);
-        return Err(ExportError::Write { path, source });
+        return Err(error);
     }
     for old in list(dir).unwrap_or_default().into_iter().skip(KEPT) {
         if let Err(error) = fs::remove_file(&old) {
@@ -136,7 +126,7 @@ pub(crate) fn write(
     Ok(Exported {
         path,
         commits: content.commits,
-        records: records.len() as u64,
+        records: content.records,
     })
 }
 
@@ -305,11 +295,48 @@ struct Lines {
 }
 
 impl Lines {
+    /// Begins the file, and makes its folder if there is none.
+    fn begin(dir: &Path, file: &Path, commits: u64) -> io::Result<Self> {
+        if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        let mut options = fs::OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(file)?;
+        let mut lines = Self {
+            file: BufWriter::with_capacity(64 * 1024, file),
+            hash: Sha256::new(),
+        };
+        lines.write(&Header {
+            version: VERSION,
+            commits,
+        })?;
+        Ok(lines)
+    }
+
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         self.hash.update(&text);
         self.file.write_all(&text)
+    }
+
+    /// Says that it is whole, and makes it durable.
+    fn end(mut self, records: u64) -> io::Result<()> {
+        let sha256 = hex(&self.hash.clone().finalize());
+        self.write(&Trailer {
+            end: true,
+            records,
+            sha256,
+        })?;
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()
     }
 }
 

@@ -25,7 +25,9 @@ mod export;
 mod folder;
 mod head;
 mod open;
+mod recent;
 mod record;
+mod snapshot;
 mod store;
 mod writer;
 

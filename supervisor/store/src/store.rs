@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 
 use crate::ack::{self, Commit};
 use crate::batch::Batch;
-use crate::content::{Content, Everything};
+use crate::content::Content;
 use crate::engine::Engine;
 use crate::error::{CommitError, ExportError, ImportError, OpenError, ReadError};
 use crate::export::{self, Exported};
 use crate::head::Head;
 use crate::open::{self, OpenOptions, Opened};
+use crate::recent::Recent;
 use crate::record::{Record, decode, engine_key, table};
+use crate::snapshot::{Broken, Snapshot};
 use crate::writer::{MAX_WAITING, Message, Reserve, Shared, Writer};
 
 /// An open store. Clones are handles on the same one; it is closed, and its lock released, when the last is dropped.
@@ -93,6 +95,8 @@ impl Store {
         } = parts;
         let shared = Arc::new(Shared {
             engine,
+            recent: Recent::default(),
+            snapshot: Snapshot::default(),
             gate: RwLock::new(()),
             waiting: AtomicUsize::new(0),
             commits: AtomicU64::new(content.commits),
@@ -136,12 +140,10 @@ impl Store {
     ///
     /// Sees every acknowledged commit, and possibly one that is about to be.
     pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, ReadError> {
-        let found = self
-            .inner
-            .shared
-            .engine
-            .get(&engine_key(table::<R>(), key))
-            .map_err(ReadError::Engine)?;
+        let shared = &self.inner.shared;
+        let full = engine_key(table::<R>(), key);
+        let found = shared.recent.get(&full, || shared.engine.get(&full));
+        let found = found.map_err(ReadError::Engine)?;
         found.map(|bytes| decode(key, &bytes)).transpose()
     }
 
@@ -187,27 +189,21 @@ impl Store {
 
     /// Writes an export of the last durable state, and removes exports beyond the newest three.
     ///
-    /// Blocks for as long as reading everything takes; commits wait meanwhile.
+    /// Blocks for as long as reading everything takes. Commits go on meanwhile, and are not in it.
     pub fn export_now(&self) -> Result<Exported, ExportError> {
-        let (content, records) = self.everything()?;
-        let mut last = self.last_export();
-        let exported = export::write(&self.inner.export_dir, &content, &records)?;
-        *last = LastExport {
-            commits: content.commits,
-            at: Instant::now(),
-        };
-        Ok(exported)
+        self.export(&mut self.last_export())
     }
 
-    /// Writes an export if there were commits since the last one, and either at least `commits` of them, or the last export
-    /// was written (or the store opened) at least `age` ago. Call it now and then, off any thread that must not block.
+    /// Writes an export if it is due: there were commits since the last one, and either the last one was written (or the store
+    /// opened) at least `age` ago, or these are at least `commits`, and as many as a quarter of the records, all of which an
+    /// export reads. Call it now and then, off any thread that must not block.
     pub fn maybe_export(&self, commits: u64, age: Duration) -> Result<Option<Exported>, ExportError> {
-        let due = {
-            let last = self.last_export();
-            let new = self.statistics().commits.saturating_sub(last.commits);
-            new > 0 && (new >= commits || last.at.elapsed() >= age)
-        };
-        due.then(|| self.export_now()).transpose()
+        let mut last = self.last_export();
+        let now = self.statistics();
+        let new = now.commits.saturating_sub(last.commits);
+        let many = commits.max(now.records / 4);
+        let is_due = new > 0 && (new >= many || last.at.elapsed() >= age);
+        is_due.then(|| self.export(&mut last)).transpose()
     }
 
     /// What the store has done and holds.
@@ -259,12 +255,30 @@ impl Store {
             .collect()
     }
 
-    fn everything(&self) -> Result<Everything, ExportError> {
+    /// Writes an export; only one at a time can.
+    fn export(&self, last: &mut LastExport) -> Result<Exported, ExportError> {
+        let shared = self.inner.shared.as_ref();
         let (reply, answer) = mpsc::channel();
+        let _end = Ending(&shared.snapshot);
         self.messages()
-            .send(Message::Read(reply))
+            .send(Message::Snapshot(reply))
             .map_err(|_| ExportError::Closed)?;
-        answer.recv().map_err(|_| ExportError::Closed)?
+        let content = answer.recv().map_err(|_| ExportError::Closed)??;
+        let exported = export::write(&self.inner.export_dir, &content, || {
+            let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+            shared
+                .snapshot
+                .piece(shared.engine.as_ref())
+                .map_err(|broken| match broken {
+                    Broken::Engine(error) => ExportError::Read(error),
+                    Broken::Overtaken => ExportError::Overtaken,
+                })
+        })?;
+        *last = LastExport {
+            commits: content.commits,
+            at: Instant::now(),
+        };
+        Ok(exported)
     }
 
     fn messages(&self) -> &Sender<Message> {
@@ -279,6 +293,15 @@ impl Store {
             .last_export
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a snapshot, however its reader ends.
+struct Ending<'a>(&'a Snapshot);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -9,12 +9,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ack::Acknowledge;
 use crate::batch::{Batch, Expect, MAX_BATCH_BYTES, MAX_BATCH_WRITES};
-use crate::content::{self, Content, Everything};
+use crate::content::{self, Content};
 use crate::engine::{Engine, Writes};
 use crate::error::{CommitError, ExportError, same};
 use crate::folder;
 use crate::head::Head;
+use crate::recent::Recent;
 use crate::record::printable;
+use crate::snapshot::Snapshot;
 
 /// Commits that may wait. Beyond it the disk is far behind, and callers are told instead of queued.
 pub(crate) const MAX_WAITING: usize = 4096;
@@ -30,13 +32,15 @@ pub(crate) const LAST_RESERVE: u64 = 2 * 1024 * 1024;
 /// What the writer is asked.
 pub(crate) enum Message {
     Commit(Batch, Acknowledge),
-    /// Read everything as of the last durable commit.
-    Read(Sender<Result<Everything, ExportError>>),
+    /// Begin a snapshot of the last durable commit.
+    Snapshot(Sender<Result<Content, ExportError>>),
 }
 
 /// What the writer shares with the store's handles.
 pub(crate) struct Shared {
     pub engine: Box<dyn Engine>,
+    pub recent: Recent,
+    pub snapshot: Snapshot,
     /// Held by readers of several records, and by the writer while it applies a group: no one sees half a batch.
     pub gate: RwLock<()>,
     pub waiting: AtomicUsize,
@@ -77,9 +81,9 @@ impl Writer {
         let mut carried = VecDeque::new();
         while let Some(message) = carried.pop_front().or_else(|| messages.recv().ok()) {
             match message {
-                Message::Read(reply) => {
+                Message::Snapshot(reply) => {
                     // A caller who went away does not want the answer.
-                    let _ = reply.send(self.read());
+                    let _ = reply.send(self.snapshot());
                 }
                 Message::Commit(batch, acknowledge) => {
                     let mut group = vec![(batch, acknowledge)];
@@ -155,7 +159,14 @@ impl Writer {
         writes.insert(content::KEY.to_vec(), Some(content.encode()));
         let applied = {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
-            self.shared.engine.apply(&writes)
+            let engine = self.shared.engine.as_ref();
+            let aside = self.shared.snapshot.put_aside(engine, &writes);
+            let applied = aside.and_then(|()| engine.apply(&writes));
+            match &applied {
+                Ok(()) => self.shared.recent.applied(&writes),
+                Err(_) => self.shared.recent.clear(),
+            }
+            applied
         };
         let durable = applied.and_then(|()| {
             self.shared.syncs.fetch_add(1, Ordering::Relaxed);
@@ -180,18 +191,13 @@ impl Writer {
         }
     }
 
-    fn read(&self) -> Result<Everything, ExportError> {
+    fn snapshot(&self) -> Result<Content, ExportError> {
         if let Some(failure) = &self.failed {
             // What is in memory may never have reached the disk.
             return Err(ExportError::Read(same(failure)));
         }
-        let mut records = Vec::new();
-        let mut visit = |key: &[u8], value: &[u8]| records.push((key.to_vec(), value.to_vec()));
-        match content::verify(self.shared.engine.as_ref(), &mut visit) {
-            Ok(content) => Ok((content, records)),
-            Err(content::Untrusted::Engine(error)) => Err(ExportError::Read(error)),
-            Err(_) => Err(ExportError::Damaged),
-        }
+        self.shared.snapshot.begin();
+        Ok(self.content)
     }
 }
 

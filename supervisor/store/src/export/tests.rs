@@ -32,10 +32,15 @@ fn content(commits: u64) -> Content {
     content
 }
 
+fn written(dir: &Path, content: &Content, records: &[(Vec<u8>, Vec<u8>)]) -> Result<Exported, ExportError> {
+    let mut pieces = records.chunks(3).map(<[_]>::to_vec);
+    write(dir, content, || Ok(pieces.next()))
+}
+
 #[test]
 fn an_export_comes_back_as_it_was() {
     let temp = tempfile::tempdir().unwrap();
-    let exported = write(&temp.path().join("export"), &content(12), &records()).unwrap();
+    let exported = written(&temp.path().join("export"), &content(12), &records()).unwrap();
     assert_eq!((exported.commits, exported.records), (12, 4));
     let (found, all) = read(&exported.path).unwrap();
     assert_eq!(found, content(12));
@@ -45,15 +50,34 @@ fn an_export_comes_back_as_it_was() {
 #[test]
 fn an_empty_store_has_an_export_too() {
     let temp = tempfile::tempdir().unwrap();
-    let exported = write(temp.path(), &Content::default(), &[]).unwrap();
+    let exported = written(temp.path(), &Content::default(), &[]).unwrap();
     assert_eq!(read(&exported.path).unwrap(), (Content::default(), vec![]));
+}
+
+#[test]
+fn what_does_not_match_its_digest_is_not_exported() {
+    let temp = tempfile::tempdir().unwrap();
+    written(temp.path(), &content(12), &records()).unwrap();
+    let before = list(temp.path()).unwrap();
+    let mut changed = records();
+    changed[1].1.push(b' ');
+    for records in [&changed, &records()[1..]] {
+        let outcome = written(temp.path(), &content(13), records);
+        assert!(matches!(outcome, Err(ExportError::Damaged)), "{outcome:?}");
+    }
+    assert_eq!(list(temp.path()).unwrap(), before);
+    assert_eq!(
+        fs::read_dir(temp.path()).unwrap().count(),
+        1,
+        "nothing unfinished is left"
+    );
 }
 
 #[test]
 fn the_newest_three_are_kept() {
     let temp = tempfile::tempdir().unwrap();
     for commits in [5, 100, 20, 7, 101] {
-        write(temp.path(), &content(commits), &records()).unwrap();
+        written(temp.path(), &content(commits), &records()).unwrap();
     }
     let kept: Vec<_> = list(temp.path())
         .unwrap()
@@ -73,7 +97,7 @@ fn the_newest_three_are_kept() {
 #[test]
 fn no_changed_byte_goes_unnoticed() {
     let temp = tempfile::tempdir().unwrap();
-    let path = write(temp.path(), &content(12), &records()).unwrap().path;
+    let path = written(temp.path(), &content(12), &records()).unwrap().path;
     let whole = fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut changed = whole.clone();
@@ -90,7 +114,7 @@ fn no_changed_byte_goes_unnoticed() {
 #[test]
 fn no_cut_or_addition_goes_unnoticed() {
     let temp = tempfile::tempdir().unwrap();
-    let path = write(temp.path(), &content(12), &records()).unwrap().path;
+    let path = written(temp.path(), &content(12), &records()).unwrap().path;
     let whole = fs::read(&path).unwrap();
     for length in (0..whole.len()).step_by(3).chain([whole.len() - 1]) {
         fs::write(&path, &whole[..length]).unwrap();

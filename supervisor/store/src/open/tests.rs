@@ -53,6 +53,13 @@ impl Place {
     }
 }
 
+fn entry(number: u64) -> Entry {
+    Entry {
+        number,
+        padding: String::new(),
+    }
+}
+
 /// Commit `number` writes its slot and the counter.
 fn write(store: &Store, numbers: impl IntoIterator<Item = u64>) {
     let commits: Vec<_> = numbers
@@ -421,6 +428,67 @@ fn exports_are_written_when_they_are_due() {
         None,
         "known across restarts"
     );
+}
+
+#[test]
+fn an_export_is_of_one_moment_while_commits_go_on() {
+    let place = Place::new();
+    let store = place.opened();
+    for number in 0..2000 {
+        let mut batch = Batch::new();
+        batch.put(format!("n{number:04}").as_bytes(), &entry(number));
+        drop(store.commit(batch));
+    }
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0_u64.. {
+                if !busy.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let mut batch = Batch::new();
+                for number in 0..20_u64 {
+                    let key = format!("n{:04}", (round * 131 + number * 97) % 2500);
+                    match number % 3 {
+                        0 => batch.delete::<Entry>(key.as_bytes()),
+                        _ => batch.put(key.as_bytes(), &entry(round)),
+                    }
+                }
+                store.commit_blocking(batch).unwrap();
+            }
+        });
+        for round in 0..20 {
+            let exported = store.export_now().expect("matches the digest of its moment");
+            let elsewhere = place.temp.path().join(format!("elsewhere{round}"));
+            let imported = Store::import(&exported.path, &elsewhere).unwrap();
+            assert_eq!(
+                (imported.commits, imported.records),
+                (exported.commits, exported.records)
+            );
+        }
+        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn an_export_of_much_waits_for_much_that_is_new() {
+    use std::time::Duration;
+    let place = Place::new();
+    let store = place.opened();
+    let write = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let mut batch = Batch::new();
+            batch.put(number.to_string().as_bytes(), &entry(number));
+            store.commit_blocking(batch).unwrap();
+        }
+    };
+    write(0..80);
+    store.export_now().unwrap();
+    let long = Duration::from_secs(3600);
+    write(80..99);
+    assert_eq!(store.maybe_export(10, long).unwrap(), None, "19 of 99");
+    write(99..107);
+    assert!(store.maybe_export(10, long).unwrap().is_some(), "27 of 107");
 }
 
 #[test]
