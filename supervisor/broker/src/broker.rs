@@ -88,6 +88,8 @@ pub struct Broker {
     pub(crate) sign_outs: tokio::sync::watch::Sender<()>,
     /// Held from reading a grain's record to its durable change, so that no change is lost to another.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Grains their owners used, and when, where it is not noted yet.
+    pub(crate) used: RefCell<BTreeMap<GrainId, Timestamp>>,
     /// Held while packages come and go, so that none goes that a new grain counts on.
     pub(crate) packaging: tokio::sync::Mutex<()>,
     pub(crate) staged: RefCell<HashMap<String, Staged>>,
@@ -185,6 +187,7 @@ impl Broker {
             waiting_to_hash: Default::default(),
             sign_outs: Default::default(),
             changing: tokio::sync::Mutex::default(),
+            used: RefCell::default(),
             packaging: tokio::sync::Mutex::default(),
             staged: RefCell::default(),
             slots: RefCell::default(),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use percloud_core::grain::title;
 use percloud_core::id::{AccountId, GrainId};
 use percloud_core::petname::Petname;
+use percloud_core::time::Timestamp;
 use percloud_store::Batch;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -292,6 +293,23 @@ impl Broker {
         change: impl FnOnce(&mut Grain),
     ) -> Result<(), Problem> {
         let _changing = self.changing.lock().await;
+        self.write_changed(id, change).await
+    }
+
+    /// Notes when the owner used a grain, and whatever else waits to be noted: many openings at once wait for the disk once.
+    pub(crate) async fn note_used(&self, id: &GrainId, now: Timestamp) {
+        self.used.borrow_mut().insert(id.clone(), now);
+        let _changing = self.changing.lock().await;
+        let used = std::mem::take(&mut *self.used.borrow_mut());
+        let noted = used
+            .iter()
+            .map(|(id, now)| self.write_changed(id, |grain| grain.last_used = *now));
+        // A grain may be deleted meanwhile, and that the disk fails is told elsewhere.
+        let _noted = futures::future::join_all(noted).await;
+    }
+
+    /// What [`Broker::update_grain`] does, for who has its turn.
+    async fn write_changed(&self, id: &GrainId, change: impl FnOnce(&mut Grain)) -> Result<(), Problem> {
         let mut grain: Grain = self.read(grain_key(id))?.ok_or(Problem::NotFound)?;
         change(&mut grain);
         let mut batch = Batch::new();

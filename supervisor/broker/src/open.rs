@@ -116,7 +116,7 @@ impl Broker {
                 }
             }
             if is_owner {
-                let _ = broker.update_grain(&id, |grain| grain.last_used = now).await;
+                broker.note_used(&id, now).await;
             }
         });
         let (scheme, shell) = &self.config.base;

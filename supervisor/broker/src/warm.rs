@@ -8,6 +8,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use percloud_core::id::GrainId;
 use percloud_core::time::Timestamp;
 use percloud_core::warm::{self, Ready, Use};
@@ -21,8 +22,10 @@ use crate::running::Slot;
 
 /// Time between two looks at the memory that is left.
 const LOOK: Duration = Duration::from_secs(5);
-/// After so many of them, grains are asked what they take.
-const ASK: u32 = 6;
+/// After so many of them, every grain has been asked what it takes.
+const TURNS: usize = 6;
+/// Grains that are asked at a time. Each host wakes up for it, and who opens a grain meanwhile shares the processor with them.
+const ASKED: usize = 2;
 /// How long a grain host may take to say so.
 const ANSWER: Duration = Duration::from_secs(2);
 /// The part of the memory that is to stay available, as one in so many.
@@ -86,19 +89,24 @@ impl Broker {
 
     /// Ends idle grains when their memory is wanted. Runs for as long as the server does.
     pub async fn keep_memory(self: &Rc<Self>) {
-        for look in 1_u32.. {
+        let mut turns: Vec<Vec<Rc<Slot>>> = Vec::new();
+        loop {
             tokio::time::sleep(LOOK).await;
-            if look.is_multiple_of(ASK) {
-                self.ask_figures().await;
+            if turns.is_empty() {
+                turns = self.in_turns(TURNS);
             }
+            // Where memory is short hosts are slow, and what relieves it must not wait for all of them.
+            let asking = ask_figures(turns.pop().unwrap_or_default());
+            let _in_time = tokio::time::timeout(LOOK, asking).await;
             self.relieve().await;
         }
     }
 
-    /// Asks all running grains what they take.
-    pub(crate) async fn ask_figures(&self) {
+    /// All places of grains, parted in so many at most.
+    pub(crate) fn in_turns(&self, turns: usize) -> Vec<Vec<Rc<Slot>>> {
         let slots: Vec<Rc<Slot>> = self.slots.borrow().values().cloned().collect();
-        futures::future::join_all(slots.iter().map(|slot| ask(slot))).await;
+        let part = slots.len().div_ceil(turns).max(1);
+        slots.chunks(part).map(<[_]>::to_vec).collect()
     }
 
     /// Ends a few of the idle grains, those worth least, if they take too much or memory is short.
@@ -160,7 +168,15 @@ impl Broker {
     }
 }
 
-/// Asks what runs in a slot what it takes.
+/// Asks what runs in these places what it takes.
+pub(crate) async fn ask_figures(slots: Vec<Rc<Slot>>) {
+    let slots = futures::stream::iter(slots);
+    slots
+        .for_each_concurrent(ASKED, |slot| async move { ask(&slot).await })
+        .await;
+}
+
+/// Asks what runs in a place what it takes.
 async fn ask(slot: &Slot) {
     let Some(running) = slot.running() else { return };
     let asked = tokio::time::timeout(ANSWER, running.host.figures_request().send().promise).await;

@@ -1,3 +1,4 @@
+use percloud_core::id::GrainId;
 use serde_json::json;
 
 use super::{World, enter, run};
@@ -313,5 +314,30 @@ fn what_is_deleted_leaves_nothing_in_memory() {
             before,
             "slots, views, pages, visits, references, abouts, audited"
         );
+    });
+}
+
+#[test]
+fn openings_that_wait_to_be_noted_are_noted_together() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let (first, second) = (world.grain(&who).await, world.grain(&who).await);
+        let last_used = |id| world.broker.grain_now(&who, id).unwrap()["lastUsed"].clone();
+        let now = world.broker.outside.now().plus_seconds(60);
+        let gone = GrainId::new(|bytes| bytes.fill(7));
+        let turn = world.broker.changing.lock().await;
+        let noting = [&first, &gone, &second].map(|id| {
+            let (broker, id) = (world.broker.clone(), id.clone());
+            tokio::task::spawn_local(async move { broker.note_used(&id, now).await })
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(world.broker.used.borrow().len(), 3, "they wait for their turn");
+        drop(turn);
+        let [one, ..] = noting;
+        one.await.unwrap();
+        assert_eq!((last_used(&first), last_used(&second)), (json!(now), json!(now)));
+        assert!(world.broker.used.borrow().is_empty());
     });
 }
