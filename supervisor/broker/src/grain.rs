@@ -300,10 +300,10 @@ impl Broker {
     pub(crate) async fn note_used(&self, id: &GrainId, now: Timestamp) {
         self.used.borrow_mut().insert(id.clone(), now);
         let _changing = self.changing.lock().await;
-        let used = std::mem::take(&mut *self.used.borrow_mut());
+        let used = self.used.take();
         let noted = used
             .iter()
-            .map(|(id, now)| self.write_changed(id, |grain| grain.last_used = *now));
+            .map(|(id, now)| self.write_changed(id, |grain| grain.last_used = grain.last_used.max(*now)));
         // A grain may be deleted meanwhile, and that the disk fails is told elsewhere.
         let _noted = futures::future::join_all(noted).await;
     }

@@ -8,7 +8,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use percloud_core::id::GrainId;
 use percloud_core::time::Timestamp;
 use percloud_core::warm::{self, Ready, Use};
@@ -22,10 +21,9 @@ use crate::running::Slot;
 
 /// Time between two looks at the memory that is left.
 const LOOK: Duration = Duration::from_secs(5);
-/// After so many of them, every grain has been asked what it takes.
-const TURNS: usize = 6;
-/// Grains that are asked at a time. Each host wakes up for it, and who opens a grain meanwhile shares the processor with them.
-const ASKED: usize = 2;
+/// Time in which all running grains are asked once what they take, one after the other: each host wakes up for it, and a
+/// thousand at once would keep those waiting who open a grain.
+const ROUND: Duration = Duration::from_secs(30);
 /// How long a grain host may take to say so.
 const ANSWER: Duration = Duration::from_secs(2);
 /// The part of the memory that is to stay available, as one in so many.
@@ -89,24 +87,36 @@ impl Broker {
 
     /// Ends idle grains when their memory is wanted. Runs for as long as the server does.
     pub async fn keep_memory(self: &Rc<Self>) {
-        let mut turns: Vec<Vec<Rc<Slot>>> = Vec::new();
-        loop {
-            tokio::time::sleep(LOOK).await;
-            if turns.is_empty() {
-                turns = self.in_turns(TURNS);
+        let know = async {
+            loop {
+                self.ask_figures(ROUND).await;
             }
-            // Where memory is short hosts are slow, and what relieves it must not wait for all of them.
-            let asking = ask_figures(turns.pop().unwrap_or_default());
-            let _in_time = tokio::time::timeout(LOOK, asking).await;
-            self.relieve().await;
-        }
+        };
+        // Where memory is short hosts are slow to answer, and what relieves it does not wait for them.
+        let relieve = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                self.relieve().await;
+            }
+        };
+        futures::future::join::<_, _>(know, relieve).await;
     }
 
-    /// All places of grains, parted in so many at most.
-    pub(crate) fn in_turns(&self, turns: usize) -> Vec<Vec<Rc<Slot>>> {
-        let slots: Vec<Rc<Slot>> = self.slots.borrow().values().cloned().collect();
-        let part = slots.len().div_ceil(turns).max(1);
-        slots.chunks(part).map(<[_]>::to_vec).collect()
+    /// Asks all running grains what they take, within `round`.
+    pub(crate) async fn ask_figures(&self, round: Duration) {
+        let running: Vec<Rc<Slot>> = {
+            let slots = self.slots.borrow();
+            let running = slots.values().filter(|slot| slot.running().is_some());
+            running.cloned().collect()
+        };
+        if running.is_empty() {
+            tokio::time::sleep(round).await;
+        }
+        let pause = round / u32::try_from(running.len().max(1)).unwrap_or(u32::MAX);
+        for slot in running {
+            tokio::time::sleep(pause).await;
+            ask(&slot).await;
+        }
     }
 
     /// Ends a few of the idle grains, those worth least, if they take too much or memory is short.
@@ -166,14 +176,6 @@ impl Broker {
             })
             .collect()
     }
-}
-
-/// Asks what runs in these places what it takes.
-pub(crate) async fn ask_figures(slots: Vec<Rc<Slot>>) {
-    let slots = futures::stream::iter(slots);
-    slots
-        .for_each_concurrent(ASKED, |slot| async move { ask(&slot).await })
-        .await;
 }
 
 /// Asks what runs in a place what it takes.

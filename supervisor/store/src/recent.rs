@@ -19,12 +19,12 @@ const USUAL: u64 = 512;
 /// A record as it is kept; `None` where there is none.
 type Value = Option<Arc<[u8]>>;
 
-/// What is at hand. Always as it was after some group of writes, and never older than the last one acknowledged.
+/// What is at hand: what the engine would say.
 pub(crate) struct Recent(Mutex<Known>);
 
 struct Known {
     records: Cache<Vec<u8>, Value, Bytes>,
-    /// Groups that were applied so far.
+    /// Groups that were begun and groups that are over: odd while one is applied.
     groups: u64,
 }
 
@@ -63,31 +63,25 @@ impl Recent {
         };
         let value: Value = read()?.map(Arc::from);
         let mut known = self.known();
-        // What was read before a group that is applied by now may be what the group replaced.
-        if known.groups == groups {
+        // While a group is applied, what was read may be what it replaces, or what it replaced that with.
+        if groups.is_multiple_of(2) && known.groups == groups {
             known.records.insert(key.to_vec(), value.clone());
         }
         Ok(value)
     }
 
-    /// Takes up what was applied, before it is acknowledged.
-    pub(crate) fn applied(&self, writes: &Writes) {
-        let mut known = self.known();
-        known.groups += 1;
-        for (key, value) in writes {
-            // Most of what is written is never read again: it finds its way here when it is.
-            if known.records.contains_key(key) {
-                let value = value.as_deref().map(Arc::from);
-                known.records.insert(key.clone(), value);
+    /// Applies a group: what it replaces is not at hand any more, and what is read meanwhile will not be.
+    pub(crate) fn during<T>(&self, writes: &Writes, apply: impl FnOnce() -> T) -> T {
+        {
+            let mut known = self.known();
+            known.groups += 1;
+            for key in writes.keys() {
+                known.records.remove(key);
             }
         }
-    }
-
-    /// Forgets everything: nobody knows what of a group was applied.
-    pub(crate) fn clear(&self) {
-        let mut known = self.known();
-        known.groups += 1;
-        known.records.clear();
+        let applied = apply();
+        self.known().groups += 1;
+        applied
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -126,48 +120,62 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_taken_up() {
+    fn what_was_written_is_read_anew() {
         let recent = Recent::default();
-        recent.get(b"a", || Ok(Some(b"one".to_vec()))).unwrap();
-        recent.get(b"b", || Ok(None)).unwrap();
-        recent.applied(&writes(b"a", None));
-        recent.applied(&writes(b"b", Some(b"two")));
-        assert_eq!(found(&recent, b"a"), None);
-        assert_eq!(found(&recent, b"b"), Some(b"two".to_vec()));
+        for key in [b"a", b"b", b"c"] {
+            recent.get(key, || Ok(Some(b"old".to_vec()))).unwrap();
+        }
+        let mut writes = writes(b"a", None);
+        writes.insert(b"b".to_vec(), Some(b"new".to_vec()));
+        recent.during(&writes, || ());
+        assert_eq!(recent.get(b"a", || Ok(None)).unwrap(), None);
+        let b = recent.get(b"b", || Ok(Some(b"new".to_vec()))).unwrap();
+        assert_eq!(b.as_deref(), Some(&b"new"[..]));
+        assert_eq!(found(&recent, b"c"), Some(b"old".to_vec()), "nobody wrote it");
     }
 
+    /// Reads while a group is applied, in each way the two can meet; whatever was read then is read again later.
     #[test]
-    fn what_a_group_replaced_meanwhile_is_not_kept() {
-        let recent = Recent::default();
-        let read = || {
-            // Between reading and keeping.
-            recent.applied(&writes(b"a", Some(b"new")));
-            Ok(Some(b"old".to_vec()))
-        };
-        recent.get(b"a", read).unwrap();
-        let again = recent.get(b"a", || Ok(Some(b"new".to_vec()))).unwrap();
-        assert_eq!(again.as_deref(), Some(&b"new"[..]));
-    }
-
-    #[test]
-    fn after_a_write_that_failed_nothing_is_known() {
-        let recent = Recent::default();
-        recent.get(b"a", || Ok(Some(b"one".to_vec()))).unwrap();
-        let read = || {
-            recent.clear();
-            Ok(Some(b"one".to_vec()))
-        };
-        recent.get(b"b", read).unwrap();
-        recent.clear();
-        for key in [b"a", b"b"] {
-            let asked = recent.get(key, || Ok(Some(b"two".to_vec()))).unwrap();
-            assert_eq!(asked.as_deref(), Some(&b"two"[..]));
+    fn what_is_read_while_it_is_replaced_is_not_kept() {
+        let old = || Ok(Some(b"old".to_vec()));
+        let writes = writes(b"a", Some(b"new"));
+        let meetings: [&dyn Fn(&Recent); 3] = [
+            &|recent| {
+                // Begun before, over after.
+                let read = || {
+                    recent.during(&writes, || ());
+                    old()
+                };
+                recent.get(b"a", read).unwrap();
+            },
+            &|recent| {
+                // All of it meanwhile.
+                recent.during(&writes, || recent.get(b"a", old).unwrap());
+            },
+            &|recent| {
+                // Begun before, over meanwhile.
+                let read = || {
+                    recent.known().groups += 1;
+                    old()
+                };
+                recent.get(b"a", read).unwrap();
+                recent.known().groups += 1;
+            },
+        ];
+        for (number, meet) in meetings.into_iter().enumerate() {
+            let recent = Recent::default();
+            meet(&recent);
+            let again = recent.get(b"a", || Ok(Some(b"new".to_vec()))).unwrap();
+            assert_eq!(again.as_deref(), Some(&b"new"[..]), "meeting {number}");
         }
     }
 
     #[test]
     fn a_long_list_takes_no_more_than_its_share() {
         let recent = Recent::default();
+        for _ in 0..10 {
+            recent.get(b"often", || Ok(Some(b"used".to_vec()))).unwrap();
+        }
         for number in 0..100_000_u32 {
             let value = vec![7; 400];
             recent.get(&number.to_be_bytes(), || Ok(Some(value))).unwrap();
@@ -175,5 +183,7 @@ mod tests {
         let known = recent.known();
         assert!(known.records.weight() <= CAPACITY, "{}", known.records.weight());
         assert!(known.records.len() > 1000, "{}", known.records.len());
+        drop(known);
+        assert_eq!(found(&recent, b"often"), Some(b"used".to_vec()));
     }
 }

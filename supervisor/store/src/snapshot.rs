@@ -12,15 +12,19 @@ use crate::engine::{Engine, Writes};
 /// Records in a piece. The writer waits while one is read.
 const PIECE: usize = 256;
 
-/// Bytes that may be put aside. Beyond it the disk is far too slow for what is written to it, and the snapshot is given up.
+/// Bytes that may be put aside, with what keeping them takes. Beyond it the disk is far too slow for what is written to it,
+/// and the snapshot is given up.
 const ASIDE: usize = 16 * 1024 * 1024;
+
+/// What putting a record aside takes besides its key and value, in bytes.
+const OVERHEAD: usize = 128;
 
 /// Records in the order of their keys.
 pub(crate) type Piece = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Room for one snapshot at a time.
 #[derive(Default)]
-pub(crate) struct Snapshot(Mutex<Option<Unread>>);
+pub(crate) struct Snapshot(Mutex<Option<Result<Unread, Broken>>>);
 
 /// What is still to be read.
 #[derive(Default)]
@@ -33,54 +37,77 @@ struct Unread {
     bytes: usize,
 }
 
-/// Why there is no piece.
+/// Why there are no more pieces.
 #[derive(Debug)]
 pub(crate) enum Broken {
     Engine(io::Error),
     /// More was written meanwhile than can be put aside.
     Overtaken,
+    /// There is no snapshot.
+    Over,
+}
+
+fn size(key: &[u8], old: Option<&Vec<u8>>) -> usize {
+    OVERHEAD + key.len() + old.map_or(0, Vec::len)
 }
 
 impl Snapshot {
     /// Begins a snapshot of what the engine holds now. For the writer, between two groups.
     pub(crate) fn begin(&self) {
-        *self.unread() = Some(Unread::default());
+        *self.state() = Some(Ok(Unread::default()));
     }
 
     /// Ends the snapshot, if there is one.
     pub(crate) fn end(&self) {
-        *self.unread() = None;
+        *self.state() = None;
     }
 
     /// Puts aside what `writes` are about to replace. For the writer, while no piece can be read.
-    pub(crate) fn put_aside(&self, engine: &dyn Engine, writes: &Writes) -> io::Result<()> {
-        let mut snapshot = self.unread();
-        let Some(unread) = snapshot.as_mut().filter(|unread| !unread.is_over) else {
-            return Ok(());
-        };
-        for key in writes.keys() {
-            if *key > unread.after && key != content::KEY && !unread.aside.contains_key(key) {
-                let old = engine.get(key)?;
-                unread.bytes += key.len() + old.as_ref().map_or(0, Vec::len);
-                unread.aside.insert(key.clone(), old);
-            }
+    pub(crate) fn put_aside(&self, engine: &dyn Engine, writes: &Writes) {
+        let mut state = self.state();
+        if let Some(Ok(unread)) = state.as_mut()
+            && let Err(broken) = unread.put_aside(engine, writes)
+        {
+            *state = Some(Err(broken));
         }
-        if unread.bytes > ASIDE {
-            *snapshot = None;
-        }
-        Ok(())
     }
 
     /// Reads on; `None` at the end. Nothing may be written meanwhile.
     pub(crate) fn piece(&self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
-        let mut snapshot = self.unread();
-        let unread = snapshot.as_mut().ok_or(Broken::Overtaken)?;
-        if unread.is_over {
+        let mut state = self.state();
+        if let Some(Ok(unread)) = state.as_mut() {
+            return unread.piece(engine);
+        }
+        Err(state.take().and_then(Result::err).unwrap_or(Broken::Over))
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<Result<Unread, Broken>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unread {
+    fn put_aside(&mut self, engine: &dyn Engine, writes: &Writes) -> Result<(), Broken> {
+        if self.is_over {
+            return Ok(());
+        }
+        for key in writes.keys() {
+            if *key > self.after && key != content::KEY && !self.aside.contains_key(key) {
+                let old = engine.get(key).map_err(Broken::Engine)?;
+                self.bytes += size(key, old.as_ref());
+                self.aside.insert(key.clone(), old);
+            }
+        }
+        (self.bytes <= ASIDE).then_some(()).ok_or(Broken::Overtaken)
+    }
+
+    fn piece(&mut self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
+        if self.is_over {
             return Ok(None);
         }
         let mut piece: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut last = None;
-        let after = Some(unread.after.as_slice());
+        let after = Some(self.after.as_slice());
         let read = engine.scan(b"", after, &mut |key, value| {
             if key != content::KEY {
                 piece.insert(key.to_vec(), value.to_vec());
@@ -94,29 +121,25 @@ impl Snapshot {
         read.map_err(Broken::Engine)?;
         let aside = match last {
             Some(last) => {
-                let later = unread.aside.split_off(&last);
-                let mut aside = std::mem::replace(&mut unread.aside, later);
-                aside.extend(unread.aside.remove_entry(&last));
-                unread.after = last;
+                let later = self.aside.split_off(&last);
+                let mut aside = std::mem::replace(&mut self.aside, later);
+                aside.extend(self.aside.remove_entry(&last));
+                self.after = last;
                 aside
             }
             None => {
-                unread.is_over = true;
-                std::mem::take(&mut unread.aside)
+                self.is_over = true;
+                std::mem::take(&mut self.aside)
             }
         };
         for (key, old) in aside {
-            unread.bytes -= key.len() + old.as_ref().map_or(0, Vec::len);
+            self.bytes -= size(&key, old.as_ref());
             match old {
                 Some(old) => _ = piece.insert(key, old),
                 None => _ = piece.remove(&key),
             }
         }
         Ok(Some(piece.into_iter().collect()))
-    }
-
-    fn unread(&self) -> MutexGuard<'_, Option<Unread>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

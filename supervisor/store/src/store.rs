@@ -272,6 +272,7 @@ impl Store {
                 .map_err(|broken| match broken {
                     Broken::Engine(error) => ExportError::Read(error),
                     Broken::Overtaken => ExportError::Overtaken,
+                    Broken::Over => ExportError::Closed,
                 })
         })?;
         *last = LastExport {

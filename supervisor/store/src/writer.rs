@@ -160,13 +160,8 @@ impl Writer {
         let applied = {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
             let engine = self.shared.engine.as_ref();
-            let aside = self.shared.snapshot.put_aside(engine, &writes);
-            let applied = aside.and_then(|()| engine.apply(&writes));
-            match &applied {
-                Ok(()) => self.shared.recent.applied(&writes),
-                Err(_) => self.shared.recent.clear(),
-            }
-            applied
+            self.shared.snapshot.put_aside(engine, &writes);
+            self.shared.recent.during(&writes, || engine.apply(&writes))
         };
         let durable = applied.and_then(|()| {
             self.shared.syncs.fetch_add(1, Ordering::Relaxed);

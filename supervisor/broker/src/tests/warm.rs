@@ -1,5 +1,7 @@
 //! Who stays awake when memory is short, and who is started ahead.
 
+use std::time::Duration;
+
 use percloud_core::id::GrainId;
 use percloud_core::sharing::requirement::Requirement;
 use serde_json::json;
@@ -8,7 +10,6 @@ use super::{TOTAL, World, run};
 use crate::account::SignedIn;
 use crate::problem::Problem;
 use crate::token::Reference;
-use crate::warm::ask_figures;
 
 /// Grains of one person, all running, the first unused for longest.
 async fn awake<const N: usize>(world: &World, who: &SignedIn) -> [GrainId; N] {
@@ -80,9 +81,7 @@ fn idle_grains_take_no_more_than_they_may_and_the_most_valuable_stay() {
             grains.push(id);
         }
         let grains: [GrainId; 4] = grains.try_into().unwrap();
-        for part in world.broker.in_turns(3) {
-            ask_figures(part).await;
-        }
+        world.broker.ask_figures(Duration::ZERO).await;
         // The last one has been used, and is left again.
         world.broker.open(&who, &grains[3], "{}").unwrap();
         world.broker.count_use(&grains[3]);

@@ -18,9 +18,13 @@ use std::time::{Duration, Instant};
 use super::{Engine, Visit, Writes};
 use crate::folder;
 
-/// Bytes of pages kept in memory: what a family uses fits many times over, and the kernel keeps the file as well. A log that
-/// grows for years fills it, whatever its size.
-const CACHE: u64 = 4 * 1024 * 1024;
+/// Bytes of pages kept in memory. Records that are used all the time are at hand anyway (`recent`), and the kernel keeps
+/// the file.
+const CACHE: u64 = 1024 * 1024;
+
+/// Records of a scan from which on each is looked up once more. sled lets go what was not used for long, but looks at a 256th
+/// of its cache only with every 64th use of a page in it: of a scan, which uses each page once, it would keep everything.
+const LONG: usize = 64;
 
 /// How long threads of a store that was just closed in this process may take to let go of its file.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -74,7 +78,7 @@ impl Engine for Sled {
             _ => Bound::Included(prefix.to_vec()),
         };
         let mut entries = self.db.range::<Vec<u8>, _>((from, Bound::Unbounded));
-        loop {
+        for count in 0.. {
             let Some((key, value)) = guard("read", || entries.next().transpose())? else {
                 return Ok(());
             };
@@ -84,7 +88,11 @@ impl Engine for Sled {
             if let ControlFlow::Break(()) = visit(&key, &value) {
                 return Ok(());
             }
+            if count >= LONG {
+                guard("read", || self.db.get(&key))?;
+            }
         }
+        Ok(())
     }
 
     fn apply(&self, writes: &Writes) -> io::Result<()> {

@@ -61,7 +61,8 @@ fn what_does_not_match_its_digest_is_not_exported() {
     let before = list(temp.path()).unwrap();
     let mut changed = records();
     changed[1].1.push(b' ');
-    for records in [&changed, &records()[1..]] {
+    let strange = [(engine_key("grain", b"g"), b"\x01no JSON".to_vec())];
+    for records in [&changed, &records()[1..], &strange] {
         let outcome = written(temp.path(), &content(13), records);
         assert!(matches!(outcome, Err(ExportError::Damaged)), "{outcome:?}");
     }

@@ -439,11 +439,13 @@ fn an_export_is_of_one_moment_while_commits_go_on() {
         batch.put(format!("n{number:04}").as_bytes(), &entry(number));
         drop(store.commit(batch));
     }
-    let busy = std::sync::atomic::AtomicBool::new(true);
+    // Closed when this test ends, whichever way.
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let (store, over) = (&store, over);
+        scope.spawn(move || {
             for round in 0_u64.. {
-                if !busy.load(std::sync::atomic::Ordering::Relaxed) {
+                if is_over.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected) {
                     break;
                 }
                 let mut batch = Batch::new();
@@ -457,8 +459,10 @@ fn an_export_is_of_one_moment_while_commits_go_on() {
                 store.commit_blocking(batch).unwrap();
             }
         });
+        let mut overlapped = 0;
         for round in 0..20 {
             let exported = store.export_now().expect("matches the digest of its moment");
+            overlapped += u64::from(store.statistics().commits > exported.commits);
             let elsewhere = place.temp.path().join(format!("elsewhere{round}"));
             let imported = Store::import(&exported.path, &elsewhere).unwrap();
             assert_eq!(
@@ -466,7 +470,8 @@ fn an_export_is_of_one_moment_while_commits_go_on() {
                 (exported.commits, exported.records)
             );
         }
-        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
+        assert!(overlapped > 0, "commits go on while an export is written");
     });
 }
 
