@@ -303,6 +303,51 @@ test("apps speak, and are read, silenced and stopped", async () => {
   await end();
 });
 
+/** Each with a word of its sentence, in either language. */
+const LIMITS = {
+  memory: ["It needed more memory", "mehr Arbeitsspeicher"],
+  processes: ["more processes than", "mehr Prozesse"],
+  disk: ["takes all the space", "den ganzen Platz"],
+  files: ["keeps as many files", "so viele Dateien auf"],
+  log: ["into its log", "in sein Protokoll"],
+  processor: ["kept a processor busy", "einen Prozessor beschäftigt"],
+  "open-files": ["as many files open", "so viele Dateien geöffnet"],
+  calls: ["more than it finishes", "mehr, als es zu Ende bringt"],
+  answers: ["said nothing while", "gab keine Antwort"],
+  "server-disk": ["The disk of this server", "Die Festplatte dieses Servers"],
+};
+const WARNINGS = {
+  "disk-short": ["nothing on it can grow", "kann nichts darauf wachsen"],
+  "edge-fails": ["Pages may fail to load", "dass Seiten nicht laden"],
+  "egress-fails": ["they reach none", "erreichen sie keinen"],
+  "launcher-fails": ["takes all that run along", "alle mit, die gerade laufen"],
+};
+
+for (const [look, locale] of [...LOOKS.map((look) => [look, "en-GB"]), [LOOKS[0], "de-DE"]]) {
+  test(`what met a limit and what fails is said in words of ours, ${look[0]} ${locale}`, async () => {
+    const state = household();
+    const language = locale === "en-GB" ? 0 : 1;
+    const name = (screen) => (language === 0 ? screen : `${screen}-german`);
+    const message = "A sentence of the server’s.";
+    state.warnings.push(...Object.keys(WARNINGS).map((code) => ({ code, message })), { code: "of-later", message });
+    for (const limit of Object.keys(LIMITS)) {
+      server.mock.connecting.notify(person(state, "ada").id, { grain: grainCalled(state, "Recipes").id, title: "Recipes", text: message, limit });
+    }
+    const { page, end } = await visit({ look, locale });
+    const { shot, found } = pictures(page, look);
+    await page.goto("/");
+    for (const words of Object.values(WARNINGS)) await page.getByText(words[language]).waitFor();
+    assert.equal(await page.getByText(message).count(), 1, "what this shell does not know yet has the server's words");
+    await shot(name("home-warnings"));
+    await page.goto("/notifications");
+    for (const words of Object.values(LIMITS)) await page.getByText(words[language]).first().waitFor();
+    assert.equal(await page.getByText(message).count(), 0);
+    await shot(name("notifications-limits"));
+    assert.deepEqual(found, []);
+    await end();
+  });
+}
+
 test("what is heard while an older answer is on its way outlasts it", async () => {
   const state = household();
   const { page, end } = await visit();

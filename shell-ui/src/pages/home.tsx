@@ -53,7 +53,7 @@ export function HomePage(): JSX.Element {
         {(warning) => (
           <Notice kind="warning">
             <p>
-              <Foreign text={warning.message} limit={400} />
+              {s.home.warnings[warning.code] ?? <Foreign text={warning.message} limit={400} />}
             </p>
           </Notice>
         )}

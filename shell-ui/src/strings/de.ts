@@ -83,6 +83,12 @@ export const de: Strings = {
     found: { one: "{count} gefunden", other: "{count} gefunden" },
     foundMore: "Mehr als {count} gefunden",
     more: "Mehr anzeigen",
+    warnings: {
+      "disk-short": "Die Festplatte dieses Servers ist fast voll. Bis wieder Platz ist, kann nichts darauf wachsen.",
+      "edge-fails": "Der Teil dieses Servers, der Browsern antwortet, endet immer wieder. Es kann sein, dass Seiten nicht laden. Warum, steht im Protokoll des Servers.",
+      "egress-fails": "Der Teil dieses Servers, der Apps mit anderen Rechnern verbindet, endet immer wieder. Bis das behoben ist, erreichen sie keinen. Warum, steht im Protokoll des Servers.",
+      "launcher-fails": "Der Teil dieses Servers, der Apps startet, endet immer wieder und nimmt alle mit, die gerade laufen. Warum, steht im Protokoll des Servers.",
+    },
     startNew: "Etwas Neues anfangen",
     newThing: "Neu: {noun}",
     recent: "Ihre Sachen",

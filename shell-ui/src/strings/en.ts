@@ -86,6 +86,13 @@ export const en = {
     found: { one: "{count} found", other: "{count} found" } as Plural,
     foundMore: "More than {count} found",
     more: "Show more",
+    /** For whoever runs the server, by code (docs/shell-api.md). */
+    warnings: {
+      "disk-short": "The disk of this server is nearly full. Until there is room, nothing on it can grow.",
+      "edge-fails": "The part of this server that answers browsers ends again and again. Pages may fail to load. The server’s log says why.",
+      "egress-fails": "The part of this server that connects apps to other machines ends again and again. Until that is mended they reach none. The server’s log says why.",
+      "launcher-fails": "The part of this server that starts apps ends again and again, and takes all that run along. The server’s log says why.",
+    } as Record<string, string>,
     startNew: "Start something new",
     newThing: "New {noun}",
     recent: "Your things",

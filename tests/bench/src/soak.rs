@@ -29,8 +29,8 @@ const PART: f64 = 0.04;
 const PEOPLE: u64 = 3;
 /// Grains each has at most.
 const EACH: usize = 12;
-/// Grains that come and go unopened before anything is measured: so many entries of the audit log fill the store's cache. Its
-/// engine looks at how much a part of it holds with every 64th use of that part, and has 256 of them.
+/// Grains that come and go unopened before anything is measured: a server has a history, and caches that are full. The store's
+/// engine looks at how much a part of its cache holds with every 64th use of that part, and has 256 of them.
 const FILLING: u64 = 2 * 256 * 64;
 /// Time between two samples.
 const PACE: Duration = Duration::from_secs(2);
