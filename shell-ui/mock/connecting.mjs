@@ -254,6 +254,12 @@ export function createConnecting(state, { tell, sharing, openPage, create }) {
       case "GET notifications":
         return done(200, { notifications: [...state.notifications.values()].filter((one) => one.person === person.id).sort((a, b) => b.time - a.time).map(({ person: _, ...shown }) => shown) });
       case "POST notifications ID": {
+        if (which === "read") {
+          const { until } = await document(request);
+          for (const one of state.notifications.values()) if (one.person === person.id && one.time <= until) one.read = true;
+          tellUnread(person.id);
+          return done(204);
+        }
         const one = state.notifications.get(which);
         const { act: wanted } = await document(request);
         if (one?.person !== person.id) throw notFound();

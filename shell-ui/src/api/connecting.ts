@@ -29,6 +29,8 @@ export const connecting = {
   cancel: (request: string) => call<void>("DELETE", `/requests/${id(request)}`),
 
   notifications: async () => (await call<{ notifications: Notification[] }>("GET", "/notifications")).notifications,
+  /** Marks as read whatever came until then. */
+  readAll: (until: number) => call<void>("POST", "/notifications/read", { until }),
   answer: (notification: string, act: NotificationAct) => call<void>("POST", `/notifications/${id(notification)}`, { act }),
 
   duplicate: (grainId: string) => call<Grain>("POST", `/grains/${id(grainId)}/duplicate`),

@@ -40,8 +40,9 @@ export function NotificationsPage(): JSX.Element {
       if (words) toast(words);
     });
   const unread = () => (all.latest ?? []).filter((one) => !one.read);
-  const readAll = async () => {
-    for (const one of unread()) if (!(await act(one, "read"))) return;
+  const readAll = () => {
+    const until = Math.max(...unread().map((one) => one.time));
+    return tell(connecting.readAll(until), () => put((now) => now.map((one) => (one.time <= until ? { ...one, read: true } : one))));
   };
 
   return (

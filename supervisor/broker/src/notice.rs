@@ -21,6 +21,8 @@ use crate::view_info::Needed;
 
 /// Notifications kept for one person; the oldest goes first.
 const KEPT: usize = 200;
+/// In the place of a notification's id: all of them. No id is so short.
+const ALL: &str = "read";
 /// Longest text, path and thread kept, in characters.
 const TEXT: usize = 300;
 /// People one event may name.
@@ -52,6 +54,12 @@ struct Event {
 #[serde(deny_unknown_fields)]
 struct Answer {
     act: Act,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadAll {
+    until: Timestamp,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -406,6 +414,9 @@ impl Broker {
         id: &str,
         body: &str,
     ) -> Result<(), Problem> {
+        if id == ALL {
+            return self.read_all_notices(who, parse::<ReadAll>(body)?.until).await;
+        }
         let request: Answer = parse(body)?;
         let id: NoticeId = id.parse().map_err(|_| Problem::NotFound)?;
         let ongoing = {
@@ -448,6 +459,20 @@ impl Broker {
         self.commit(batch).await?;
         self.tell_notices(&who.account);
         Ok(())
+    }
+
+    /// Marks as read what the person has seen: what came later may be something else.
+    async fn read_all_notices(&self, who: &SignedIn, until: Timestamp) -> Result<(), Problem> {
+        let unread = self.notices(&who.account).into_iter();
+        let unread = unread.filter(|(_, notice)| !notice.read && notice.time <= until);
+        let read = unread.map(|(id, notice)| {
+            let mut batch = Batch::new();
+            batch.put(&key(&who.account, &id), &Notice { read: true, ..notice });
+            self.commit(batch)
+        });
+        let read = futures::future::join_all(read).await;
+        self.tell_notices(&who.account);
+        read.into_iter().collect()
     }
 
     /// Notes that a person has looked at a grain.

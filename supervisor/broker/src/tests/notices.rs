@@ -1,10 +1,13 @@
 //! What happened, told to those it concerns.
 
+use percloud_core::id::NoticeId;
 use percloud_schemas::activity_capnp::activity_event;
+use percloud_store::Batch;
 use serde_json::{Value, json};
 
 use super::{World, run};
 use crate::account::SignedIn;
+use crate::record::Notice;
 
 async fn report(
     world: &World,
@@ -115,6 +118,54 @@ fn news_reach_the_owner_and_those_who_take_part_but_not_who_made_them_or_may_not
                 .code(),
             "not-found"
         );
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn what_was_seen_is_read_all_at_once() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        let bela = world.member(&anna, "Bela").await;
+        world.app(&anna).await;
+        let id = world.grain(&anna).await;
+        for number in 0..100_u8 {
+            let time = world.broker.outside.now();
+            for who in [&anna, &bela] {
+                let notice = Notice {
+                    grain: id.clone(),
+                    text: format!("page {number}"),
+                    from: None,
+                    path: None,
+                    thread: None,
+                    time,
+                    read: false,
+                    count: 1,
+                    limit: None,
+                };
+                let notice_id = NoticeId::new(|bytes| {
+                    bytes.fill(number % 50);
+                    bytes[0] = number / 50;
+                });
+                let mut batch = Batch::new();
+                world
+                    .broker
+                    .put_notice(&mut batch, &who.account, &id, &notice_id, &notice);
+                world.broker.commit(batch).await.unwrap();
+            }
+            world.pass(1);
+        }
+        let unread = |who| world.broker.unread_notices(who);
+        let until = told(&world, &anna).await[30]["time"].clone();
+        let body = json!({ "until": until }).to_string();
+        world.broker.answer_notice(&anna, "read", &body).await.unwrap();
+        assert_eq!((unread(&anna.account), unread(&bela.account)), (30, 100));
+        let refused = world
+            .broker
+            .answer_notice(&anna, "read", r#"{"act": "read"}"#)
+            .await;
+        assert_eq!(refused.unwrap_err().code(), "bad-request");
         world.broker.stop().await;
     });
 }
