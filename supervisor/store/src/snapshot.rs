@@ -1,15 +1,15 @@
 //! The content of a store as it was at one moment, read in pieces while commits go on: whatever a group replaces of what is
-//! still to be read is put aside first.
+//! still to be read is put aside first. All of it on the writer's thread: where ever other threads read everything, each
+//! would keep memory for it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::content;
 use crate::engine::{Engine, Writes};
 
-/// Records in a piece. The writer waits while one is read.
+/// Records in a piece. Commits wait while one is read.
 const PIECE: usize = 256;
 
 /// Bytes that may be put aside, with what keeping them takes. Beyond it the disk is far too slow for what is written to it,
@@ -22,19 +22,17 @@ const OVERHEAD: usize = 128;
 /// Records in the order of their keys.
 pub(crate) type Piece = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Room for one snapshot at a time.
-#[derive(Default)]
-pub(crate) struct Snapshot(Mutex<Option<Result<Unread, Broken>>>);
-
 /// What is still to be read.
 #[derive(Default)]
-struct Unread {
+pub(crate) struct Snapshot {
     /// The last key that was read; empty before the first.
     after: Vec<u8>,
     is_over: bool,
     /// What there was at that moment under keys that were written since.
     aside: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
+    /// Why it cannot be read on.
+    broken: Option<Broken>,
 }
 
 /// Why there are no more pieces.
@@ -43,8 +41,6 @@ pub(crate) enum Broken {
     Engine(io::Error),
     /// More was written meanwhile than can be put aside.
     Overtaken,
-    /// There is no snapshot.
-    Over,
 }
 
 fn size(key: &[u8], old: Option<&Vec<u8>>) -> usize {
@@ -52,45 +48,18 @@ fn size(key: &[u8], old: Option<&Vec<u8>>) -> usize {
 }
 
 impl Snapshot {
-    /// Begins a snapshot of what the engine holds now. For the writer, between two groups.
-    pub(crate) fn begin(&self) {
-        *self.state() = Some(Ok(Unread::default()));
-    }
-
-    /// Ends the snapshot, if there is one.
-    pub(crate) fn end(&self) {
-        *self.state() = None;
-    }
-
-    /// Puts aside what `writes` are about to replace. For the writer, while no piece can be read.
-    pub(crate) fn put_aside(&self, engine: &dyn Engine, writes: &Writes) {
-        let mut state = self.state();
-        if let Some(Ok(unread)) = state.as_mut()
-            && let Err(broken) = unread.put_aside(engine, writes)
+    /// Puts aside what `writes` are about to replace.
+    pub(crate) fn put_aside(&mut self, engine: &dyn Engine, writes: &Writes) {
+        if !self.is_over
+            && self.broken.is_none()
+            && let Err(broken) = self.try_to_put_aside(engine, writes)
         {
-            *state = Some(Err(broken));
+            self.aside.clear();
+            self.broken = Some(broken);
         }
     }
 
-    /// Reads on; `None` at the end. Nothing may be written meanwhile.
-    pub(crate) fn piece(&self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
-        let mut state = self.state();
-        if let Some(Ok(unread)) = state.as_mut() {
-            return unread.piece(engine);
-        }
-        Err(state.take().and_then(Result::err).unwrap_or(Broken::Over))
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<Result<Unread, Broken>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Unread {
-    fn put_aside(&mut self, engine: &dyn Engine, writes: &Writes) -> Result<(), Broken> {
-        if self.is_over {
-            return Ok(());
-        }
+    fn try_to_put_aside(&mut self, engine: &dyn Engine, writes: &Writes) -> Result<(), Broken> {
         for key in writes.keys() {
             if *key > self.after && key != content::KEY && !self.aside.contains_key(key) {
                 let old = engine.get(key).map_err(Broken::Engine)?;
@@ -101,7 +70,12 @@ impl Unread {
         (self.bytes <= ASIDE).then_some(()).ok_or(Broken::Overtaken)
     }
 
-    fn piece(&mut self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
+    /// Reads on; `None` at the end, and after what broke it was told.
+    pub(crate) fn piece(&mut self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
+        if let Some(broken) = self.broken.take() {
+            self.is_over = true;
+            return Err(broken);
+        }
         if self.is_over {
             return Ok(None);
         }

@@ -20,7 +20,6 @@ use crate::head::Head;
 use crate::open::{self, OpenOptions, Opened};
 use crate::recent::Recent;
 use crate::record::{Record, decode, engine_key, table};
-use crate::snapshot::{Broken, Snapshot};
 use crate::writer::{MAX_WAITING, Message, Reserve, Shared, Writer};
 
 /// An open store. Clones are handles on the same one; it is closed, and its lock released, when the last is dropped.
@@ -96,7 +95,6 @@ impl Store {
         let shared = Arc::new(Shared {
             engine,
             recent: Recent::default(),
-            snapshot: Snapshot::default(),
             gate: RwLock::new(()),
             waiting: AtomicUsize::new(0),
             commits: AtomicU64::new(content.commits),
@@ -110,6 +108,7 @@ impl Store {
             head,
             content,
             reserve,
+            snapshot: None,
             failed: None,
         };
         let writer = thread::Builder::new()
@@ -257,29 +256,26 @@ impl Store {
 
     /// Writes an export; only one at a time can.
     fn export(&self, last: &mut LastExport) -> Result<Exported, ExportError> {
-        let shared = self.inner.shared.as_ref();
-        let (reply, answer) = mpsc::channel();
-        let _end = Ending(&shared.snapshot);
-        self.messages()
-            .send(Message::Snapshot(reply))
-            .map_err(|_| ExportError::Closed)?;
-        let content = answer.recv().map_err(|_| ExportError::Closed)??;
-        let exported = export::write(&self.inner.export_dir, &content, || {
-            let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
-            shared
-                .snapshot
-                .piece(shared.engine.as_ref())
-                .map_err(|broken| match broken {
-                    Broken::Engine(error) => ExportError::Read(error),
-                    Broken::Overtaken => ExportError::Overtaken,
-                    Broken::Over => ExportError::Closed,
-                })
-        })?;
+        let _enough = Enough(self.messages());
+        let content = self.ask(Message::Snapshot)?;
+        let exported = export::write(&self.inner.export_dir, &content, || self.ask(Message::Piece))?;
         *last = LastExport {
             commits: content.commits,
             at: Instant::now(),
         };
         Ok(exported)
+    }
+
+    /// Asks the writer, and waits for what it says.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(Sender<Result<T, ExportError>>) -> Message,
+    ) -> Result<T, ExportError> {
+        let (reply, answer) = mpsc::channel();
+        self.messages()
+            .send(question(reply))
+            .map_err(|_| ExportError::Closed)?;
+        answer.recv().map_err(|_| ExportError::Closed)?
     }
 
     fn messages(&self) -> &Sender<Message> {
@@ -298,11 +294,12 @@ impl Store {
 }
 
 /// Ends a snapshot, however its reader ends.
-struct Ending<'a>(&'a Snapshot);
+struct Enough<'a>(&'a Sender<Message>);
 
-impl Drop for Ending<'_> {
+impl Drop for Enough<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        // A writer that is gone keeps none.
+        let _ = self.0.send(Message::Enough);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::folder;
 use crate::head::Head;
 use crate::recent::Recent;
 use crate::record::printable;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Broken, Piece, Snapshot};
 
 /// Commits that may wait. Beyond it the disk is far behind, and callers are told instead of queued.
 pub(crate) const MAX_WAITING: usize = 4096;
@@ -34,13 +34,16 @@ pub(crate) enum Message {
     Commit(Batch, Acknowledge),
     /// Begin a snapshot of the last durable commit.
     Snapshot(Sender<Result<Content, ExportError>>),
+    /// Read on in it; `None` at its end, or where there is none.
+    Piece(Sender<Result<Option<Piece>, ExportError>>),
+    /// Nobody reads on in it.
+    Enough,
 }
 
 /// What the writer shares with the store's handles.
 pub(crate) struct Shared {
     pub engine: Box<dyn Engine>,
     pub recent: Recent,
-    pub snapshot: Snapshot,
     /// Held by readers of several records, and by the writer while it applies a group: no one sees half a batch.
     pub gate: RwLock<()>,
     pub waiting: AtomicUsize,
@@ -72,6 +75,7 @@ pub(crate) struct Writer {
     pub head: Head,
     pub content: Content,
     pub reserve: Reserve,
+    pub snapshot: Option<Snapshot>,
     pub failed: Option<io::Error>,
 }
 
@@ -83,8 +87,10 @@ impl Writer {
             match message {
                 Message::Snapshot(reply) => {
                     // A caller who went away does not want the answer.
-                    let _ = reply.send(self.snapshot());
+                    let _ = reply.send(self.begin_snapshot());
                 }
+                Message::Piece(reply) => _ = reply.send(self.piece()),
+                Message::Enough => self.snapshot = None,
                 Message::Commit(batch, acknowledge) => {
                     let mut group = vec![(batch, acknowledge)];
                     carried.extend(gather(&mut group, messages));
@@ -160,7 +166,9 @@ impl Writer {
         let applied = {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
             let engine = self.shared.engine.as_ref();
-            self.shared.snapshot.put_aside(engine, &writes);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.put_aside(engine, &writes);
+            }
             self.shared.recent.during(&writes, || engine.apply(&writes))
         };
         let durable = applied.and_then(|()| {
@@ -186,13 +194,24 @@ impl Writer {
         }
     }
 
-    fn snapshot(&self) -> Result<Content, ExportError> {
+    fn begin_snapshot(&mut self) -> Result<Content, ExportError> {
         if let Some(failure) = &self.failed {
             // What is in memory may never have reached the disk.
             return Err(ExportError::Read(same(failure)));
         }
-        self.shared.snapshot.begin();
+        self.snapshot = Some(Snapshot::default());
         Ok(self.content)
+    }
+
+    fn piece(&mut self) -> Result<Option<Piece>, ExportError> {
+        let Some(snapshot) = &mut self.snapshot else {
+            return Ok(None);
+        };
+        let piece = snapshot.piece(self.shared.engine.as_ref());
+        piece.map_err(|broken| match broken {
+            Broken::Engine(error) => ExportError::Read(error),
+            Broken::Overtaken => ExportError::Overtaken,
+        })
     }
 }
 
