@@ -178,7 +178,7 @@ impl Broker {
     }
 }
 
-/// Asks what runs in a place what it takes.
+/// Asks what runs in a slot what it takes.
 async fn ask(slot: &Slot) {
     let Some(running) = slot.running() else { return };
     let asked = tokio::time::timeout(ANSWER, running.host.figures_request().send().promise).await;

@@ -1,13 +1,13 @@
 //! The content of a store as it was at one moment, read in pieces while commits go on: whatever a group replaces of what is
-//! still to be read is put aside first. All of it on the writer's thread: where ever other threads read everything, each
-//! would keep memory for it.
+//! still to be read is put aside first. All of it on the writer's thread: if others read everything, each would keep
+//! memory for it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::ControlFlow;
 
 use crate::content;
 use crate::engine::{Engine, Writes};
+use crate::error::ExportError;
 
 /// Records in a piece. Commits wait while one is read.
 const PIECE: usize = 256;
@@ -32,15 +32,7 @@ pub(crate) struct Snapshot {
     aside: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
     /// Why it cannot be read on.
-    broken: Option<Broken>,
-}
-
-/// Why there are no more pieces.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    Engine(io::Error),
-    /// More was written meanwhile than can be put aside.
-    Overtaken,
+    broken: Option<ExportError>,
 }
 
 fn size(key: &[u8], old: Option<&Vec<u8>>) -> usize {
@@ -59,19 +51,19 @@ impl Snapshot {
         }
     }
 
-    fn try_to_put_aside(&mut self, engine: &dyn Engine, writes: &Writes) -> Result<(), Broken> {
+    fn try_to_put_aside(&mut self, engine: &dyn Engine, writes: &Writes) -> Result<(), ExportError> {
         for key in writes.keys() {
             if *key > self.after && key != content::KEY && !self.aside.contains_key(key) {
-                let old = engine.get(key).map_err(Broken::Engine)?;
+                let old = engine.get(key).map_err(ExportError::Read)?;
                 self.bytes += size(key, old.as_ref());
                 self.aside.insert(key.clone(), old);
             }
         }
-        (self.bytes <= ASIDE).then_some(()).ok_or(Broken::Overtaken)
+        (self.bytes <= ASIDE).then_some(()).ok_or(ExportError::Overtaken)
     }
 
     /// Reads on; `None` at the end, and after what broke it was told.
-    pub(crate) fn piece(&mut self, engine: &dyn Engine) -> Result<Option<Piece>, Broken> {
+    pub(crate) fn piece(&mut self, engine: &dyn Engine) -> Result<Option<Piece>, ExportError> {
         if let Some(broken) = self.broken.take() {
             self.is_over = true;
             return Err(broken);
@@ -92,7 +84,7 @@ impl Snapshot {
             last = Some(key.to_vec());
             ControlFlow::Break(())
         });
-        read.map_err(Broken::Engine)?;
+        read.map_err(ExportError::Read)?;
         let aside = match last {
             Some(last) => {
                 let later = self.aside.split_off(&last);

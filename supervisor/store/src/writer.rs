@@ -16,7 +16,7 @@ use crate::folder;
 use crate::head::Head;
 use crate::recent::Recent;
 use crate::record::printable;
-use crate::snapshot::{Broken, Piece, Snapshot};
+use crate::snapshot::{Piece, Snapshot};
 
 /// Commits that may wait. Beyond it the disk is far behind, and callers are told instead of queued.
 pub(crate) const MAX_WAITING: usize = 4096;
@@ -204,14 +204,10 @@ impl Writer {
     }
 
     fn piece(&mut self) -> Result<Option<Piece>, ExportError> {
-        let Some(snapshot) = &mut self.snapshot else {
-            return Ok(None);
-        };
-        let piece = snapshot.piece(self.shared.engine.as_ref());
-        piece.map_err(|broken| match broken {
-            Broken::Engine(error) => ExportError::Read(error),
-            Broken::Overtaken => ExportError::Overtaken,
-        })
+        match &mut self.snapshot {
+            Some(snapshot) => snapshot.piece(self.shared.engine.as_ref()),
+            None => Ok(None),
+        }
     }
 }
 

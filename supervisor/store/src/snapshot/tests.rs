@@ -87,6 +87,6 @@ fn one_that_is_overtaken_says_so_and_keeps_nothing() {
         snapshot.put_aside(&engine, &writes);
     }
     assert!(snapshot.aside.is_empty());
-    assert!(matches!(snapshot.piece(&engine), Err(Broken::Overtaken)));
+    assert!(matches!(snapshot.piece(&engine), Err(ExportError::Overtaken)));
     assert_eq!(snapshot.piece(&engine).unwrap(), None);
 }
