@@ -21,6 +21,7 @@
 pub mod base_url;
 pub mod config;
 
+mod alarm;
 mod api;
 mod body;
 mod budget;

@@ -7,6 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, HeaderName};
 
 use crate::BaseUrl;
+use crate::alarm::Alarm;
 use crate::base_url::Place;
 use crate::cookie::Cookies;
 use crate::grain::accept::{self, Weighed};
@@ -22,6 +23,7 @@ pub(crate) struct Said {
     cookies: Last<Cookies>,
     types: Last<Weighed>,
     codings: Last<Weighed>,
+    alarm: Alarm,
     taken: Option<Rc<Taken>>,
 }
 
@@ -30,14 +32,17 @@ pub(crate) struct Heard {
     pub cookies: Rc<Cookies>,
     pub types: Rc<Weighed>,
     pub codings: Rc<Weighed>,
+    /// That of the connection on which it is said.
+    pub alarm: Alarm,
     /// What the connection takes on which it is said.
     pub taken: Option<Rc<Taken>>,
 }
 
 impl Said {
     /// Nothing was said yet on this connection.
-    pub(crate) fn on(taken: Rc<Taken>) -> Self {
+    pub(crate) fn on(taken: Rc<Taken>, alarm: Alarm) -> Self {
         Self {
+            alarm,
             taken: Some(taken),
             ..Self::default()
         }
@@ -60,6 +65,7 @@ impl Said {
                 .header(headers, COOKIE, |_| Cookies::read(base, headers)),
             types: self.types.header(headers, ACCEPT, list),
             codings: self.codings.header(headers, ACCEPT_ENCODING, list),
+            alarm: self.alarm.clone(),
             taken: self.taken.clone(),
         }
     }

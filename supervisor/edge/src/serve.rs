@@ -11,7 +11,7 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use percloud_link::{Bounds, Link};
 use percloud_schemas::front_capnp::front;
 use rustix::net::sockopt;
@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
+use crate::alarm::Alarm;
 use crate::api::guesses::Guesses;
 use crate::config::{Config, Limits};
 use crate::crowd::Crowd;
@@ -234,7 +235,8 @@ async fn connection(
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
-    let said = Rc::new(Said::on(taken.clone()));
+    let alarm = Alarm::default();
+    let said = Rc::new(Said::on(taken.clone(), alarm.clone()));
     let service = service_fn(|request| {
         let (edge, said, asking) = (edge.clone(), said.clone(), taken.place.asks());
         async move {
@@ -243,7 +245,7 @@ async fn connection(
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    http.timer(alarm)
         .header_read_timeout(edge.limits.header_timeout)
         .max_header_size(edge.limits.header_bytes)
         .keep_alive(true);

@@ -214,6 +214,33 @@ impl Calls {
         }
     }
 
+    /// The peer gives back what was lent. Says what the RPC system calls it, if that knows it; nothing of what was not
+    /// lent.
+    fn given_back(&self, id: u32) -> Option<Option<u32>> {
+        Some(match self.lent.borrow_mut().remove(id - FIRST)? {
+            Lent::Known(known) => Some(known),
+            Lent::With(asked) | Lent::InVain(asked) => {
+                if let Some(Asked::Waiting { lent, .. } | Asked::Forgotten { lent, .. }) =
+                    self.asked.borrow_mut().get_mut(asked)
+                {
+                    *lent = None;
+                }
+                None
+            }
+            Lent::Nothing => None,
+        })
+    }
+
+    /// The peer gives something back. Says whether that was lent and never used.
+    fn given_back_unused(&self, id: u32) -> bool {
+        let is_unused = is_lent(id)
+            && matches!(
+                self.lent.borrow_mut().get_mut(id - FIRST),
+                Some(Lent::With(_) | Lent::InVain(_) | Lent::Nothing)
+            );
+        is_unused && self.given_back(id).is_some()
+    }
+
     /// Ends all calls: the connection is over.
     pub(super) fn end(&self) {
         let all = self.asked.borrow_mut().take();
@@ -280,19 +307,11 @@ impl Wire {
                 if id < FIRST {
                     return Ok(Fate::Hand(message));
                 }
-                match calls.lent.borrow_mut().remove(id - FIRST) {
+                match calls.given_back(id) {
                     _ if release.get_reference_count() != 1 => Err(unknown(id)),
                     None => Err(unknown(id)),
-                    Some(Lent::Known(known)) => Ok(Fate::Hand(readdressed(message, RELEASE, known)?)),
-                    Some(Lent::With(asked) | Lent::InVain(asked)) => {
-                        if let Some(Asked::Waiting { lent, .. } | Asked::Forgotten { lent, .. }) =
-                            calls.asked.borrow_mut().get_mut(asked)
-                        {
-                            *lent = None;
-                        }
-                        Ok(Fate::Taken)
-                    }
-                    Some(Lent::Nothing) => Ok(Fate::Taken),
+                    Some(Some(known)) => Ok(Fate::Hand(readdressed(message, RELEASE, known)?)),
+                    Some(None) => Ok(Fate::Taken),
                 }
             }
             Ok(message::Resolve(Ok(resolve))) => {
@@ -387,20 +406,22 @@ impl Wire {
         Ok(waiter)
     }
 
-    /// Takes what is usual: the answer to a call of ours, without a capability. Gives back all else.
+    /// Takes what is usual: the answer to a call of ours, without a capability, and what was lent for it and not used.
+    /// Gives back all else.
     pub(super) fn take_plain(
         &self,
         head: &Head,
         message: OwnedSegments,
     ) -> Result<Option<OwnedSegments>, Error> {
-        let &Head::Return {
-            call,
-            gives_back,
-            needs_finish,
-            is_plain: true,
-        } = head
-        else {
-            return Ok(Some(message));
+        let (call, gives_back, needs_finish) = match *head {
+            Head::Return {
+                call,
+                gives_back,
+                needs_finish,
+                is_plain: true,
+            } => (call, gives_back, needs_finish),
+            Head::Release { id, references: 1 } if self.calls.given_back_unused(id) => return Ok(None),
+            _ => return Ok(Some(message)),
         };
         let is_waited_for = call >= FIRST
             && matches!(

@@ -18,6 +18,7 @@ pub(super) const HEAD: usize = 32;
 /// Discriminants of `Message` (rpc.capnp).
 const CALL: u16 = 2;
 const RETURN: u16 = 3;
+const RELEASE: u16 = 6;
 /// Kinds of pointers (Cap'n Proto encoding): the low two bits.
 const STRUCT: u64 = 0;
 const LIST: u64 = 1;
@@ -158,6 +159,11 @@ pub(super) enum Head {
         /// Results that carry no capability.
         is_plain: bool,
     },
+    /// Gives back a capability of ours.
+    Release {
+        id: u32,
+        references: u32,
+    },
 }
 
 impl Head {
@@ -170,6 +176,11 @@ impl Head {
         match low(message.at(message.data).word(body)?) & 0xffff {
             kind if kind == u32::from(CALL) => Self::of_call(body, &inner()?),
             kind if kind == u32::from(RETURN) => Self::of_return(body, &inner()?),
+            kind if kind == u32::from(RELEASE) => {
+                let release = inner()?.data(body, 0)?;
+                let (id, references) = (low(release), high(release));
+                Some(Self::Release { id, references })
+            }
             _ => None,
         }
     }

@@ -8,8 +8,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session;
-use tokio::time::timeout;
 
+use crate::alarm::Late;
 use crate::edge::Edge;
 use crate::grain::ask::{Ask, Payload, Verb};
 use crate::grain::sessions::{self, Session, Way};
@@ -92,7 +92,7 @@ impl From<Failure> for Refusal {
 }
 
 async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answer, Failure> {
-    let patience = edge.limits.answer;
+    let (alarm, patience) = (&ask.heard.alarm, edge.limits.answer);
     let (writer, reader) = pipe(edge.limits.window, session.share.streamed());
     let stream = capnp_rpc::new_client(writer);
     if ask.verb == Verb::Options {
@@ -100,14 +100,13 @@ async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answe
         request.get().set_path(&ask.path);
         context::fill(request.get().init_context(), &ask.headers, &ask.heard, stream)
             .map_err(Failure::Refused)?;
-        let replied = timeout(patience, request.send().promise).await;
-        let replied = replied.map_err(|_| Failure::Refused(Refusal::AppSilent))?;
+        let replied = alarm.within(patience, request.send().promise).await;
+        let replied = replied.map_err(|Late| Failure::Refused(Refusal::AppSilent))?;
         return reply::options(session, replied).map_err(Failure::App);
     }
     let replied = send(ask, &session.plain, stream).map_err(Failure::Refused)?;
-    let replied = timeout(patience, replied)
-        .await
-        .map_err(|_| Failure::Refused(Refusal::AppSilent))?;
+    let replied = alarm.within(patience, replied).await;
+    let replied = replied.map_err(|Late| Failure::Refused(Refusal::AppSilent))?;
     let replied = replied.map_err(Failure::App)?;
     reply::compose(edge, session, ask, &replied, reader)
         .await
