@@ -58,6 +58,7 @@ struct Inner {
     moments: Cell<u64>,
     /// Somebody may give way now who could not before.
     stirred: Notify,
+    is_closing: Cell<bool>,
 }
 
 /// One connection.
@@ -77,6 +78,7 @@ impl Room {
             guests: RefCell::default(),
             moments: Cell::new(0),
             stirred: Notify::new(),
+            is_closing: Cell::new(false),
         }))
     }
 
@@ -117,6 +119,14 @@ impl Room {
         }
     }
 
+    /// Tells all to leave. Nobody may come any more.
+    pub(crate) fn close(&self) {
+        self.0.is_closing.set(true);
+        for guest in self.0.guests.borrow().values() {
+            guest.leave.notify_one();
+        }
+    }
+
     /// Tells whoever has asked for nothing for longest to leave, if somebody waits and no place is free. When all are
     /// asking, nobody has to.
     pub(crate) fn make_room(&self) {
@@ -145,6 +155,14 @@ impl Inner {
     }
 }
 
+/// Why a connection is told to leave.
+pub(crate) enum Leave {
+    /// It has asked for nothing, and another needs the place more.
+    Crowded,
+    /// All are, once they have been answered.
+    Closing,
+}
+
 /// A connection's place, free again when dropped.
 pub(crate) struct Place {
     room: Room,
@@ -154,12 +172,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns once another needs the place more.
-    pub(crate) async fn told_to_leave(&self) {
+    /// Returns once it is told to.
+    pub(crate) async fn told_to_leave(&self) -> Leave {
         loop {
             self.guest.leave.notified().await;
+            if self.room.0.is_closing.get() {
+                return Leave::Closing;
+            }
             if self.guest.asking.get() == 0 {
-                return;
+                return Leave::Crowded;
             }
             // A request was on its way: somebody else is to go.
             self.guest.told.set(false);

@@ -1,10 +1,12 @@
 //! Understands once what a client says in the same words with each request of a connection.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, HeaderName};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, HeaderName, HeaderValue};
+
+use percloud_link::Shared;
 
 use crate::BaseUrl;
 use crate::alarm::Alarm;
@@ -23,6 +25,7 @@ pub(crate) struct Said {
     cookies: Last<Cookies>,
     types: Last<Weighed>,
     codings: Last<Weighed>,
+    context: RefCell<Option<Context>>,
     alarm: Alarm,
     taken: Option<Rc<Taken>>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Heard {
     pub cookies: Rc<Cookies>,
     pub types: Rc<Weighed>,
     pub codings: Rc<Weighed>,
+    /// What all this means to an app, where the request before meant the same.
+    pub context: Option<Rc<OnceCell<Option<Shared>>>>,
     /// That of the connection on which it is said.
     pub alarm: Alarm,
     /// What the connection takes on which it is said.
@@ -59,15 +64,53 @@ impl Said {
     /// What else is the same from request to request. `base` is that of the whole edge.
     pub(crate) fn hear(&self, base: &BaseUrl, headers: &HeaderMap) -> Heard {
         let list = |name| accept::read(headers.get_all(name));
+        let cookies = self
+            .cookies
+            .header(headers, COOKIE, |_| Cookies::read(base, headers));
+        let types = self.types.header(headers, ACCEPT, list);
+        let codings = self.codings.header(headers, ACCEPT_ENCODING, list);
         Heard {
-            cookies: self
-                .cookies
-                .header(headers, COOKIE, |_| Cookies::read(base, headers)),
-            types: self.types.header(headers, ACCEPT, list),
-            codings: self.codings.header(headers, ACCEPT_ENCODING, list),
+            context: self.context(&cookies, &types, &codings),
+            cookies,
+            types,
+            codings,
             alarm: self.alarm.clone(),
             taken: self.taken.clone(),
         }
+    }
+}
+
+/// What was understood last, and what it means to an app once somebody has put that together.
+struct Context {
+    cookies: Rc<Cookies>,
+    types: Rc<Weighed>,
+    codings: Rc<Weighed>,
+    meaning: Rc<OnceCell<Option<Shared>>>,
+}
+
+impl Said {
+    fn context(
+        &self,
+        cookies: &Rc<Cookies>,
+        types: &Rc<Weighed>,
+        codings: &Rc<Weighed>,
+    ) -> Option<Rc<OnceCell<Option<Shared>>>> {
+        let mut last = self.context.borrow_mut();
+        let same = last.as_ref().filter(|last| {
+            Rc::ptr_eq(&last.cookies, cookies)
+                && Rc::ptr_eq(&last.types, types)
+                && Rc::ptr_eq(&last.codings, codings)
+        });
+        if let Some(same) = same {
+            return Some(Rc::clone(&same.meaning));
+        }
+        *last = Some(Context {
+            cookies: Rc::clone(cookies),
+            types: Rc::clone(types),
+            codings: Rc::clone(codings),
+            meaning: Rc::default(),
+        });
+        None
     }
 }
 
@@ -102,7 +145,8 @@ impl<T> Last<T> {
         meaning
     }
 
-    /// What all headers of a name mean, which `understand` knows. One that is there once can be known.
+    /// What all headers of a name mean, which `understand` knows. One that is there once can be known; none means what an
+    /// empty one does.
     fn header(
         &self,
         headers: &HeaderMap,
@@ -111,7 +155,7 @@ impl<T> Last<T> {
     ) -> Rc<T> {
         let mut values = headers.get_all(&name).into_iter();
         match (values.next(), values.next()) {
-            (Some(value), None) => self.read(value.as_bytes(), || understand(name)),
+            (value, None) => self.read(value.map_or(&[], HeaderValue::as_bytes), || understand(name)),
             _ => Rc::new(understand(name)),
         }
     }

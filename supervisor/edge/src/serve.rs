@@ -27,7 +27,7 @@ use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
-use crate::room::{Answered, Places, Room, Taken};
+use crate::room::{Answered, Leave, Places, Room, Taken};
 use crate::said::Said;
 use crate::socket::Socket;
 use crate::{Assets, BaseUrl, route};
@@ -187,7 +187,7 @@ async fn accept(
             place = room.place(), if newcomer.is_some() => {
                 if let Some((stream, peer, member, _)) = newcomer.take() {
                     let taken = Rc::new(Taken { place, member });
-                    tasks.spawn_local(connection(edge.clone(), stream, peer, taken, stopped.clone()));
+                    tasks.spawn_local(connection(edge.clone(), stream, peer, taken));
                 }
                 continue;
             }
@@ -213,6 +213,7 @@ async fn accept(
         }
     }
     drop(listener);
+    room.close();
     while let Some(ended) = tasks.join_next().await {
         log_panic(ended);
     }
@@ -225,13 +226,7 @@ fn log_panic(ended: Result<(), JoinError>) {
     }
 }
 
-async fn connection(
-    edge: Rc<Edge>,
-    stream: TcpStream,
-    peer: IpAddr,
-    taken: Rc<Taken>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, taken: Rc<Taken>) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
@@ -254,12 +249,14 @@ async fn connection(
         // Who has said something is heard before being told to leave.
         biased;
         ended = connection.as_mut() => ended,
-        () = taken.place.told_to_leave() => return,
-        () = told(&mut stopped) => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(edge.limits.drain, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
+        leave = taken.place.told_to_leave() => match leave {
+            Leave::Crowded => return,
+            Leave::Closing => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(edge.limits.drain, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
             }
         }
     };

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -13,7 +14,7 @@ use capnp::private::capability::{
     ClientHook, ParamsHook, PipelineHook, PipelineOp, RequestHook, ResponseHook, ResultsHook,
 };
 use capnp::serialize::OwnedSegments;
-use capnp::traits::ImbueMut;
+use capnp::traits::{ImbueMut, Owned, Pipelined};
 use capnp::{Error, MessageSize};
 use capnp_rpc::rpc_capnp::{message, return_};
 
@@ -23,28 +24,59 @@ use super::calls::{Answer, Line, Waiter};
 /// First words of a message whose size nobody announced.
 const WORDS: u32 = 128;
 
-/// The same capability, for calls that need no promises: nothing is pipelined on their answers, and what they carry, one
+/// A capability for calls that need no promises: nothing is pipelined on their answers, and what they carry, one
 /// capability at most, is lent for as long as they last. It is dead when an answer has come that brings no capability.
-#[must_use]
-pub fn direct<C: FromClientHook>(client: C) -> C {
-    C::new(Box::new(Direct {
-        inner: client.into_client_hook(),
-        line: Rc::default(),
-    }))
+#[derive(Clone)]
+pub struct Direct<C> {
+    client: C,
+    pub(super) object: Rc<Object>,
 }
 
-struct Direct {
-    inner: Box<dyn ClientHook>,
-    /// Where the calls leave, once one of them has been seen to.
-    line: Rc<RefCell<Option<Line>>>,
+impl<C: FromClientHook> Direct<C> {
+    /// The same capability, for such calls.
+    #[must_use]
+    pub fn new(client: C) -> Self {
+        let object = Rc::new(Object {
+            hook: client.into_client_hook(),
+            line: RefCell::default(),
+        });
+        Self {
+            client: C::new(Box::new(Hook(Rc::clone(&object)))),
+            object,
+        }
+    }
 }
 
-impl ClientHook for Direct {
+impl<C> Deref for Direct<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.client
+    }
+}
+
+/// What the calls are made on.
+pub(super) struct Object {
+    hook: Box<dyn ClientHook>,
+    /// Where they leave, once one of them has been seen to.
+    line: RefCell<Option<Line>>,
+}
+
+impl Object {
+    /// The connection on which a call would leave now, past the RPC system, and what it is for there.
+    pub(super) fn open(&self) -> Option<(Rc<Wire>, u32)> {
+        let line = self.line.borrow();
+        let line = line.as_ref()?;
+        let wire = line.wire.upgrade().filter(|wire| wire.outbox.is_open())?;
+        Some((wire, line.target))
+    }
+}
+
+struct Hook(Rc<Object>);
+
+impl ClientHook for Hook {
     fn add_ref(&self) -> Box<dyn ClientHook> {
-        Box::new(Self {
-            inner: self.inner.add_ref(),
-            line: Rc::clone(&self.line),
-        })
+        Box::new(Self(Rc::clone(&self.0)))
     }
 
     fn new_call(
@@ -53,22 +85,18 @@ impl ClientHook for Direct {
         method: u16,
         size: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        let line = self.line.borrow();
-        let open = line
-            .as_ref()
-            .and_then(|line| Some((line.wire.upgrade()?, line.target)));
-        match open.filter(|(wire, _)| wire.outbox.is_open()) {
+        let object = Rc::clone(&self.0);
+        match object.open() {
             Some((wire, target)) => Request::new(Box::new(Draft::new(
                 wire,
                 target,
-                self.inner.add_ref(),
+                object,
                 (interface, method),
                 size,
             ))),
             None => Request::new(Box::new(First {
-                request: self.inner.new_call(interface, method, size).hook,
-                inner: self.inner.add_ref(),
-                line: Rc::clone(&self.line),
+                request: object.hook.new_call(interface, method, size).hook,
+                object,
             })),
         }
     }
@@ -80,35 +108,34 @@ impl ClientHook for Direct {
         params: Box<dyn ParamsHook>,
         results: Box<dyn ResultsHook>,
     ) -> Promise<(), Error> {
-        self.inner.call(interface, method, params, results)
+        self.0.hook.call(interface, method, params, results)
     }
 
     fn get_brand(&self) -> usize {
-        self.inner.get_brand()
+        self.0.hook.get_brand()
     }
 
     fn get_ptr(&self) -> usize {
-        self.inner.get_ptr()
+        self.0.hook.get_ptr()
     }
 
     fn get_resolved(&self) -> Option<Box<dyn ClientHook>> {
-        self.inner.get_resolved()
+        self.0.hook.get_resolved()
     }
 
     fn when_more_resolved(&self) -> Option<Promise<Box<dyn ClientHook>, Error>> {
-        self.inner.when_more_resolved()
+        self.0.hook.when_more_resolved()
     }
 
     fn when_resolved(&self) -> Promise<(), Error> {
-        self.inner.when_resolved()
+        self.0.hook.when_resolved()
     }
 }
 
 /// A call by way of the RPC system, which shows where it leaves.
 struct First {
     request: Box<dyn RequestHook>,
-    inner: Box<dyn ClientHook>,
-    line: Rc<RefCell<Option<Line>>>,
+    object: Rc<Object>,
 }
 
 impl RequestHook for First {
@@ -121,11 +148,12 @@ impl RequestHook for First {
     }
 
     fn send(self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
-        let Self { request, inner, line } = *self;
+        let Self { request, object } = *self;
         let (sent, found) = Line::of(|| request.send());
-        let is_settled = inner.get_resolved().is_none() && inner.when_more_resolved().is_none();
-        if is_settled && inner.get_brand() != 0 {
-            *line.borrow_mut() = found;
+        let hook = &object.hook;
+        let is_settled = hook.get_resolved().is_none() && hook.when_more_resolved().is_none();
+        if is_settled && hook.get_brand() != 0 {
+            object.line.replace(found);
         }
         sent
     }
@@ -144,7 +172,7 @@ struct Draft {
     wire: Rc<Wire>,
     message: Builder<HeapAllocator>,
     caps: Vec<Option<Box<dyn ClientHook>>>,
-    inner: Box<dyn ClientHook>,
+    object: Rc<Object>,
     method: (u64, u16),
 }
 
@@ -152,7 +180,7 @@ impl Draft {
     fn new(
         wire: Rc<Wire>,
         target: u32,
-        inner: Box<dyn ClientHook>,
+        object: Rc<Object>,
         method: (u64, u16),
         size: Option<MessageSize>,
     ) -> Self {
@@ -170,7 +198,7 @@ impl Draft {
             wire,
             message,
             caps: Vec::new(),
-            inner,
+            object,
             method,
         }
     }
@@ -185,7 +213,8 @@ impl Draft {
 
     /// The same call by way of the RPC system.
     fn by_the_system(mut self) -> Box<dyn RequestHook> {
-        let mut request = self.inner.new_call(self.method.0, self.method.1, None).hook;
+        let hook = &self.object.hook;
+        let mut request = hook.new_call(self.method.0, self.method.1, None).hook;
         let params = self.get().into_reader();
         // Both are ours, and there is room.
         let _copied = request.get().set_as(params);
@@ -193,20 +222,18 @@ impl Draft {
     }
 
     fn dispatch(mut self) -> Sent {
-        let waiting = Rc::new(Waiting::default());
-        let waiter: Rc<Waiting> = Rc::clone(&waiting);
-        let (number, lent) = self.wire.calls.begin(waiter, !self.caps.is_empty());
-        let mut call = self.call();
-        call.set_question_id(number);
-        if let (Some(lent), Ok(params)) = (lent, call.get_params()) {
-            params.init_cap_table(1).get(0).set_sender_hosted(lent);
-        }
-        self.wire.send_call(self.message);
-        Sent {
-            wire: self.wire,
-            number,
-            waiting,
-        }
+        Sent::new(
+            Rc::clone(&self.wire),
+            !self.caps.is_empty(),
+            |wire, number, lent| {
+                let mut call = self.call();
+                call.set_question_id(number);
+                if let (Some(lent), Ok(params)) = (lent, call.get_params()) {
+                    params.init_cap_table(1).get(0).set_sender_hosted(lent);
+                }
+                wire.send_call(self.message);
+            },
+        )
     }
 }
 
@@ -225,7 +252,7 @@ impl RequestHook for Draft {
     }
 
     fn get_brand(&self) -> usize {
-        self.inner.get_brand()
+        self.object.hook.get_brand()
     }
 
     fn send(mut self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
@@ -234,27 +261,12 @@ impl RequestHook for Draft {
         if !may_lend || !self.wire.outbox.is_open() {
             return self.by_the_system().send();
         }
-        let (inner, method) = (self.inner.add_ref(), self.method);
+        let (object, method) = (Rc::clone(&self.object), self.method);
         let lent = self.caps.pop().flatten();
         self.caps.extend(lent.as_ref().map(|_| None));
         let sent = self.dispatch();
-        let promise = Promise::from_future(async move {
-            match sent.await? {
-                Outcome::Answer(answer) => Ok(Response::new(Box::new(answer))),
-                Outcome::StandIn(stand_in) => {
-                    let through = stand_in.make(|| {
-                        let mut request = inner.new_call(method.0, method.1, None);
-                        if let Some(lent) = lent {
-                            request.get().set_as_capability(lent);
-                        }
-                        request.hook.send().promise
-                    });
-                    through.await
-                }
-            }
-        });
         RemotePromise {
-            promise,
+            promise: sent.answer(object, method, lent),
             pipeline: any_pointer::Pipeline::new(Box::new(NoPipeline)),
         }
     }
@@ -268,16 +280,54 @@ impl RequestHook for Draft {
     }
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Answer(Results),
     StandIn(StandIn),
 }
 
 /// A call that left. Dropped before it is answered, it is given up.
-struct Sent {
+pub(super) struct Sent {
     wire: Rc<Wire>,
     number: u32,
     waiting: Rc<Waiting>,
+}
+
+impl Sent {
+    /// Sends what `say` makes of the numbers of a call and of what is lent with it.
+    pub(super) fn new(wire: Rc<Wire>, lends: bool, say: impl FnOnce(&Wire, u32, Option<u32>)) -> Self {
+        let waiting = Rc::new(Waiting::default());
+        let waiter: Rc<Waiting> = Rc::clone(&waiting);
+        let (number, lent) = wire.calls.begin(waiter, lends);
+        say(&wire, number, lent);
+        Self {
+            wire,
+            number,
+            waiting,
+        }
+    }
+
+    /// The answer. `lent` is what went along, should the call have to be made again by way of the RPC system.
+    pub(super) fn answer<Results: Pipelined + Owned + 'static>(
+        self,
+        object: Rc<Object>,
+        method: (u64, u16),
+        lent: Option<Box<dyn ClientHook>>,
+    ) -> Promise<Response<Results>, Error> {
+        Promise::from_future(async move {
+            let stand_in = match self.await? {
+                Outcome::Answer(answer) => return Ok(Response::new(Box::new(answer))),
+                Outcome::StandIn(stand_in) => stand_in,
+            };
+            let through = stand_in.make(|| {
+                let mut request = object.hook.new_call(method.0, method.1, None);
+                if let Some(lent) = lent {
+                    request.get().set_as_capability(lent);
+                }
+                request.hook.send().promise
+            });
+            Ok(Response::new(through.await?.hook))
+        })
+    }
 }
 
 #[derive(Default)]
@@ -348,7 +398,7 @@ impl Drop for Sent {
 }
 
 /// The duty to make a call again by way of the RPC system. Dropped without, the call is given up.
-struct StandIn {
+pub(super) struct StandIn {
     wire: Rc<Wire>,
     number: Option<u32>,
 }
@@ -371,7 +421,7 @@ impl Drop for StandIn {
 }
 
 /// An answer that carries no capability.
-struct Results(Reader<OwnedSegments>);
+pub(super) struct Results(Reader<OwnedSegments>);
 
 impl ResponseHook for Results {
     fn get(&self) -> capnp::Result<any_pointer::Reader<'_>> {

@@ -7,7 +7,7 @@
 //! - no more is read while too many words of calls are unanswered, or too many bytes wait to be sent (back-pressure,
 //!   sheet 3.1: 1 Mi words);
 //! - a peer that hands over too many capabilities, or leads promises through too many promises, is cut off;
-//! - usual calls go past the RPC system (ADR 0018): made ([`direct`]) or passed on from one peer to another as they came
+//! - usual calls go past the RPC system (ADR 0018): made ([`Direct`]) or passed on from one peer to another as they came
 //!   ([`Route`]);
 //! - messages that are ready leave in one system call: a turn of the connection hands on everything that has arrived,
 //!   and only then sends what came of it.
@@ -26,6 +26,7 @@ mod outbox;
 mod passing;
 mod pulse;
 mod relay;
+mod repeated;
 mod slab;
 mod socket;
 mod turn;
@@ -48,7 +49,7 @@ use tokio::net::UnixStream;
 pub use bounds::Bounds;
 pub use calls::Line;
 use calls::{Calls, Fate};
-pub use direct::direct;
+pub use direct::Direct;
 use inbox::Inbox;
 use ledger::{Ledger, Verdict};
 use numbers::Keyed;
@@ -59,6 +60,7 @@ use passing::Head;
 pub use pulse::Pulse;
 use relay::Relayed;
 pub use relay::{Asked, Passage, Route};
+pub use repeated::{Repeated, Shared};
 use socket::Socket;
 use turn::Turn;
 

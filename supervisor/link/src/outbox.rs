@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use capnp::message::{Builder, HeapAllocator};
 
 use super::passing::Passed;
+use super::repeated::Letter;
 use super::socket::Socket;
 
 /// Pieces handed to the kernel in one call.
@@ -128,6 +129,14 @@ impl Outbox {
         });
     }
 
+    /// Sends a call that shares words with others.
+    pub(super) fn repeat(&self, letter: Letter) {
+        self.add(|| Parcel {
+            bytes: letter.bytes(),
+            contents: Contents::Repeated(letter),
+        });
+    }
+
     fn add(&self, parcel: impl FnOnce() -> Parcel) {
         if self.state.get() != State::Open && self.state.get() != State::Closing {
             return;
@@ -239,6 +248,7 @@ struct Parcel {
 enum Contents {
     Built(Table, Rc<Builder<HeapAllocator>>),
     Passed(Passed),
+    Repeated(Letter),
 }
 
 impl Parcel {
@@ -315,6 +325,13 @@ fn gather<'queue>(queue: &'queue VecDeque<Parcel>, mut skip: usize, slices: &mut
             }
             Contents::Passed(message) => {
                 for part in message.pieces() {
+                    if !piece(part, slices) {
+                        return;
+                    }
+                }
+            }
+            Contents::Repeated(letter) => {
+                for part in letter.pieces() {
                     if !piece(part, slices) {
                         return;
                     }

@@ -10,7 +10,7 @@ mod tests;
 use capnp::message::ReaderSegments;
 use capnp::serialize::OwnedSegments;
 
-const WORD: usize = 8;
+pub(super) const WORD: usize = 8;
 /// Segments of a body at most: it gets one more, and readers take no more than 512.
 const SEGMENTS: usize = 64;
 /// Words that the head of a passed message has at most.
@@ -21,8 +21,8 @@ const RETURN: u16 = 3;
 const RELEASE: u16 = 6;
 /// Kinds of pointers (Cap'n Proto encoding): the low two bits.
 const STRUCT: u64 = 0;
-const LIST: u64 = 1;
-const FAR: u64 = 2;
+pub(super) const LIST: u64 = 1;
+pub(super) const FAR: u64 = 2;
 const CAPABILITY: u64 = 3;
 /// The size of elements that says structures.
 const STRUCTURES: u32 = 7;
@@ -56,6 +56,38 @@ pub(super) struct Call {
     pub(super) lent: Option<u32>,
 }
 
+impl Call {
+    /// Which of the words leads to what the parameters are.
+    pub(super) const CONTENT: usize = 11;
+
+    /// Its head in words, in which `content` leads to what the parameters are.
+    pub(super) fn words(&self, content: u64) -> Vec<u64> {
+        let mut words = Vec::with_capacity(HEAD);
+        words.extend([
+            structure(0, 1, 1),
+            u64::from(CALL),
+            structure(0, 3, 3),
+            u64::from(self.question) | u64::from(self.method) << 32,
+            self.interface,
+            0,
+            // Target, parameters, and no other place for the results.
+            structure(2, 1, 1),
+            structure(3, 0, 2),
+            0,
+            u64::from(self.target),
+            0,
+            content,
+            0,
+        ]);
+        if let Some(lent) = self.lent {
+            // A list of one structure: its tag, then `senderHosted`.
+            words[Self::CONTENT + 1] = LIST | u64::from(STRUCTURES) << 32 | 2 << 35;
+            words.extend([1 << 2 | 1 << 32 | 1 << 48, 1 | u64::from(lent) << 32, 0]);
+        }
+        words
+    }
+}
+
 impl Passed {
     /// Bytes in the order in which they are sent.
     pub(super) fn pieces(&self) -> [&[u8]; 3] {
@@ -72,28 +104,7 @@ impl Passed {
         let Some(content) = content(&body, Kind::Call) else {
             return Err(body);
         };
-        let mut words = vec![
-            structure(0, 1, 1),
-            u64::from(CALL),
-            structure(0, 3, 3),
-            u64::from(call.question) | u64::from(call.method) << 32,
-            call.interface,
-            0,
-            // Target, parameters, and no other place for the results.
-            structure(2, 1, 1),
-            structure(3, 0, 2),
-            0,
-            u64::from(call.target),
-            0,
-            content,
-            0,
-        ];
-        if let Some(lent) = call.lent {
-            // A list of one structure: its tag, then `senderHosted`.
-            words[12] = 1 | 7 << 32 | 2 << 35;
-            words.extend([1 << 2 | 1 << 32 | 1 << 48, 1 | u64::from(lent) << 32, 0]);
-        }
-        Ok(Self::new(body, &words))
+        Ok(Self::new(body, &call.words(content)))
     }
 
     /// Passes the results in `body` on as the answer to `question`. They carry no capability and need no `Finish`.
@@ -160,10 +171,7 @@ pub(super) enum Head {
         is_plain: bool,
     },
     /// Gives back a capability of ours.
-    Release {
-        id: u32,
-        references: u32,
-    },
+    Release { id: u32, references: u32 },
 }
 
 impl Head {
@@ -583,6 +591,6 @@ fn high(word: u64) -> u32 {
 }
 
 /// A pointer to a structure `offset` words behind it.
-const fn structure(offset: u64, data: u64, pointers: u64) -> u64 {
+pub(super) const fn structure(offset: u64, data: u64, pointers: u64) -> u64 {
     offset << 2 | data << 32 | pointers << 48
 }

@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use capnp::ErrorKind;
 use capnp::capability::Promise;
+use capnp::traits::HasTypeId;
 use hyper::Request;
 use hyper::body::Incoming;
+use percloud_link::{Direct, Repeated};
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session;
 
@@ -113,8 +115,28 @@ async fn once(edge: &Rc<Edge>, session: &Rc<Session>, ask: &Ask) -> Result<Answe
         .map_err(Failure::Refused)
 }
 
+/// `WebSession.get`, and which of its parameters are path and context.
+const GET: (u64, u16) = (web_session::Client::TYPE_ID, 0);
+const GET_PLACES: (usize, usize) = (0, 1);
+
 /// Makes the call that a request stands for.
-fn send(ask: &Ask, web: &web_session::Client, stream: byte_stream::Client) -> Result<Replied, Refusal> {
+fn send(
+    ask: &Ask,
+    web: &Direct<web_session::Client>,
+    stream: byte_stream::Client,
+) -> Result<Replied, Refusal> {
+    if ask.verb == Verb::Get
+        && let Some(shared) = context::shared(&ask.headers, &ask.heard, &stream)?
+        && let Some(open) = web.open()
+    {
+        let call = Repeated {
+            method: GET,
+            places: GET_PLACES,
+            text: &ask.path,
+            shared,
+        };
+        return Ok(open.call::<web_session::get_params::Owned, _>(&call, stream.client.hook));
+    }
     // The builders of these calls share method names, not a trait.
     macro_rules! call {
         ($request:ident $(, $params:ident => $more:block)?) => {{

@@ -2,6 +2,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
+use percloud_link::Shared;
 use percloud_schemas::util_capnp::byte_stream;
 use percloud_schemas::web_session_capnp::web_session::{self, context};
 
@@ -26,6 +27,27 @@ const PASSED: [&str; 14] = [
     "x-csrftoken",
     "x-csrf-token",
 ];
+
+/// The context of a call that says nothing but what its connection said before.
+///
+/// # Errors
+///
+/// As [`fill`].
+pub(super) fn shared<'h>(
+    headers: &HeaderMap,
+    heard: &'h Heard,
+    stream: &byte_stream::Client,
+) -> Result<Option<&'h Shared>, Refusal> {
+    let Some(shared) = &heard.context else {
+        return Ok(None);
+    };
+    if etag::condition(headers)? != Condition::None || headers.keys().any(is_passed) {
+        return Ok(None);
+    }
+    let fill = |context: context::Builder<'_>| fill(context, headers, heard, stream.clone());
+    let shared = shared.get_or_init(|| Shared::new::<context::Owned, _>(fill).ok().flatten());
+    Ok(shared.as_ref())
+}
 
 /// Fills the context of a call. `stream` is where the app may write a long answer.
 ///

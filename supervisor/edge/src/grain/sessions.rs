@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use percloud_core::host::SessionHost;
 use percloud_core::secret::Secret;
+use percloud_link::Direct;
 use percloud_schemas::web_session_capnp::web_session;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
@@ -69,7 +70,7 @@ struct Slot {
 pub(crate) struct Session {
     pub web: web_session::Client,
     /// The same, for calls that are over when they are answered.
-    pub(super) plain: web_session::Client,
+    pub(super) plain: Direct<web_session::Client>,
     /// The owner allowed the older page policy.
     pub relaxed: bool,
     /// The host's own origin, and the headers of every answer, which name it.
@@ -154,7 +155,7 @@ async fn open(edge: &Rc<Edge>, way: Way<'_>, browser: &HeaderMap) -> Result<Rc<S
     };
     Ok(Rc::new(Session {
         policy,
-        plain: percloud_link::direct(entered.web.clone()),
+        plain: Direct::new(entered.web.clone()),
         web: entered.web,
         relaxed: entered.relaxed,
         origin,

@@ -1,5 +1,6 @@
 //! What of a request reaches the app, and how.
 
+use crate::app::pattern;
 use crate::client::request;
 use crate::world::{PAGE_COOKIE, World, hex};
 
@@ -59,6 +60,79 @@ fn every_method_reaches_the_app_as_itself() {
     );
     let none = world.ask(&world.page_request("OPTIONS", "/none", ""));
     assert_eq!((none.status, none.header("dav")), (200, None));
+}
+
+#[test]
+fn what_a_connection_says_again_reaches_the_app_as_if_it_were_said_once() {
+    let world = World::single(|_| {});
+    let browser = "Accept: text/html, */*;q=0.8\r\nAccept-Encoding: gzip, br\r\n";
+    let other = "Accept: image/png\r\nAccept-Encoding: gzip, br\r\n";
+    let long = format!("Accept: {}\r\n", "a/b, ".repeat(60));
+    let with_header = format!("{browser}X-Requested-With: somebody\r\n");
+    let if_none_match = format!("{browser}If-None-Match: \"a\", W/\"b\"\r\n");
+    let deep = format!("/{}", "a/".repeat(2000));
+    let asked = [
+        ("GET", "/p", browser),
+        ("GET", "/p", browser),
+        ("GET", "/p?query=1", browser),
+        ("GET", "/", browser),
+        ("GET", &deep, browser),
+        ("GET", "/p", &with_header),
+        ("GET", "/p", browser),
+        ("GET", "/p", &if_none_match),
+        ("PROPFIND", "/p", browser),
+        ("GET", "/1234567", browser),
+        ("GET", "/12345678", browser),
+        ("GET", "/p", other),
+        ("GET", "/p", other),
+        ("GET", "/p", ""),
+        ("GET", "/p", ""),
+        ("GET", "/p", ""),
+        ("GET", "/p", &long),
+        ("GET", "/p", &long),
+        ("GET", "/p", &long),
+        ("GET", "/p", browser),
+        ("GET", "/p", browser),
+    ];
+    let mut asked: Vec<String> = asked
+        .into_iter()
+        .map(|(method, path, rest)| world.page_request(method, path, rest))
+        .collect();
+    let cookies = format!(
+        "Cookie: color=green; __Host-percloud-session={}; taste=sweet\r\n",
+        hex(PAGE_COOKIE)
+    );
+    asked.extend((0..3).map(|_| request("GET", "/p", &world.page(), &cookies)));
+    let mut client = world.connect();
+    for (index, request) in asked.iter().enumerate() {
+        client.send(request.as_bytes());
+        let answer = client.answer();
+        assert_eq!(answer.status, 200, "{index}: {request}");
+        let alone = world.ask(request);
+        assert_eq!(answer.text(), alone.text(), "{index}: {request}");
+    }
+}
+
+#[test]
+fn what_is_said_again_may_be_answered_in_any_way() {
+    let world = World::single(|_| {});
+    let mut client = world.connect();
+    let mut ask = |path: &str| {
+        client.send(world.page_request("GET", path, "Accept: */*\r\n").as_bytes());
+        let answer = client.answer();
+        assert!(answer.complete, "{path}");
+        (answer.status, answer.body)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask("/p").0, 200);
+        // The stream that was lent is used, and the call made again by way of the RPC system.
+        assert_eq!(ask("/stream/300000"), (200, pattern(0, 300_000)));
+        assert_eq!(ask("/inline/70000"), (200, pattern(0, 70_000)));
+        assert_eq!(ask("/fail").0, 500);
+    }
+    // The grain goes away in the middle of such a call, and is asked again.
+    assert_eq!(ask("/restart"), (200, b"back again".to_vec()));
+    assert_eq!(ask("/stream/1000"), (200, pattern(0, 1000)));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use capnp_rpc::rpc_capnp::{cap_descriptor, message, payload};
 
 use crate::Wire;
 use crate::passing::{self, Passed};
+use crate::repeated::Letter;
 
 impl Wire {
     pub(super) fn finish(&self, call: u32, releases_caps: bool) {
@@ -98,6 +99,13 @@ impl Wire {
         self.ledger.borrow_mut().passed_on();
         self.beat();
         self.outbox.push(Rc::new(message));
+    }
+
+    /// Sends a call that shares words with others.
+    pub(crate) fn send_letter(&self, letter: Letter) {
+        self.ledger.borrow_mut().passed_on();
+        self.beat();
+        self.outbox.repeat(letter);
     }
 
     pub(crate) fn send_own(&self, message: Builder<HeapAllocator>) {

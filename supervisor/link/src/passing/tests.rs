@@ -11,7 +11,7 @@ use capnp_rpc::rpc_capnp::{
 };
 use proptest::prelude::*;
 
-use super::{CALL, Call, Head, Passed, RETURN, exchange, readdress, retarget};
+use super::{CALL, Call, Head, Passed, RELEASE, RETURN, exchange, readdress, retarget};
 
 /// The number that something else gets.
 const OTHER: u32 = 0x0bad_cafe;
@@ -85,7 +85,11 @@ impl Shape {
                     self.fill(answer.init_results(), &mut caps);
                 }
             }
-            _ => root.init_release().set_id(self.id),
+            _ => {
+                let mut release = root.init_release();
+                release.set_id(self.id);
+                release.set_reference_count(self.target);
+            }
         }
         let mut bytes = Vec::new();
         serialize::write_message(&mut bytes, &builder).unwrap();
@@ -249,6 +253,8 @@ struct Gist {
     is_usual: bool,
     flags: (bool, bool),
     caps: Vec<(u8, u32)>,
+    /// How many of a capability are given back.
+    references: u32,
 }
 
 fn gist(message: &Reader<OwnedSegments>) -> capnp::Result<Gist> {
@@ -261,6 +267,7 @@ fn gist(message: &Reader<OwnedSegments>) -> capnp::Result<Gist> {
         is_usual: false,
         flags: (false, false),
         caps: Vec::new(),
+        references: 0,
     };
     match message.get_root::<message::Reader<'_>>()?.which()? {
         message::Call(call) => {
@@ -286,7 +293,11 @@ fn gist(message: &Reader<OwnedSegments>) -> capnp::Result<Gist> {
                 gist.caps = caps(results?)?;
             }
         }
-        message::Release(release) => (gist.which, gist.id) = (6, release?.get_id()),
+        message::Release(release) => {
+            let release = release?;
+            (gist.which, gist.id) = (RELEASE, release.get_id());
+            gist.references = release.get_reference_count();
+        }
         message::Resolve(resolve) => {
             if let resolve::Cap(cap) = resolve?.which()? {
                 cap?;
@@ -330,6 +341,7 @@ fn agrees(head: &Head, gist: capnp::Result<Gist>) -> Result<(), TestCaseError> {
                 is_usual: true,
                 flags: (false, false),
                 caps: head.lent.map(|id| (1, id)).into_iter().collect(),
+                references: 0,
             };
             prop_assert_eq!(gist.unwrap(), expected);
         }
@@ -348,8 +360,13 @@ fn agrees(head: &Head, gist: capnp::Result<Gist>) -> Result<(), TestCaseError> {
                 is_usual: true,
                 flags: (gives_back, !needs_finish),
                 caps: Vec::new(),
+                references: 0,
             };
             prop_assert_eq!(gist.unwrap(), expected);
+        }
+        Head::Release { id, references } => {
+            let gist = gist.unwrap();
+            prop_assert_eq!((gist.which, gist.id, gist.references), (RELEASE, id, references));
         }
         _ => {}
     }
@@ -383,6 +400,7 @@ fn passed(body: OwnedSegments, head: &Head) -> Result<Option<Passed>, OwnedSegme
             Passed::call(body, head).map(Some)
         }
         Head::Return { gives_back, .. } => Passed::results(body, OTHER, gives_back).map(Some),
+        Head::Release { .. } => Ok(None),
     }
 }
 
@@ -458,6 +476,7 @@ proptest! {
                     prop_assert_eq!(gist.caps, caps);
                 }
                 Head::Return { .. } => prop_assert!(gist.is_usual && gist.caps.is_empty()),
+                Head::Release { .. } => return Err(TestCaseError::fail("this is not passed on")),
             }
         }
     }

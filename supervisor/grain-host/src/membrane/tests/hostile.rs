@@ -349,7 +349,7 @@ async fn with_app_that_says(all: &[Says]) {
     let mut link = Link::new(edge, VatSide::Client, bounds(), None);
     let view: ui_view::Client = link.bootstrap();
     let edge = spawn_local(link.run());
-    let web = percloud_link::direct(session(view).await);
+    let web = percloud_link::Direct::new(session(view).await);
     for _ in 0..3 {
         let call = spawn_local({
             let web = web.clone();

@@ -169,7 +169,7 @@ struct Rig {
     calls_before: usize,
     realm: Realm,
     membrane: Membrane,
-    web: web_session::Client,
+    web: percloud_link::Direct<web_session::Client>,
     /// The connections of the host, to end them.
     outer: tokio::task::JoinHandle<Result<(), Error>>,
     inner: tokio::task::JoinHandle<Result<(), Error>>,
@@ -205,7 +205,7 @@ fn with_rig<Test: Future<Output = ()>>(test: impl FnOnce(Rig) -> Test) {
             page,
             realm,
             membrane,
-            web: percloud_link::direct(web),
+            web: percloud_link::Direct::new(web),
             outer,
             inner,
         };
