@@ -1,6 +1,7 @@
 //! What processes cost, read from `/proc`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::process::{Child, Command, Stdio};
 
 use crate::failure::{Attempt, Failure};
@@ -26,10 +27,13 @@ pub fn sleeps(pids: &[u32]) -> Result<u64, Failure> {
 fn over_threads(pids: &[u32], file: &str, read: fn(&str) -> Option<u64>) -> Result<u64, Failure> {
     let mut total = 0;
     for pid in pids {
-        let threads =
-            fs::read_dir(format!("/proc/{pid}/task")).attempt(|| format!("list the threads of {pid}"))?;
+        let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+            // A sandbox that waited was taken, and another made in its place.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            threads => threads.attempt(|| format!("list the threads of {pid}"))?,
+        };
         for thread in threads.flatten() {
-            // A thread that ended meanwhile takes its share with it; ours do not end under load.
+            // A thread that ended meanwhile takes its share with it; those that serve do not end under load.
             let text = fs::read_to_string(thread.path().join(file)).unwrap_or_default();
             total += read(&text).unwrap_or(0);
         }
