@@ -6,6 +6,7 @@ use crate::build;
 use crate::command::{self, cargo, find};
 use crate::failure::Failure;
 use crate::prerequisites::{self, Need};
+use crate::samples;
 use crate::workspace::Workspace;
 
 /// What we measure ourselves against: program and the package it comes in.
@@ -25,6 +26,12 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
         ));
     }
     peers()?;
+    build::packing_tools()?;
+    // Those of them that are measured; where one could not be packed, its figure says so.
+    samples::pack_all(
+        workspace,
+        &samples::chosen(workspace, &["radicale", "tiddlywiki"])?,
+    );
     measure(workspace, arguments)
 }
 

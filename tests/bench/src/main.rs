@@ -8,6 +8,7 @@
 //! - group `capabilities`: a call through a membrane against the bare call, and how soon taking back bites;
 //! - group `fair`: signing in and opening while another grain takes all it can, against the same without it;
 //! - group `http`: opening a native grain, requests to it against an nginx proxy hop, bulk transfers, memory at rest;
+//! - group `warm`: opening again what was used lately, of apps that take long to start;
 //! - group `scale`: what very many stored, running, or suddenly wanted grains cost;
 //! - group `curves`: requests by connections, throughput by size of the body.
 //!
@@ -32,6 +33,7 @@ mod sandbox;
 mod scale;
 mod soak;
 mod summary;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -40,9 +42,10 @@ use failure::Failure;
 use summary::{Entry, Summary};
 
 /// Names of the entries of each group, in the order of the table; they stay the same for good.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("sandbox", &sandbox::NAMES),
     ("http", &http::NAMES),
+    ("warm", &warm::NAMES),
     ("capabilities", &capabilities::NAMES),
     ("fair", &fair::NAMES),
     ("scale", &scale::NAMES),
@@ -92,9 +95,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut drawn: Vec<Curve> = Vec::new();
     let mut failed = Vec::new();
-    let groups: [Group; 6] = [
+    let groups: [Group; 7] = [
         sandbox::run,
         |plan, entries, _| http::run(plan, entries),
+        |plan, entries, _| warm::run(plan, entries),
         |plan, entries, _| capabilities::run(plan, entries),
         |plan, entries, _| fair::run(plan, entries),
         scale::run,

@@ -1,0 +1,58 @@
+//! Group `warm`: opening again what was used lately, of apps that take long to start: from the click to the first byte of
+//! the app's own page, against the same from sleep. The app is the software as its authors publish it.
+
+use std::time::Instant;
+
+use percloud_tests::{Server, built};
+
+use crate::Plan;
+use crate::failure::Failure;
+use crate::figures::Series;
+use crate::http::client::Shell;
+use crate::summary::{Better, Entry};
+
+pub const NAMES: [&str; 2] = ["reopen_radicale", "reopen_tiddlywiki"];
+
+/// Each figure, the sample it is about, and the page that is asked for.
+const APPS: [(&str, &str, &str); 2] = [(NAMES[0], "radicale", "/.web/"), (NAMES[1], "tiddlywiki", "/")];
+
+/// Runs what the plan wants of this group.
+pub fn run(plan: &Plan, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    println!("Opening slow apps again …");
+    let server = Server::start();
+    let shell = Shell::set_up(&server)?;
+    for (name, sample, page) in APPS {
+        if plan.wants(&[name]) {
+            entries.push(measure(plan, &shell, name, sample, page)?);
+        }
+    }
+    Ok(())
+}
+
+fn measure(plan: &Plan, shell: &Shell, name: &str, sample: &str, page: &str) -> Result<Entry, Failure> {
+    let (starts, reopenings) = if plan.quick { (1, 2) } else { (5, 12) };
+    let grain = shell.create(&shell.install(&built::sample(sample))?)?;
+    let mut connection = shell.connect()?;
+    let mut open = || -> Result<f64, Failure> {
+        let click = Instant::now();
+        let mut visit = shell.open_on(&mut connection, &grain)?;
+        let first_byte = visit.connection.get(page)?.first_byte;
+        Ok((first_byte - click).as_secs_f64() * 1e3)
+    };
+    // What an app makes of an empty folder is made once.
+    open()?;
+    let (mut asleep, mut awake) = (Series::default(), Series::default());
+    for _ in 0..starts {
+        shell.put_to_sleep(&grain)?;
+        asleep.push(open()?);
+        for _ in 0..reopenings {
+            awake.push(open()?);
+        }
+    }
+    let p99 = awake.quantile(0.99).unwrap_or(f64::NAN);
+    Ok(
+        Entry::alone(name, "ms", awake.median().unwrap_or(f64::NAN), Better::Lower)
+            .against("from sleep", asleep.median())
+            .with_note(format!("p99 {p99:.1} ms, {} rounds", starts * reopenings)),
+    )
+}
