@@ -17,6 +17,9 @@ const PEERS: [(&str, &str); 4] = [
     ("wrk", "wrk"),
 ];
 
+/// The sample apps that are measured.
+const SAMPLES: [&str; 2] = ["radicale", "tiddlywiki"];
+
 /// Runs all benches, or those of the group or name given.
 pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     prerequisites::check(&[Need::Build, Need::Node, Need::Sandbox])?;
@@ -27,11 +30,10 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     }
     peers()?;
     build::packing_tools()?;
-    // Those of them that are measured; where one could not be packed, its figure says so.
-    samples::pack_all(
-        workspace,
-        &samples::chosen(workspace, &["radicale", "tiddlywiki"])?,
-    );
+    // What could not be packed is not measured; the others are.
+    for failure in samples::pack_all(workspace, &samples::chosen(workspace, &SAMPLES)?) {
+        eprintln!("{failure}");
+    }
     measure(workspace, arguments)
 }
 

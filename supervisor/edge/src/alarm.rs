@@ -127,6 +127,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_waits_for_more_and_who_waits_for_less_are_both_woken() {
+        let (alarm, start) = (Alarm::default(), Instant::now());
+        let after = |count: u32| {
+            let set = alarm.sleep(SECOND * count);
+            async move {
+                set.await;
+                start.elapsed().as_secs()
+            }
+        };
+        let woken = tokio::join!(after(7), after(2), after(9), after(2));
+        assert_eq!(woken, (7, 2, 9, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_ends_in_time_is_not_late() {
         let alarm = Alarm::default();
         let in_time = alarm.within(SECOND * 3, tokio::time::sleep(SECOND * 2)).await;

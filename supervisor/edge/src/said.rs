@@ -1,11 +1,10 @@
 //! Understands once what a client says in the same words with each request of a connection.
 
 use std::cell::{OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, HeaderName, HeaderValue};
-
 use percloud_link::Shared;
 
 use crate::BaseUrl;
@@ -80,11 +79,12 @@ impl Said {
     }
 }
 
-/// What was understood last, and what it means to an app once somebody has put that together.
+/// What was understood last, and what it means to an app once somebody has put that together. Does not keep what was
+/// understood: long words would be held by it.
 struct Context {
-    cookies: Rc<Cookies>,
-    types: Rc<Weighed>,
-    codings: Rc<Weighed>,
+    cookies: Weak<Cookies>,
+    types: Weak<Weighed>,
+    codings: Weak<Weighed>,
     meaning: Rc<OnceCell<Option<Shared>>>,
 }
 
@@ -97,21 +97,24 @@ impl Said {
     ) -> Option<Rc<OnceCell<Option<Shared>>>> {
         let mut last = self.context.borrow_mut();
         let same = last.as_ref().filter(|last| {
-            Rc::ptr_eq(&last.cookies, cookies)
-                && Rc::ptr_eq(&last.types, types)
-                && Rc::ptr_eq(&last.codings, codings)
+            is_that(&last.cookies, cookies) && is_that(&last.types, types) && is_that(&last.codings, codings)
         });
         if let Some(same) = same {
             return Some(Rc::clone(&same.meaning));
         }
         *last = Some(Context {
-            cookies: Rc::clone(cookies),
-            types: Rc::clone(types),
-            codings: Rc::clone(codings),
+            cookies: Rc::downgrade(cookies),
+            types: Rc::downgrade(types),
+            codings: Rc::downgrade(codings),
             meaning: Rc::default(),
         });
         None
     }
+}
+
+/// Whether both are the same. What is gone is nothing's like: its place stays taken while somebody remembers it.
+fn is_that<T>(last: &Weak<T>, other: &Rc<T>) -> bool {
+    std::ptr::eq(last.as_ptr(), Rc::as_ptr(other))
 }
 
 /// The last words of one kind, and what they mean. That must depend on nothing else that could change meanwhile.
@@ -253,12 +256,31 @@ mod tests {
     }
 
     #[test]
+    fn a_context_is_shared_by_requests_that_say_the_same_and_follow_each_other() {
+        let said = Said::default();
+        let (one, two) = (session('1'), session('2'));
+        let context = |cookie: &str, types: &str| {
+            let heard = check(&said, &[(COOKIE, cookie), (ACCEPT, types)]);
+            heard.context.map(|context| Rc::as_ptr(&context))
+        };
+        assert_eq!(context(&one, "*/*"), None, "nobody has said that before");
+        let first = context(&one, "*/*");
+        assert!(first.is_some());
+        assert_eq!(context(&one, "*/*"), first);
+        for (cookie, types) in [(&two, "*/*"), (&one, "*/*"), (&one, "text/html")] {
+            assert_eq!(context(cookie, types), None, "something else was said before");
+            assert!(context(cookie, types).is_some_and(|context| Some(context) != first));
+        }
+    }
+
+    #[test]
     fn long_words_are_not_kept() {
         let said = Said::default();
         check(&said, &[(ACCEPT, "x".repeat(KEPT).as_str())]);
         assert!(said.types.0.borrow().is_some());
-        check(&said, &[(ACCEPT, "x".repeat(KEPT + 1).as_str())]);
+        let heard = check(&said, &[(ACCEPT, "x".repeat(KEPT + 1).as_str())]);
         assert!(said.types.0.borrow().is_none());
+        assert_eq!(Rc::strong_count(&heard.types), 1, "nothing else holds them");
     }
 
     #[test]

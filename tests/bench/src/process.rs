@@ -1,20 +1,34 @@
 //! What processes cost, read from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::process::{Child, Command, Stdio};
 
 use crate::failure::{Attempt, Failure};
 
-/// CPU time all of `pids` have used so far, in nanoseconds, all threads that live included.
+/// A number that grows, of each of some processes.
+#[derive(Debug)]
+pub struct Counted(BTreeMap<u32, u64>);
+
+impl Counted {
+    /// By how much it has grown since, over those that were there both times: a sandbox that waits may be taken, and
+    /// another made in its place.
+    pub fn since(&self, before: &Self) -> u64 {
+        let grown = |(pid, count): (&u32, &u64)| Some(count.saturating_sub(*before.0.get(pid)?));
+        self.0.iter().filter_map(grown).sum()
+    }
+}
+
+/// CPU time each of `pids` has used so far, in nanoseconds, all threads that live included.
 ///
 /// From `schedstat`, which counts what ran; `stat` counts ticks of 10 ms, too coarse for a share of a short run.
-pub fn cpu_nanoseconds(pids: &[u32]) -> Result<u64, Failure> {
+pub fn cpu_nanoseconds(pids: &[u32]) -> Result<Counted, Failure> {
     over_threads(pids, "schedstat", |text| text.split(' ').next()?.parse().ok())
 }
 
-/// How often threads of `pids` have gone to sleep so far, all that live included.
-pub fn sleeps(pids: &[u32]) -> Result<u64, Failure> {
+/// How often threads of each of `pids` have gone to sleep so far, all that live included.
+pub fn sleeps(pids: &[u32]) -> Result<Counted, Failure> {
     over_threads(pids, "status", |text| {
         let line = text
             .lines()
@@ -23,12 +37,12 @@ pub fn sleeps(pids: &[u32]) -> Result<u64, Failure> {
     })
 }
 
-/// The sum of a number that `read` finds in `file` of each thread.
-fn over_threads(pids: &[u32], file: &str, read: fn(&str) -> Option<u64>) -> Result<u64, Failure> {
-    let mut total = 0;
+/// For each process that is there the sum of a number that `read` finds in `file` of its threads.
+fn over_threads(pids: &[u32], file: &str, read: fn(&str) -> Option<u64>) -> Result<Counted, Failure> {
+    let mut counted = BTreeMap::new();
     for pid in pids {
+        let mut total = 0;
         let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
-            // A sandbox that waited was taken, and another made in its place.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             threads => threads.attempt(|| format!("list the threads of {pid}"))?,
         };
@@ -37,8 +51,9 @@ fn over_threads(pids: &[u32], file: &str, read: fn(&str) -> Option<u64>) -> Resu
             let text = fs::read_to_string(thread.path().join(file)).unwrap_or_default();
             total += read(&text).unwrap_or(0);
         }
+        counted.insert(*pid, total);
     }
-    Ok(total)
+    Ok(Counted(counted))
 }
 
 /// Proportional set size of all of `pids`, in bytes: shared pages are split among those who share them.
@@ -129,11 +144,11 @@ mod tests {
         let before = cpu_nanoseconds(&own).unwrap();
         let slept = sleeps(&own).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(1));
-        assert!(sleeps(&own).unwrap() > slept);
+        assert!(sleeps(&own).unwrap().since(&slept) > 0);
         let mut sum = 0_u64;
         percloud_tests::wait::until("some CPU time to be used", || {
             (0..10_000_000_u64).for_each(|n| sum = std::hint::black_box(sum.wrapping_mul(31) ^ n));
-            (cpu_nanoseconds(&own).unwrap() > before).then_some(())
+            (cpu_nanoseconds(&own).unwrap().since(&before) > 0).then_some(())
         });
         assert!(pss_bytes(&own).unwrap() > 100_000);
         forget_peak(&own).unwrap();

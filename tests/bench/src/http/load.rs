@@ -86,8 +86,8 @@ fn turn(
 ) -> Result<(), Failure> {
     let (before, slept) = (cpu_nanoseconds(pids)?, sleeps(pids)?);
     let seen = run(address, headers, connections, seconds)?;
-    let used = cpu_nanoseconds(pids)?.saturating_sub(before);
-    let slept = sleeps(pids)?.saturating_sub(slept);
+    let used = cpu_nanoseconds(pids)?.since(&before);
+    let slept = sleeps(pids)?.since(&slept);
     side.sleeps.push(slept as f64 / seen.requests);
     side.cpu.push(used as f64 / 1e3 / seen.requests);
     side.p99.push(seen.p99_microseconds);

@@ -5,11 +5,13 @@ use std::future::pending;
 use std::rc::Rc;
 
 use capnp::capability::{Client, FromClientHook};
+use capnp::traits::HasTypeId;
 use capnp::{Error, ErrorKind};
 use capnp_rpc::new_client;
 use capnp_rpc::rpc_twoparty_capnp::Side as VatSide;
 use futures::channel::{mpsc, oneshot};
 use futures::future::join_all;
+use percloud_link::{Direct, Repeated, Shared};
 use percloud_schemas::grain_capnp::{ui_session, ui_view};
 use percloud_schemas::util_capnp::{byte_stream, handle};
 use percloud_schemas::web_session_capnp::web_session;
@@ -169,14 +171,22 @@ struct Rig {
     calls_before: usize,
     realm: Realm,
     membrane: Membrane,
-    web: percloud_link::Direct<web_session::Client>,
+    web: Direct<web_session::Client>,
+    /// Calls share their context.
+    repeats: bool,
     /// The connections of the host, to end them.
     outer: tokio::task::JoinHandle<Result<(), Error>>,
     inner: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
-/// A caller, a host and an app, and calls that have been made once.
-fn with_rig<Test: Future<Output = ()>>(test: impl FnOnce(Rig) -> Test) {
+/// A caller, a host and an app, and calls that have been made once. Twice, for both kinds of calls.
+fn with_rig<Test: Future<Output = ()>>(test: impl Fn(Rig) -> Test) {
+    for repeats in [false, true] {
+        with_calls(repeats, &test);
+    }
+}
+
+fn with_calls<Test: Future<Output = ()>>(repeats: bool, test: impl Fn(Rig) -> Test) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -205,7 +215,8 @@ fn with_rig<Test: Future<Output = ()>>(test: impl FnOnce(Rig) -> Test) {
             page,
             realm,
             membrane,
-            web: percloud_link::Direct::new(web),
+            web: Direct::new(web),
+            repeats,
             outer,
             inner,
         };
@@ -232,10 +243,30 @@ fn ask(
     sink: byte_stream::Client,
 ) -> impl Future<Output = Result<(String, Option<handle::Client>), Error>> + use<> {
     use web_session::response::{Which, content::body};
-    let mut request = rig.web.get_request();
-    request.get().set_path(path);
-    request.get().init_context().set_response_stream(sink);
-    let answer = request.send().promise;
+    let answer = match rig.web.open().filter(|_| rig.repeats) {
+        Some(open) => {
+            let fill = |mut context: web_session::context::Builder<'_>| {
+                context.set_response_stream(sink.clone());
+                Ok::<(), Error>(())
+            };
+            let shared = Shared::new::<web_session::context::Owned, _>(fill)
+                .unwrap()
+                .unwrap();
+            let call = Repeated {
+                method: (web_session::Client::TYPE_ID, 0),
+                places: (0, 1),
+                text: path,
+                shared: &shared,
+            };
+            open.call::<web_session::get_params::Owned, _>(&call, sink.client.hook)
+        }
+        None => {
+            let mut request = rig.web.get_request();
+            request.get().set_path(path);
+            request.get().init_context().set_response_stream(sink);
+            request.send().promise
+        }
+    };
     async move {
         let answer = answer.await?;
         let Which::Content(content) = answer.get()?.which()? else {
