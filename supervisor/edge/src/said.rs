@@ -35,7 +35,7 @@ pub(crate) struct Heard {
     pub types: Rc<Weighed>,
     pub codings: Rc<Weighed>,
     /// What all this means to an app, where the request before meant the same.
-    pub context: Option<Rc<OnceCell<Option<Shared>>>>,
+    pub context: Option<Rc<Meaning>>,
     /// That of the connection on which it is said.
     pub alarm: Alarm,
     /// What the connection takes on which it is said.
@@ -79,13 +79,16 @@ impl Said {
     }
 }
 
+/// What requests say that all say the same, put together for an app by the first who needs it; nothing if that is long.
+type Meaning = OnceCell<Option<Shared>>;
+
 /// What was understood last, and what it means to an app once somebody has put that together. Does not keep what was
 /// understood: long words would be held by it.
 struct Context {
     cookies: Weak<Cookies>,
     types: Weak<Weighed>,
     codings: Weak<Weighed>,
-    meaning: Rc<OnceCell<Option<Shared>>>,
+    meaning: Rc<Meaning>,
 }
 
 impl Said {
@@ -94,7 +97,7 @@ impl Said {
         cookies: &Rc<Cookies>,
         types: &Rc<Weighed>,
         codings: &Rc<Weighed>,
-    ) -> Option<Rc<OnceCell<Option<Shared>>>> {
+    ) -> Option<Rc<Meaning>> {
         let mut last = self.context.borrow_mut();
         let same = last.as_ref().filter(|last| {
             is_that(&last.cookies, cookies) && is_that(&last.types, types) && is_that(&last.codings, codings)
@@ -259,17 +262,15 @@ mod tests {
     fn a_context_is_shared_by_requests_that_say_the_same_and_follow_each_other() {
         let said = Said::default();
         let (one, two) = (session('1'), session('2'));
-        let context = |cookie: &str, types: &str| {
-            let heard = check(&said, &[(COOKIE, cookie), (ACCEPT, types)]);
-            heard.context.map(|context| Rc::as_ptr(&context))
-        };
-        assert_eq!(context(&one, "*/*"), None, "nobody has said that before");
-        let first = context(&one, "*/*");
-        assert!(first.is_some());
-        assert_eq!(context(&one, "*/*"), first);
+        let context = |cookie: &str, types: &str| check(&said, &[(COOKIE, cookie), (ACCEPT, types)]).context;
+        assert!(context(&one, "*/*").is_none(), "nobody has said that before");
+        // Kept, so that no other can lie in its place.
+        let first = context(&one, "*/*").unwrap();
+        assert!(context(&one, "*/*").is_some_and(|again| Rc::ptr_eq(&again, &first)));
         for (cookie, types) in [(&two, "*/*"), (&one, "*/*"), (&one, "text/html")] {
-            assert_eq!(context(cookie, types), None, "something else was said before");
-            assert!(context(cookie, types).is_some_and(|context| Some(context) != first));
+            assert!(context(cookie, types).is_none(), "something else was said before");
+            let other = context(cookie, types).unwrap();
+            assert!(!Rc::ptr_eq(&other, &first));
         }
     }
 
