@@ -29,12 +29,12 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
         ));
     }
     peers()?;
-    build::packing_tools()?;
+    build::everything(workspace)?;
     // What could not be packed is not measured; the others are.
     for failure in samples::pack_all(workspace, &samples::chosen(workspace, &SAMPLES)?) {
         eprintln!("{failure}");
     }
-    measure(workspace, arguments)
+    measure(arguments)
 }
 
 /// `cargo xtask soak`: a server under churn for a while; what it leaves, and whether its memory stays flat.
@@ -43,12 +43,12 @@ pub fn soak(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> 
     let arguments: Vec<String> = std::iter::once("soak".to_owned())
         .chain(arguments.iter().cloned())
         .collect();
-    measure(workspace, &arguments)
+    build::everything(workspace)?;
+    measure(&arguments)
 }
 
-/// Builds for release and runs the measuring program.
-fn measure(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
-    build::everything(workspace)?;
+/// Builds the measuring program for release and runs it.
+fn measure(arguments: &[String]) -> Result<(), Failure> {
     let mut measure = cargo();
     measure.args([
         "run",

@@ -312,31 +312,16 @@ fn gather<'queue>(queue: &'queue VecDeque<Parcel>, mut skip: usize, slices: &mut
         slices.len() < SLICES
     };
     for parcel in queue {
-        match &parcel.contents {
+        let is_all = match &parcel.contents {
             Contents::Built(table, message) => {
-                if !piece(table.bytes(), slices) {
-                    return;
-                }
-                for segment in message.get_segments_for_output().iter() {
-                    if !piece(segment, slices) {
-                        return;
-                    }
-                }
+                let segments = message.get_segments_for_output();
+                piece(table.bytes(), slices) && segments.iter().all(|segment| piece(segment, slices))
             }
-            Contents::Passed(message) => {
-                for part in message.pieces() {
-                    if !piece(part, slices) {
-                        return;
-                    }
-                }
-            }
-            Contents::Repeated(letter) => {
-                for part in letter.pieces() {
-                    if !piece(part, slices) {
-                        return;
-                    }
-                }
-            }
+            Contents::Passed(message) => message.pieces().iter().all(|part| piece(part, slices)),
+            Contents::Repeated(letter) => letter.pieces().iter().all(|part| piece(part, slices)),
+        };
+        if !is_all {
+            return;
         }
     }
 }
