@@ -26,6 +26,8 @@ pub enum Part {
     Edge,
     /// The egress.
     Egress,
+    /// The launcher's child that looks at what apps take.
+    Background,
     /// A grain host, or another process the launcher forked.
     Host,
     /// A sandbox made ahead, that nothing runs in yet.
@@ -60,6 +62,7 @@ pub fn parts(server: &Server) -> BTreeMap<Process, Part> {
                 Some("launcher") if is_child(&process) => Part::Launcher,
                 Some("edge") => Part::Edge,
                 Some("egress") => Part::Egress,
+                _ if name(process.pid) == "background" => Part::Background,
                 _ => Part::Host,
             };
             (process, part)
@@ -247,6 +250,12 @@ fn parent(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
     line.trim().parse().ok()
+}
+
+/// What a process calls itself.
+fn name(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
 }
 
 /// Whether a process lives in a process namespace below ours.

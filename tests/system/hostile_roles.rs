@@ -234,6 +234,15 @@ fn the_launcher_looks_into_no_process_it_did_not_start_and_reaches_no_machinery_
 }
 
 #[test]
+fn who_looks_at_what_apps_take_reaches_nothing_else() {
+    let mut scene = Scene::new();
+    scene.run("background");
+    scene.tell();
+    // The file by which processes come back from the background, and the namespace that translates owners.
+    scene.expect(&[], &[], 2);
+}
+
+#[test]
 fn a_grain_host_reaches_its_own_grain_alone() {
     let mut scene = Scene::new();
     scene.run("grain-host");

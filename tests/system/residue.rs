@@ -112,6 +112,7 @@ impl Churn {
             9..=60 => Some(Part::Host),
             61..=115 => Some(Part::App),
             116..=120 => Some(Part::Waiting),
+            121..=122 => Some(Part::Background),
             _ => None,
         };
         // Opened by somebody who does not know what is about to happen; what they see of it may be an error.

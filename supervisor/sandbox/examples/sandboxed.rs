@@ -292,7 +292,7 @@ fn freeze(job: &serde_json::Value, output: &mut std::fs::File, mut hold: std::fs
     }
 }
 
-/// Jobs: `{"exit": N}` ends so; `{"wait": true}` never ends; `{"panic": true}` panics; `{"descriptors": true}` lists
+/// Jobs: `{"exit": N}` ends so; `{"adjust": PID, "weight": N}` gives the app of that host another weight; `{"wait": true}` never ends; `{"panic": true}` panics; `{"descriptors": true}` lists
 /// what is open; `{"confined": {"read": [...], "write": [...]}}` confines itself and then tries things.
 fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
     if let Some(code) = job["exit"].as_i64() {
@@ -300,6 +300,14 @@ fn work(job: &serde_json::Value, output: Option<&mut std::fs::File>) -> i32 {
     }
     if job["panic"] == true {
         panic!("as asked");
+    }
+    if let Some(host) = job["adjust"].as_u64() {
+        let limits = percloud_sandbox::Limits {
+            weight: job["weight"].as_u64().unwrap() as _,
+            ..Default::default()
+        };
+        percloud_sandbox::cgroup::adjust(host as u32, &limits).unwrap();
+        return 0;
     }
     let output = output.expect("an output");
     if job["wait"] == true {

@@ -10,6 +10,7 @@
 //! `cgroup.procs` waits 5 to 20 ms for one. Either way it is inside before it runs a line of the app, so nothing it
 //! forks is ever outside.
 
+mod background;
 mod freeze;
 mod make;
 mod meter;
@@ -23,9 +24,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
 use crate::feature;
 use crate::sys::Errno;
 
+pub(crate) use background::keep as keep_background;
 pub use freeze::{FreezeError, Freezer, Frozen, freeze};
 pub use meter::{Meter, Reading};
 pub use place::disk_time_is_shared;
@@ -42,6 +46,9 @@ pub(crate) const SWEEP_AGAIN: Duration = Duration::from_millis(20);
 /// How long [`leave`] looks for such groups.
 const LEAVING: Duration = Duration::from_millis(500);
 
+/// Version 2: the controllers apps can do without, as they are asked for.
+const OPTIONAL: [&str; 3] = ["+cpu", "+io", "+cpuset"];
+
 /// Hierarchies a group can be in at a time.
 pub(crate) const HIERARCHIES: usize = 5;
 
@@ -51,10 +58,12 @@ pub(crate) enum Place {
     /// One hierarchy with the controllers memory and pids at least.
     Unified(PathBuf),
     /// A hierarchy for each controller, memory first; or for several that are mounted together. `freezer` is in that of
-    /// version 2, which freezes without any controller, where there is one.
+    /// version 2, which freezes without any controller, where there is one. `cpuset` holds no groups: apps in the background
+    /// move there.
     Separate {
         hierarchies: Vec<Base>,
         freezer: Option<PathBuf>,
+        cpuset: Option<PathBuf>,
     },
 }
 
@@ -110,6 +119,15 @@ impl Place {
             }],
             Place::Separate { hierarchies, .. } => hierarchies.clone(),
         }
+    }
+
+    /// Every directory that was made for the groups of this process.
+    fn bases(&self) -> Vec<PathBuf> {
+        let cpuset = match self {
+            Place::Unified(_) => None,
+            Place::Separate { cpuset, .. } => cpuset.clone(),
+        };
+        self.directories().into_iter().chain(cpuset).collect()
     }
 
     /// Every directory in which anything of ours is made.
@@ -199,6 +217,14 @@ impl Cgroup {
     }
 }
 
+/// Keeps others from changing the share of the group at `group` until what this returns is dropped.
+fn lock_limits(group: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(group, flags, Mode::empty()).ok()?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive).ok()?;
+    Some(directory)
+}
+
 /// Moves this thread through the doors of a version 1 group. The host opened them, and the kernel checks the opener's
 /// right, not ours.
 pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), Errno> {
@@ -212,7 +238,7 @@ pub fn sweep() -> bool {
     let Ok(place) = place() else { return false };
     // First: marks are directories like groups, and an app that is let go may end by itself.
     let mut remains = freeze::sweep(place);
-    for base in place.directories() {
+    for base in place.bases() {
         let base = &base;
         for (pid, group) in owned_directories(base, "") {
             if !alive(pid) {
@@ -258,7 +284,7 @@ pub fn leave() {
     while sweep() && Instant::now() < deadline {
         std::thread::sleep(SWEEP_AGAIN);
     }
-    for base in place().map(Place::directories).unwrap_or_default() {
+    for base in place().map(Place::bases).unwrap_or_default() {
         remove_empty(&base);
     }
 }
@@ -283,7 +309,7 @@ pub fn delegate() {
         if moved.is_ok() {
             let _ = fs::write(own.join("cgroup.subtree_control"), "+memory +pids");
             // Apps can do without these, so one that is refused takes no other along.
-            for more in ["+cpu", "+io"] {
+            for more in OPTIONAL {
                 let _ = fs::write(own.join("cgroup.subtree_control"), more);
             }
         }

@@ -193,6 +193,18 @@ pub fn launcher(recording: bool) -> Result<(), ConfineError> {
     }
 }
 
+/// Confines the process that looks at what apps take: the directories of their control groups, `write`.
+///
+/// # Errors
+///
+/// Any layer that cannot be had.
+pub(crate) fn background(write: &[PathBuf]) -> Result<(), ConfineError> {
+    role(&Role {
+        write,
+        ..Role::new(seccomp::worker_program())
+    })
+}
+
 /// Confines the parent of all: no call that neither it nor anything it starts needs.
 ///
 /// # Errors

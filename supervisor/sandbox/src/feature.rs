@@ -51,5 +51,9 @@ pub const WITHOUT_CGROUP: &str =
 pub const WITHOUT_CPU: &str =
     "apps share processor time by process, so one with many slows the others and the server";
 
+/// What the lack of the controller cpuset means.
+pub const WITHOUT_CPUSET: &str =
+    "an app that keeps all processors busy holds up what others open beside it, for some milliseconds";
+
 /// What the lack of the controller io means.
 pub const WITHOUT_IO: &str = "an app that reads and writes much slows the disk down for all";

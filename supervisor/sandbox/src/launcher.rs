@@ -169,6 +169,9 @@ pub fn serve(control: OwnedFd, ahead: usize, handler: fn(Request) -> i32) -> ! {
 /// How long children that wait may take to end by themselves.
 const DISMISSAL: Duration = Duration::from_millis(900);
 
+/// How soon the process that keeps apps in order is started again.
+const BACKGROUND_AGAIN: Duration = Duration::from_secs(1);
+
 struct Launcher {
     control: OwnedFd,
     exits: SignalFd,
@@ -178,6 +181,8 @@ struct Launcher {
     ids: Reserve,
     pool: Pool,
     unswept: Unswept,
+    /// When to start the process that keeps apps in order, if it does not run and there is one.
+    background: Option<Instant>,
 }
 
 /// What may be left of children that have ended. Looking at all groups there are takes a while where many grains run.
@@ -206,6 +211,8 @@ enum Life {
     /// Starting an app.
     Host,
     Worker,
+    /// See [`cgroup::keep_background`].
+    Background,
 }
 
 impl Launcher {
@@ -226,6 +233,7 @@ impl Launcher {
                 hosts: Vec::new(),
                 all: cgroup::sweep(),
             },
+            background: Some(Instant::now()),
         })
     }
 
@@ -233,7 +241,17 @@ impl Launcher {
         loop {
             // A killed host's app takes a moment to die; its control group cannot be removed before.
             let again = self.unswept.is_something().then_some(cgroup::SWEEP_AGAIN);
-            let wait = again.into_iter().chain(self.pool.fills_in()).min();
+            if self.background.is_some_and(|due| due <= Instant::now()) {
+                self.start_background();
+            }
+            let background = self
+                .background
+                .map(|due| due.saturating_duration_since(Instant::now()));
+            let wait = again
+                .into_iter()
+                .chain(self.pool.fills_in())
+                .chain(background)
+                .min();
             let wait = wait.map(|wait| Timespec::try_from(wait).expect("minutes at most"));
             let preparing = self.pool.preparing();
             let mut polled: Vec<_> = [Some(self.control.as_fd()), Some(self.exits.as_fd()), preparing]
@@ -299,6 +317,21 @@ impl Launcher {
         wire::send(self.control.as_fd(), &bytes, &fds)
     }
 
+    /// Forks the child that keeps apps in order.
+    fn start_background(&mut self) {
+        let forked = self.fork(Life::Background, |_| {
+            let _named = rustix::thread::set_name(c"background");
+            match cgroup::keep_background() {
+                Ok(()) => 0,
+                Err(error) => {
+                    eprintln!("percloud launcher: nobody keeps apps in order: {error}");
+                    0
+                }
+            }
+        });
+        self.background = forked.is_err().then(|| Instant::now() + BACKGROUND_AGAIN);
+    }
+
     /// Forks one more child that waits to become a grain host.
     fn fill_pool(&mut self) {
         let Ok((ours, theirs)) = pool::channel() else {
@@ -322,7 +355,7 @@ impl Launcher {
         let launcher = rustix::process::getpid();
         let (own, number) = match what {
             Life::Host => self.ids.take()?.unzip(),
-            Life::Worker => (None, None),
+            Life::Worker | Life::Background => (None, None),
         };
         let pid = match sys::fork() {
             Ok(Some(pid)) => pid,
@@ -384,6 +417,11 @@ impl Launcher {
                 Some((Life::Host, number)) => {
                     number.into_iter().for_each(|number| self.ids.give_back(number));
                     self.unswept.hosts.push(pid.unsigned_abs());
+                }
+                // It has nothing to do here. Otherwise it was killed, which apps shall not profit from.
+                Some((Life::Background, _)) => {
+                    let was_killed = status.exit_status() != Some(0);
+                    self.background = was_killed.then(|| Instant::now() + BACKGROUND_AGAIN);
                 }
                 Some((Life::Worker, _)) if status.exit_status() == Some(0) => {}
                 _ => self.unswept.all = true,

@@ -424,6 +424,116 @@ fn what_a_killed_launcher_held_still_is_let_go_by_the_next() {
     });
 }
 
+/// The processors a process may run on, as the kernel writes them.
+fn processors(status: &str) -> Option<String> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(line.trim().to_owned())
+}
+
+#[test]
+fn an_app_that_takes_processors_for_long_is_in_the_background_until_it_is_quiet() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let (host, mut output) = launcher.grain(place.spec(&["spin", &mark(&place)]));
+    read_ready(&mut output);
+    let groups = groups_of(launcher.process.id());
+    let name = |directory: &std::path::PathBuf| directory.join(format!("{}-0", host.pid));
+    let Some(group) = groups
+        .iter()
+        .map(name)
+        .find(|group| group.join("cpu.idle").exists())
+    else {
+        eprintln!("NOT TESTED: no group can be sent to the background here");
+        return;
+    };
+    let read = |file: &str| {
+        std::fs::read_to_string(group.join(file))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let (weight, half) = if group.join("cpu.weight").exists() {
+        ("cpu.weight", "50")
+    } else {
+        ("cpu.shares", "512")
+    };
+    eventually("it goes to the background", || read("cpu.idle") == "1");
+
+    // It leaves one processor alone, with all it starts.
+    let all = processors("/proc/self/status").unwrap();
+    let runs_on = || -> Vec<String> {
+        let all = processes_with(&mark(&place)).into_iter();
+        all.filter_map(|pid| processors(&format!("/proc/{pid}/status")))
+            .collect()
+    };
+    let sets = groups
+        .iter()
+        .any(|directory| directory.join("cpuset.cpus").exists());
+    let leaves_one = sets && all != "0";
+    if leaves_one {
+        eventually("it leaves a processor alone", || {
+            !runs_on().is_empty() && runs_on().iter().all(|list| *list != all)
+        });
+    }
+
+    // Other limits are kept there too, and are what it comes back to.
+    ended(&launcher.work(json!({"adjust": host.pid, "weight": 50})).0);
+    eventually("it goes there again", || read("cpu.idle") == "1");
+    let (_holder, mut said, _release) = launcher.freeze(&host);
+    read_ready(&mut said);
+    eventually("it comes back", || {
+        read("cpu.idle") == "0" && read(weight) == half
+    });
+    if leaves_one {
+        eventually("it has all processors", || {
+            runs_on().iter().all(|list| *list == all)
+        });
+    }
+}
+
+#[test]
+fn who_keeps_apps_in_order_is_replaced_when_it_is_killed_and_brings_back_what_it_finds() {
+    let place = Place::new();
+    let mut launcher = Launcher::start(&place, Starter::Us);
+    let (host, mut output) = launcher.grain(place.spec(&["idle", &mark(&place)]));
+    read_ready(&mut output);
+    let name = format!("{}-0/cpu.idle", host.pid);
+    let groups = groups_of(launcher.process.id());
+    let Some(idle) = groups
+        .iter()
+        .map(|group| group.join(&name))
+        .find(|file| file.exists())
+    else {
+        eprintln!("NOT TESTED: no group can be sent to the background here");
+        return;
+    };
+    let parent = format!("PPid:\t{}\n", launcher.process.id());
+    let background = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut found = all.filter_map(|entry| {
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let is_it = status.starts_with("Name:\tbackground\n") && status.contains(&parent);
+            is_it.then(|| entry.file_name().to_string_lossy().parse::<i32>().unwrap())
+        });
+        found.next()
+    };
+    eventually("it is there", || background().is_some());
+    // As if it had sent the app there before.
+    std::fs::write(&idle, "1").unwrap();
+    let killed = background().unwrap();
+    let pid = rustix::process::Pid::from_raw(killed).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually("another is there", || {
+        background().is_some_and(|pid| pid != killed)
+    });
+    eventually("the app comes back", || {
+        std::fs::read_to_string(&idle).unwrap().trim() == "0"
+    });
+}
+
 #[test]
 fn a_role_gets_its_descriptors_and_dies_with_its_starter() {
     let place = Place::new();

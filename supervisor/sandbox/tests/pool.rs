@@ -14,13 +14,14 @@ use percloud_sandbox::{Policy, SandboxSpec};
 use rustix::process::{Pid, Signal, kill_process};
 use support::*;
 
-/// Processes whose parent is `parent`.
+/// Processes whose parent is `parent`, without the one that looks at what apps take.
 fn children(parent: i32) -> Vec<i32> {
     let of = |entry: std::fs::DirEntry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-        (line.trim().parse() == Ok(parent)).then_some(pid)
+        let is_host = !status.starts_with("Name:\tbackground\n");
+        (is_host && line.trim().parse() == Ok(parent)).then_some(pid)
     };
     std::fs::read_dir("/proc")
         .unwrap()

@@ -1,7 +1,7 @@
 //! Control groups: whether a server started from here could bound each app as a whole, and in what.
 
 use percloud_sandbox::cgroup::{self, Survey, Version};
-use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP, WITHOUT_CPU, WITHOUT_IO};
+use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP, WITHOUT_CPU, WITHOUT_CPUSET, WITHOUT_IO};
 
 use super::check::{Check, Group, Subject};
 
@@ -52,6 +52,7 @@ fn controller(name: &str, had: bool, groups: bool, disk_is_shared: bool) -> Chec
             "processes are bounded by the sandbox's own limit alone (RLIMIT_NPROC)",
         ),
         "cpu" => ("cgroup-cpu", "Processor time of an app", WITHOUT_CPU),
+        "cpuset" => ("cgroup-cpuset", "A processor no app keeps busy", WITHOUT_CPUSET),
         "io" => ("cgroup-io", "Disk time of an app", WITHOUT_IO),
         _ => (
             "cgroup-freezer",
@@ -82,7 +83,7 @@ mod tests {
     use super::super::check::Status::*;
     use super::*;
 
-    const ALL: [&str; 5] = ["memory", "pids", "cpu", "io", "freezer"];
+    const ALL: [&str; 6] = ["memory", "pids", "cpu", "cpuset", "io", "freezer"];
 
     #[test]
     fn each_controller_that_is_lacking_is_a_gap_of_its_own() {
@@ -99,6 +100,7 @@ mod tests {
                 ("cgroup-memory", Good),
                 ("cgroup-pids", Good),
                 ("cgroup-cpu", Good),
+                ("cgroup-cpuset", Good),
                 ("cgroup-io", Gap),
                 ("cgroup-freezer", Good)
             ]

@@ -9,6 +9,11 @@ impl Series {
         self.0.push(value);
     }
 
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value in the middle; `None` of an empty series.
     pub fn median(&self) -> Option<f64> {
         self.quantile(0.5)

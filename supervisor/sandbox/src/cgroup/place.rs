@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::background::all_but_one;
 use super::settings::Controller;
-use super::{Base, HIERARCHIES, PREFIX, Place, SUPERVISOR, remove_empty};
+use super::{Base, HIERARCHIES, OPTIONAL, PREFIX, Place, SUPERVISOR, remove_empty};
 use crate::mountinfo;
 
 /// What all apps together weigh against one thread of the server, which weighs 100, where both want the processor.
@@ -19,7 +20,7 @@ pub(super) fn find() -> Result<Place, String> {
         return match fs::write(base.join("cgroup.subtree_control"), "+memory +pids") {
             Ok(()) => {
                 // Apps can do without: `lacks` says what that means.
-                for more in ["+cpu", "+io"] {
+                for more in OPTIONAL {
                     let _ = fs::write(base.join("cgroup.subtree_control"), more);
                 }
                 let _ = fs::write(base.join("cpu.weight"), APPS.to_string());
@@ -77,7 +78,25 @@ pub(super) fn find() -> Result<Place, String> {
         .filter(|parent| super::survey::writable(&parent.join("cgroup.procs")))
         .map(|parent| parent.join(&base))
         .filter(|base| make_base(base).is_ok());
-    Ok(Place::Separate { hierarchies, freezer })
+    let cpuset = own_group("cpuset")
+        .map(|parent| parent.join(&base))
+        // Where it is mounted together with others, moving to it would be moving out of those.
+        .filter(|directory| hierarchies.iter().all(|base| base.directory != *directory))
+        .filter(|base| make_cpuset(base).is_some() || !remove_empty(base));
+    Ok(Place::Separate {
+        hierarchies,
+        freezer,
+        cpuset,
+    })
+}
+
+/// Version 1: makes a group whose processes run on all processors but one, with all memory.
+fn make_cpuset(base: &Path) -> Option<()> {
+    let all = |file| fs::read_to_string(base.parent()?.join(file)).ok();
+    let most = all_but_one(all("cpuset.effective_cpus")?.trim())?;
+    make_base(base).ok()?;
+    fs::write(base.join("cpuset.mems"), all("cpuset.effective_mems")?).ok()?;
+    fs::write(base.join("cpuset.cpus"), most).ok()
 }
 
 /// The hierarchies of version 1, those every app needs first. The processor comes last: who enters there gives up the time

@@ -98,14 +98,23 @@ impl Cgroup {
     /// When the kernel refuses one of the limits every group has; the others are set then.
     pub fn adjust(&self, limits: &Limits) -> io::Result<()> {
         let mut outcome = Ok(());
+        let optional = |file, value: &str| Setting {
+            controller: Controller::Cpu,
+            file,
+            value: value.to_owned(),
+            optional: true,
+        };
+        // One in the background takes no other weight. It is sent there again at the next look (`background`).
+        let idle = optional("cpu.idle", "0");
+        let shares = self
+            .directories
+            .iter()
+            .find(|directory| directory.join(idle.file).exists());
+        let _lock = shares.and_then(|group| super::lock_limits(group));
+        let _not_known_here = self.write(&idle);
         let mut settings = settings(self.unified, limits);
         if !self.unified && limits.processors.is_none() {
-            settings.push(Setting {
-                controller: Controller::Cpu,
-                file: "cpu.cfs_quota_us",
-                value: "-1".to_owned(),
-                optional: true,
-            });
+            settings.push(optional("cpu.cfs_quota_us", "-1"));
         }
         // Version 1 wants memory at most as large as memory and swap together, in every moment: whichever of the two
         // comes too early the first time is right the second time.

@@ -26,7 +26,7 @@ pub struct Survey {
 }
 
 /// The controllers reported, by their names in version 2 (`freezer` is part of every group there, and used of version 2 alone).
-const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "io", "freezer"];
+const CONTROLLERS: [&str; 6] = ["memory", "pids", "cpu", "cpuset", "io", "freezer"];
 
 /// Looks. The answer is for a process in this one's control group, with this one's rights.
 pub fn survey() -> Survey {
