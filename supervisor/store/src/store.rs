@@ -53,6 +53,19 @@ struct Inner {
 struct LastExport {
     commits: u64,
     at: Instant,
+    /// Attempts in vain since then, and when the last of them ended.
+    failed: Option<(u32, Instant)>,
+}
+
+impl LastExport {
+    /// Whether a failure was so short a time ago that the next attempt would most likely fail like it, having read everything
+    /// for nothing: a minute or so at first where `age` is an hour, twice as long each time, `age` at most.
+    fn rests(&self, age: Duration) -> bool {
+        self.failed.is_some_and(|(times, when)| {
+            let pause = (age / 64).saturating_mul(1 << times.min(6)).min(age);
+            when.elapsed() < pause
+        })
+    }
 }
 
 /// The parts of a store that was just opened, before its writer runs.
@@ -122,6 +135,7 @@ impl Store {
         let last_export = LastExport {
             commits: exported,
             at: Instant::now(),
+            failed: None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -195,13 +209,13 @@ impl Store {
 
     /// Writes an export if it is due: there were commits since the last one, and either the last one was written (or the store
     /// opened) at least `age` ago, or these are at least `commits`, and as many as a quarter of the records, all of which an
-    /// export reads. Call it now and then, off any thread that must not block.
+    /// export reads. After a failure it waits before it tries again. Call it now and then, off any thread that must not block.
     pub fn maybe_export(&self, commits: u64, age: Duration) -> Result<Option<Exported>, ExportError> {
         let mut last = self.last_export();
         let now = self.statistics();
         let new = now.commits.saturating_sub(last.commits);
         let many = commits.max(now.records / 4);
-        let is_due = new > 0 && (new >= many || last.at.elapsed() >= age);
+        let is_due = new > 0 && (new >= many || last.at.elapsed() >= age) && !last.rests(age);
         is_due.then(|| self.export(&mut last)).transpose()
     }
 
@@ -256,12 +270,22 @@ impl Store {
 
     /// Writes an export; only one at a time can.
     fn export(&self, last: &mut LastExport) -> Result<Exported, ExportError> {
+        let outcome = self.attempt_export(last);
+        if outcome.is_err() {
+            let times = last.failed.map_or(0, |(times, _)| times);
+            last.failed = Some((times.saturating_add(1), Instant::now()));
+        }
+        outcome
+    }
+
+    fn attempt_export(&self, last: &mut LastExport) -> Result<Exported, ExportError> {
         let _enough = Enough(self.messages());
         let content = self.ask(Message::Snapshot)?;
         let exported = export::write(&self.inner.export_dir, &content, || self.ask(Message::Piece))?;
         *last = LastExport {
             commits: content.commits,
             at: Instant::now(),
+            failed: None,
         };
         Ok(exported)
     }

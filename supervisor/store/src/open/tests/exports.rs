@@ -51,6 +51,28 @@ fn exports_are_written_when_they_are_due() {
 }
 
 #[test]
+fn after_a_failure_exports_wait_before_they_are_tried_again() {
+    use std::time::Duration;
+    let place = Place::new();
+    let store = place.opened();
+    let long = Duration::from_secs(3600);
+    write(&store, 1..=10);
+    let folder = place.options(false).export_dir;
+    File::create(&folder).unwrap();
+    assert!(store.maybe_export(1, long).is_err());
+    assert_eq!(store.maybe_export(1, long).unwrap(), None, "not at once");
+    assert!(
+        store.maybe_export(1, Duration::ZERO).is_err(),
+        "its time has come"
+    );
+    fs::remove_file(&folder).unwrap();
+    assert_eq!(store.maybe_export(1, long).unwrap(), None, "twice as long");
+    assert!(store.export_now().is_ok(), "whoever wants one at once has it");
+    write(&store, 11..=20);
+    assert!(store.maybe_export(1, long).unwrap().is_some(), "forgotten");
+}
+
+#[test]
 fn an_export_is_of_one_moment_while_commits_go_on() {
     let place = Place::new();
     let store = place.opened();
