@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// Every directory that was made for the groups of this process.
+    /// Every directory that was made by [`place`], those without groups included.
     fn bases(&self) -> Vec<PathBuf> {
         let cpuset = match self {
             Place::Unified(_) => None,
@@ -130,7 +130,7 @@ impl Place {
         self.directories().into_iter().chain(cpuset).collect()
     }
 
-    /// Every directory in which anything of ours is made.
+    /// Every directory in which a group has a directory.
     fn directories(&self) -> Vec<PathBuf> {
         let freezer = match self {
             Place::Unified(_) => None,

@@ -193,13 +193,14 @@ pub fn launcher(recording: bool) -> Result<(), ConfineError> {
     }
 }
 
-/// Confines the process that looks at what apps take: the directories of their control groups, `write`.
+/// Confines the process that looks at what apps take: directories of their control groups, and the files it has open.
 ///
 /// # Errors
 ///
 /// Any layer that cannot be had.
-pub(crate) fn background(write: &[PathBuf]) -> Result<(), ConfineError> {
+pub(crate) fn background(read: &[PathBuf], write: &[PathBuf]) -> Result<(), ConfineError> {
     role(&Role {
+        read,
         write,
         ..Role::new(seccomp::worker_program())
     })

@@ -329,7 +329,9 @@ impl Launcher {
                 }
             }
         });
-        self.background = forked.is_err().then(|| Instant::now() + BACKGROUND_AGAIN);
+        // One that was forked and then could not be held is there all the same.
+        let runs = forked.is_ok() || self.children.values().any(|(life, _)| *life == Life::Background);
+        self.background = (!runs).then(|| Instant::now() + BACKGROUND_AGAIN);
     }
 
     /// Forks one more child that waits to become a grain host.

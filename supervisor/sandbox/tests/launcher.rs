@@ -460,7 +460,8 @@ fn an_app_that_takes_processors_for_long_is_in_the_background_until_it_is_quiet(
     } else {
         ("cpu.shares", "512")
     };
-    eventually("it goes to the background", || read("cpu.idle") == "1");
+    // Long: beside others that are busy it takes its time to take much.
+    within(120, "it goes to the background", || read("cpu.idle") == "1");
 
     // It leaves one processor alone, with all it starts.
     let all = processors("/proc/self/status").unwrap();
@@ -481,17 +482,14 @@ fn an_app_that_takes_processors_for_long_is_in_the_background_until_it_is_quiet(
 
     // Other limits are kept there too, and are what it comes back to.
     ended(&launcher.work(json!({"adjust": host.pid, "weight": 50})).0);
-    eventually("it goes there again", || read("cpu.idle") == "1");
-    let (_holder, mut said, _release) = launcher.freeze(&host);
-    read_ready(&mut said);
+    within(120, "it goes there again", || read("cpu.idle") == "1");
+    std::fs::write(place.path("var/quiet"), b"").unwrap();
     eventually("it comes back", || {
         read("cpu.idle") == "0" && read(weight) == half
     });
-    if leaves_one {
-        eventually("it has all processors", || {
-            runs_on().iter().all(|list| *list == all)
-        });
-    }
+    // All of it, though it starts something all the time.
+    let found = runs_on();
+    assert!(!leaves_one || found.iter().all(|list| *list == all), "{found:?}");
 }
 
 #[test]
@@ -529,6 +527,9 @@ fn who_keeps_apps_in_order_is_replaced_when_it_is_killed_and_brings_back_what_it
     eventually("another is there", || {
         background().is_some_and(|pid| pid != killed)
     });
+    // It does not know for how long that app was there already. Not to wait for something, but for that to go wrong.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(std::fs::read_to_string(&idle).unwrap().trim(), "1");
     eventually("the app comes back", || {
         std::fs::read_to_string(&idle).unwrap().trim() == "0"
     });

@@ -62,7 +62,7 @@ impl LastExport {
     /// for nothing: a minute or so at first where `age` is an hour, twice as long each time, `age` at most.
     fn rests(&self, age: Duration) -> bool {
         self.failed.is_some_and(|(times, when)| {
-            let pause = (age / 64).saturating_mul(1 << times.min(6)).min(age);
+            let pause = (age / 64).saturating_mul(1 << (times - 1).min(6)).min(age);
             when.elapsed() < pause
         })
     }

@@ -10,17 +10,17 @@
 mod account;
 mod processors;
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::collections::HashMap;
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::settings::Controller;
 use super::{Place, meter, owned_directories, place};
 use crate::confine;
-use account::{Account, Change, STEADY};
+use account::{Account, FORGIVEN, STEADY};
+use processors::Processors;
 
 pub(super) use processors::all_but_one;
 
@@ -28,10 +28,12 @@ pub(super) use processors::all_but_one;
 const LOOK: Duration = Duration::from_millis(500);
 /// Between two looks at each of them.
 const CLOSE_LOOK: Duration = Duration::from_millis(250);
-/// Looking takes one part in so many of a processor at most.
+/// Looking takes one part in so many of a processor at most ...
 const LOOKING: u32 = 20;
-/// How often an app's processes are gathered in one look: it may make more meanwhile.
-const ROUNDS: usize = 4;
+/// ... but happens as often as this, for a look may take long because the machine is busy.
+const LONGEST: Duration = Duration::from_secs(2);
+/// How long processes are moved in one look: that holds up every start of a process on this machine.
+const MOVING: Duration = Duration::from_millis(20);
 
 /// Keeps apps in order for as long as this process lives; the launcher forks it for that. Returns at once where the
 /// kernel knows no background (Linux 5.15, with the controllers cpu and cpuacct).
@@ -43,13 +45,13 @@ pub(crate) fn keep() -> Result<(), confine::ConfineError> {
     let Some(mut background) = place().ok().and_then(Background::of) else {
         return Ok(());
     };
-    confine::background(&background.written())?;
+    confine::background(&background.read(), &background.written())?;
     #[cfg(feature = "hostile")]
     crate::hostile::act("background");
     loop {
         let begun = Instant::now();
         let wait = background.look(begun);
-        std::thread::sleep(wait.max(begun.elapsed() * LOOKING));
+        std::thread::sleep(wait.max((begun.elapsed() * LOOKING).min(LONGEST)));
     }
 }
 
@@ -64,6 +66,8 @@ struct Background {
     looked: Instant,
     /// What all took until then.
     taken: Duration,
+    /// When that was much for the last time.
+    much: Instant,
     /// Whether what each took until then is known.
     is_close: bool,
 }
@@ -74,20 +78,6 @@ enum Usage {
     Stat,
     /// Version 1: `cpuacct.usage`.
     Nanoseconds,
-}
-
-/// How an app is kept off one processor.
-enum Processors {
-    /// There is only one, or no controller for it.
-    Shared,
-    /// Version 2: by writing these into its group.
-    Own { most: String },
-    /// Version 1: by moving its processes, which `members` lists, to another group and back.
-    Moved {
-        members: PathBuf,
-        there: PathBuf,
-        back: File,
-    },
 }
 
 impl Background {
@@ -103,78 +93,99 @@ impl Background {
         } else {
             Usage::Nanoseconds
         };
+        let now = Instant::now();
         let mut background = Self {
             usage: (base(Controller::Cpuacct)?, usage),
             cpu,
             processors: Processors::of(place, base(Controller::Memory)?),
             accounts: HashMap::new(),
-            looked: Instant::now(),
+            looked: now,
             taken: Duration::ZERO,
-            is_close: false,
+            much: now,
+            is_close: true,
         };
-        // Left by a process like this that was killed. What its apps weighed is not known any more.
-        for (_, group) in owned_directories(&background.cpu, "") {
-            if let Some(name) = group.file_name().filter(|_| is_idle(&group)) {
-                let account = Account::in_background();
-                background
-                    .accounts
-                    .insert(name.to_string_lossy().into_owned(), account);
-            }
+        // Apps that run already were known to a process like this that was killed.
+        background.taken = background.used(&background.usage.0).unwrap_or_default();
+        for (name, used) in background.each().unwrap_or_default() {
+            let account = Account::found(used.unwrap_or_default(), background.has_sent(&name));
+            background.accounts.insert(name, account);
         }
         Some(background)
     }
 
+    /// Whether an app was sent to the background and is not all back.
+    fn has_sent(&self, name: &str) -> bool {
+        is_idle(&self.cpu.join(name)) || self.processors.have_taken_one(name)
+    }
+
+    /// What is read, beside what is written to.
+    fn read(&self) -> Vec<PathBuf> {
+        let members = self.processors.members().map(Path::to_owned);
+        members.into_iter().chain([self.usage.0.clone()]).collect()
+    }
+
     /// The directories that are written to.
     fn written(&self) -> Vec<PathBuf> {
-        let mut written = vec![self.usage.0.clone(), self.cpu.clone()];
-        if let Processors::Moved { members, there, .. } = &self.processors {
-            written.extend([members.clone(), there.clone()]);
-        }
-        written
+        let there = self.processors.there().map(Path::to_owned);
+        there.into_iter().chain([self.cpu.clone()]).collect()
     }
 
     /// Looks, and returns when to look again.
     fn look(&mut self, now: Instant) -> Duration {
+        let Some(all) = self.used(&self.usage.0) else {
+            return LOOK;
+        };
         let passed = now - self.looked;
-        let all = self.used(&self.usage.0).unwrap_or_default();
-        let much = all.saturating_sub(self.taken) > passed / STEADY;
+        if all.saturating_sub(self.taken) > passed / STEADY {
+            self.much = now;
+        }
         (self.looked, self.taken) = (now, all);
-        if !much && self.accounts.values().all(Account::is_even) {
+        if now - self.much > FORGIVEN && self.accounts.values().all(Account::is_even) {
             self.is_close = false;
             return LOOK;
         }
-        let found = self.each();
+        let Ok(found) = self.each() else { return LOOK };
         self.accounts.retain(|name, _| found.contains_key(name));
         for (name, used) in found {
-            let account = self.accounts.entry(name.clone()).or_default();
-            // What was taken while nobody looked was little, and when is not known.
-            let change = account.enter(used, if self.is_close { passed } else { Duration::MAX });
-            match change {
-                Some(Change::ToBackground) => account.weight = send(&self.cpu.join(&name)),
-                Some(Change::ToForeground) => {
-                    fetch(&self.cpu.join(&name), account.weight.take());
-                    self.processors.give_back(&self.cpu, &name);
-                }
-                None => {}
-            }
-            if account.is_in_background() {
-                // Again at every look: its owner may have changed its limits, and it may have made processes.
-                if change.is_none() {
-                    account.weight = send(&self.cpu.join(&name)).or(account.weight.take());
-                }
-                self.processors.take_one(&self.cpu, &name);
-            }
+            let Some(used) = used else { continue };
+            let account = self.accounts.entry(name).or_default();
+            // What was taken while nobody looked was little, but for the last moment of it.
+            account.enter(used, if self.is_close { passed } else { Duration::MAX });
         }
         self.is_close = true;
+        self.arrange();
         CLOSE_LOOK
     }
 
-    /// What each app has taken so far.
-    fn each(&self) -> HashMap<String, Duration> {
+    /// Has everybody where they belong.
+    fn arrange(&mut self) {
+        // The quick part first: those in the background again, for their limits may have been changed.
+        for (name, account) in &mut self.accounts {
+            if account.belongs_in_background() {
+                account.weight = send(&self.cpu.join(name)).or(account.weight.take());
+                account.is_in_background = true;
+            }
+        }
+        let until = Instant::now() + MOVING;
+        for (name, account) in &mut self.accounts {
+            if account.belongs_in_background() {
+                self.processors.take_one(name, until);
+            } else if account.is_in_background && self.processors.give_back(name, until) {
+                // Last, for this is what another process like this would see.
+                fetch(&self.cpu.join(name), account.weight.take());
+                account.is_in_background = false;
+            }
+        }
+    }
+
+    /// What each app has taken so far, as far as the kernel says.
+    fn each(&self) -> io::Result<HashMap<String, Option<Duration>>> {
+        // An empty list would be one of apps that have ended.
+        fs::read_dir(&self.usage.0)?;
         let groups = owned_directories(&self.usage.0, "").into_iter();
-        groups
-            .filter_map(|(_, group)| Some((group.file_name()?.to_str()?.to_owned(), self.used(&group)?)))
-            .collect()
+        let named =
+            |(_, group): (u32, PathBuf)| Some((group.file_name()?.to_str()?.to_owned(), self.used(&group)));
+        Ok(groups.filter_map(named).collect())
     }
 
     fn used(&self, group: &Path) -> Option<Duration> {
@@ -230,72 +241,4 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
         .write(true)
         .open(file)?
         .write_all(text.as_bytes())
-}
-
-impl Processors {
-    fn of(place: &Place, members: PathBuf) -> Self {
-        let found = match place {
-            Place::Unified(base) => {
-                // The file is there when the controller is given to the groups of apps.
-                let effective = base.join("cpuset.cpus.effective");
-                let given = fs::read_to_string(base.join("cgroup.subtree_control")).unwrap_or_default();
-                let text = fs::read_to_string(effective).ok();
-                text.filter(|_| place::lists(&given, "cpuset"))
-                    .and_then(|text| all_but_one(text.trim()))
-                    .map(|most| Processors::Own { most })
-            }
-            Place::Separate { cpuset, .. } => cpuset.as_ref().and_then(|there| {
-                let back = there.parent()?.join("cgroup.procs");
-                Some(Processors::Moved {
-                    members,
-                    there: there.clone(),
-                    back: fs::OpenOptions::new().write(true).open(back).ok()?,
-                })
-            }),
-        };
-        found.unwrap_or(Processors::Shared)
-    }
-
-    /// Takes the first processor from an app.
-    fn take_one(&self, groups: &Path, name: &str) {
-        match self {
-            Processors::Shared => {}
-            Processors::Own { most } => {
-                let _ended = put(&groups.join(name).join("cpuset.cpus"), most);
-            }
-            Processors::Moved { members, there, .. } => {
-                let door = there.join("cgroup.procs");
-                for _ in 0..ROUNDS {
-                    let moved: HashSet<_> = processes(&door).into_iter().collect();
-                    let mut left = processes(&members.join(name).join("cgroup.procs"));
-                    left.retain(|process| !moved.contains(process));
-                    if left.is_empty() {
-                        break;
-                    }
-                    for process in left {
-                        let _ended = put(&door, &process);
-                    }
-                }
-            }
-        }
-    }
-
-    fn give_back(&self, groups: &Path, name: &str) {
-        match self {
-            Processors::Shared => {}
-            Processors::Own { .. } => {
-                let _ended = put(&groups.join(name).join("cpuset.cpus"), "\n");
-            }
-            Processors::Moved { members, back, .. } => {
-                for process in processes(&members.join(name).join("cgroup.procs")) {
-                    let _ended = back.write_at(process.as_bytes(), 0);
-                }
-            }
-        }
-    }
-}
-
-fn processes(file: &Path) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
 }

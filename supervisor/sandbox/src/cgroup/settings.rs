@@ -110,11 +110,17 @@ impl Cgroup {
             .directories
             .iter()
             .find(|directory| directory.join(idle.file).exists());
-        let _lock = shares.and_then(|group| super::lock_limits(group));
-        let _not_known_here = self.write(&idle);
         let mut settings = settings(self.unified, limits);
         if !self.unified && limits.processors.is_none() {
             settings.push(optional("cpu.cfs_quota_us", "-1"));
+        }
+        {
+            // Not for longer: taking memory back may take seconds.
+            let _lock = shares.and_then(|group| super::lock_limits(group));
+            let _not_known_here = self.write(&idle);
+            for setting in settings.extract_if(.., |setting| setting.controller == Controller::Cpu) {
+                let _not_needed = self.write(&setting);
+            }
         }
         // Version 1 wants memory at most as large as memory and swap together, in every moment: whichever of the two
         // comes too early the first time is right the second time.

@@ -76,6 +76,7 @@ fn unified() -> Option<Result<(PathBuf, String), String>> {
 fn separate() -> Survey {
     let own = CONTROLLERS.map(|name| match name {
         "freezer" => (name, freezer()),
+        "cpuset" => (name, cpuset()),
         name => (name, group_of(name)),
     });
     let controllers = own.iter().map(|(name, group)| (*name, group.is_ok()));
@@ -95,6 +96,16 @@ fn freezer() -> Result<PathBuf, String> {
     } else {
         Err(not_writable(&group))
     }
+}
+
+/// The version 1 group of `cpuset`, if apps can be moved out of it and stay in those of other controllers.
+fn cpuset() -> Result<PathBuf, String> {
+    let group = group_of("cpuset")?;
+    let others = ["memory", "pids", "cpu", "cpuacct"].map(place::own_group);
+    if others.contains(&Some(group.clone())) {
+        return Err("the controller cpuset is mounted together with others".to_owned());
+    }
+    Ok(group)
 }
 
 /// The version 1 group in which one with `controller` could be made.

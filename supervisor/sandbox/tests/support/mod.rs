@@ -242,9 +242,14 @@ pub fn processes_with(mark: &str) -> Vec<i32> {
 
 /// Asks `condition` until it holds; panics with `what` after half a minute.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    within(30, what, condition);
+}
+
+/// Asks `condition` until it holds; panics with `what` after so many seconds.
+pub fn within(seconds: u64, what: &str, condition: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !condition() {
-        assert!(begun.elapsed().as_secs() < 30, "{what}");
+        assert!(begun.elapsed().as_secs() < seconds, "{what}");
         // Not in the way of what it waits for.
         std::thread::sleep(std::time::Duration::from_millis(2));
     }

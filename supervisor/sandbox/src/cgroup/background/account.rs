@@ -12,6 +12,9 @@ const BURST: Duration = Duration::from_secs(1);
 /// No more is held against it, so that it is back ten seconds after it has become quiet.
 const MOST: Duration = Duration::from_millis(1250);
 
+/// Whatever an app owed is forgiven after as long a time without taking anything.
+pub(super) const FORGIVEN: Duration = MOST.saturating_mul(STEADY);
+
 /// What is known of an app.
 #[derive(Debug, Default)]
 pub(super) struct Account {
@@ -19,44 +22,36 @@ pub(super) struct Account {
     used: Duration,
     /// Processor time it owes.
     owed: Duration,
-    is_in_background: bool,
+    pub(super) is_in_background: bool,
     /// What its group weighed before it went to the background.
     pub(super) weight: Option<String>,
 }
 
-/// Where an app has to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    ToBackground,
-    ToForeground,
-}
-
 impl Account {
-    /// The account of an app found in the background.
-    pub(super) fn in_background() -> Self {
+    /// The account of an app that has taken `used` before anybody looked.
+    pub(super) fn found(used: Duration, is_in_background: bool) -> Self {
         Self {
-            owed: MOST,
-            is_in_background: true,
-            ..Self::default()
+            used,
+            owed: if is_in_background { MOST } else { Duration::ZERO },
+            is_in_background,
+            weight: None,
         }
     }
 
     /// Enters what the app took so far, the last entry being `passed` ago.
-    pub(super) fn enter(&mut self, used: Duration, passed: Duration) -> Option<Change> {
+    pub(super) fn enter(&mut self, used: Duration, passed: Duration) {
         let taken = used.saturating_sub(self.used);
         self.used = used;
         self.owed = (self.owed + taken).saturating_sub(passed / STEADY).min(MOST);
-        let change = match self.is_in_background {
-            false if self.owed > BURST => Change::ToBackground,
-            true if self.owed.is_zero() => Change::ToForeground,
-            _ => return None,
-        };
-        self.is_in_background = change == Change::ToBackground;
-        Some(change)
     }
 
-    pub(super) fn is_in_background(&self) -> bool {
-        self.is_in_background
+    /// Whether it owes too much; or, being in the background, anything yet.
+    pub(super) fn belongs_in_background(&self) -> bool {
+        if self.is_in_background {
+            !self.owed.is_zero()
+        } else {
+            self.owed > BURST
+        }
     }
 
     /// Whether it owes nothing and is where every app is.
@@ -71,14 +66,18 @@ mod tests {
 
     const LOOK: Duration = Duration::from_millis(250);
 
-    /// Has an app take `part` of a processor (in hundredths) for `time`; returns when it first had to go where.
-    fn run(account: &mut Account, part: u32, time: Duration) -> Option<(Change, Duration)> {
+    /// Has an app take `part` of a processor (in hundredths) for `time`; returns when it first had to go to the background,
+    /// or come back.
+    fn run(account: &mut Account, part: u32, time: Duration) -> Option<Duration> {
         let mut first = None;
         let mut gone = Duration::ZERO;
         while gone < time {
             gone += LOOK;
-            if let Some(change) = account.enter(account.used + LOOK * part / 100, LOOK) {
-                first.get_or_insert((change, gone));
+            account.enter(account.used + LOOK * part / 100, LOOK);
+            let belongs = account.belongs_in_background();
+            if belongs != account.is_in_background {
+                account.is_in_background = belongs;
+                first.get_or_insert(gone);
             }
         }
         first
@@ -99,19 +98,18 @@ mod tests {
     #[test]
     fn one_that_takes_a_processor_for_long_goes_and_comes_back_when_it_has_been_quiet() {
         let mut account = Account::default();
-        let (change, when) = run(&mut account, 100, seconds(60.0)).unwrap();
-        assert_eq!(change, Change::ToBackground);
+        let when = run(&mut account, 100, seconds(60.0)).unwrap();
+        assert!(account.is_in_background);
         assert!(when > seconds(1.0) && when < seconds(2.0), "{when:?}");
         assert_eq!(run(&mut account, 0, seconds(9.5)), None, "not yet");
-        let back = run(&mut account, 0, seconds(1.0));
-        assert!(matches!(back, Some((Change::ToForeground, _))), "{back:?}");
+        assert!(run(&mut account, 0, seconds(1.0)).is_some());
         assert!(account.is_even());
     }
 
     #[test]
     fn one_that_takes_all_processors_goes_sooner() {
-        let (_, two) = run(&mut Account::default(), 200, seconds(9.0)).unwrap();
-        let (_, sixteen) = run(&mut Account::default(), 1600, seconds(9.0)).unwrap();
+        let two = run(&mut Account::default(), 200, seconds(9.0)).unwrap();
+        let sixteen = run(&mut Account::default(), 1600, seconds(9.0)).unwrap();
         assert!(two < seconds(1.0), "{two:?}");
         assert_eq!(sixteen, LOOK);
     }
@@ -138,8 +136,16 @@ mod tests {
     #[test]
     fn what_was_taken_while_nobody_looked_does_not_count() {
         let mut account = Account::default();
-        assert_eq!(account.enter(seconds(1000.0), Duration::MAX), None);
+        account.enter(seconds(1000.0), Duration::MAX);
         assert!(account.is_even());
-        assert_eq!(account.enter(seconds(1000.0), LOOK), None);
+        account.enter(seconds(1000.0), LOOK);
+        assert!(account.is_even());
+    }
+
+    #[test]
+    fn one_that_is_found_in_the_background_stays_there_until_it_has_been_quiet() {
+        let mut account = Account::found(seconds(1000.0), true);
+        assert_eq!(run(&mut account, 0, seconds(9.5)), None);
+        assert!(run(&mut account, 0, seconds(1.0)).is_some());
     }
 }
