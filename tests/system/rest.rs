@@ -34,9 +34,8 @@ fn apps(server: &Server) -> Option<Apps> {
         processes: Vec::new(),
     };
     for process in server.processes() {
-        // Not the sandboxes that wait for an app.
-        let program = fs::read_link(format!("/proc/{}/exe", process.pid)).unwrap_or_default();
-        if program.ends_with("percloud") {
+        // Not the sandboxes that wait for an app: they go by their maker's name.
+        if process.arguments().get(1).is_some_and(|role| role == "launcher") {
             continue;
         }
         let text = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();

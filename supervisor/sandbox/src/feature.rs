@@ -43,6 +43,16 @@ pub const CGROUP: Feature = Feature {
              Delegate=yes",
 };
 
+/// One more controller for groups that there are. To the services of users systemd hands on memory, pids and cpu alone
+/// (user@.service).
+pub const CONTROLLER: Feature = Feature {
+    name: "a controller",
+    remedy: "run the server as a unit of the system with Delegate=yes; for a unit or scope of a user, let systemd hand on \
+             more: Delegate=cpu cpuset io memory pids below [Service] in \
+             /etc/systemd/system/user@.service.d/delegate.conf, then systemctl daemon-reload and \
+             systemctl restart user@UID, which ends what the user runs",
+};
+
 /// What the lack of [`CGROUP`] means for a grain.
 pub const WITHOUT_CGROUP: &str =
     "memory is bounded per process, not per grain, and there is no share of processor time";

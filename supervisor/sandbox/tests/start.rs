@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use percloud_sandbox::{CgroupMode, StartError};
@@ -12,6 +13,34 @@ fn error(place: &Place, spec: &percloud_sandbox::SandboxSpec) -> String {
     let run = place.run(Starter::Us, spec);
     assert_eq!(run.output, "");
     run.error.expect("the start to fail")
+}
+
+#[test]
+fn nothing_of_a_sandbox_is_mounted_on_the_machine() {
+    let place = Place::new();
+    if Starter::all().len() == 1 {
+        eprintln!("NOT TESTED: only root can share mounts");
+        return;
+    }
+    let spec = serde_json::to_vec(&place.spec(&["byte"])).unwrap();
+    let mut shell = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "shared", "sh", "-c"])
+        .arg("\"$0\" run && echo && cat /proc/self/mountinfo")
+        .arg(place.path("driver"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(&spec).unwrap();
+    let said = Running(shell).output();
+    assert!(said.starts_with('{') && said.contains("!\\n"), "{said}");
+    let folder = place.path("").display().to_string();
+    let mounts: Vec<_> = said
+        .lines()
+        .skip(1)
+        .filter(|line| line.contains(&folder))
+        .collect();
+    assert!(said.contains(" shared:") && mounts.is_empty(), "{mounts:#?}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Control groups: whether a server started from here could bound each app as a whole, and in what.
 
 use percloud_sandbox::cgroup::{self, Survey, Version};
-use percloud_sandbox::feature::{CGROUP, WITHOUT_CGROUP, WITHOUT_CPU, WITHOUT_CPUSET, WITHOUT_IO};
+use percloud_sandbox::feature::{
+    CGROUP, CONTROLLER, WITHOUT_CGROUP, WITHOUT_CPU, WITHOUT_CPUSET, WITHOUT_IO,
+};
 
 use super::check::{Check, Group, Subject};
 
@@ -69,7 +71,7 @@ fn controller(name: &str, had: bool, groups: bool, disk_is_shared: bool) -> Chec
              a udev rule, to keep it)",
         ),
         (true, _) => subject.good(format!("controller {name} is to be had")),
-        (false, _) if groups => subject.gap(format!("no controller {name}"), without, CGROUP.remedy),
+        (false, _) if groups => subject.gap(format!("no controller {name}"), without, CONTROLLER.remedy),
         (false, _) => subject.gap(
             format!("no controller {name}"),
             without,

@@ -23,8 +23,10 @@ pub(super) fn find() -> Result<Place, String> {
                 for more in OPTIONAL {
                     let _ = fs::write(base.join("cgroup.subtree_control"), more);
                 }
-                let _ = fs::write(base.join("cpu.weight"), APPS.to_string());
-                let _ = fs::write(base.join("io.weight"), APPS.to_string());
+                // Which of the two for disks is heeded is the scheduler's choice, as for a group.
+                for weight in ["cpu.weight", "io.weight", "io.bfq.weight"] {
+                    let _ = fs::write(base.join(weight), APPS.to_string());
+                }
                 Ok(Place::Unified(base))
             }
             Err(error) => {

@@ -15,7 +15,10 @@ pub(crate) struct Attributes<'fd> {
     pub(crate) ids: Option<BorrowedFd<'fd>>,
 }
 
-/// Adds `attributes` to the mount `tree` refers to; mounts below it keep theirs (Linux 5.12).
+/// Adds `attributes` to the mount `tree` refers to, and lets it go its own way; mounts below it keep theirs (Linux 5.12).
+///
+/// A copy of a shared mount, which with systemd every mount is, is its peer: whatever is mounted on the copy would be
+/// mounted on the machine's own files too, and pivot_root(2) refuses a shared root.
 pub(crate) fn set_attributes(tree: BorrowedFd<'_>, attributes: Attributes<'_>) -> Result<(), Errno> {
     let mut set = 0;
     for (wanted, bit) in [
@@ -32,7 +35,7 @@ pub(crate) fn set_attributes(tree: BorrowedFd<'_>, attributes: Attributes<'_>) -
     let argument = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,
-        propagation: 0,
+        propagation: libc::MS_PRIVATE,
         userns_fd: attributes.ids.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     // SAFETY: the path is an empty NUL-terminated string (AT_EMPTY_PATH: the descriptor itself), `argument` is a

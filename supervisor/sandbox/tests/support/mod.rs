@@ -22,15 +22,17 @@ pub const NOBODY: u32 = 65534;
 pub enum Starter {
     /// Whoever runs the tests.
     Us,
+    /// Whoever runs the tests, where mounts are shared, as systemd has them on every machine; needs them to be root.
+    Shared,
     /// An ordinary user; needs the tests to run as root.
     Nobody,
 }
 
 impl Starter {
-    /// Everyone we can be: both cases when run as root, ourselves otherwise.
+    /// Everyone we can be: all cases when run as root, ourselves otherwise.
     pub fn all() -> &'static [Starter] {
         if rustix::process::geteuid().is_root() {
-            &[Starter::Us, Starter::Nobody]
+            &[Starter::Us, Starter::Shared, Starter::Nobody]
         } else {
             &[Starter::Us]
         }
@@ -94,7 +96,15 @@ impl Place {
 
     /// A command of the driver, as `starter`.
     pub fn driver(&self, starter: Starter, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("driver"));
+        let driver = self.path("driver");
+        let mut command = match starter {
+            Starter::Us | Starter::Nobody => Command::new(driver),
+            Starter::Shared => {
+                let mut unshare = Command::new("unshare");
+                unshare.args(["--mount", "--propagation", "shared"]).arg(driver);
+                unshare
+            }
+        };
         command
             .args(arguments)
             .stdin(Stdio::piped())
