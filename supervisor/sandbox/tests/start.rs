@@ -1,5 +1,7 @@
 //! How starting fails, and what it leaves behind.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+
 mod support;
 
 use std::io::Write;
