@@ -237,9 +237,13 @@ fn the_launcher_looks_into_no_process_it_did_not_start_and_reaches_no_machinery_
 fn who_looks_at_what_apps_take_reaches_nothing_else() {
     let mut scene = Scene::new();
     scene.run("background");
+    if scene.server.log().contains("no control group") {
+        eprintln!("NOT TESTED: without control groups there is no such process");
+        return;
+    }
     scene.tell();
-    // The file by which processes come back from the background, and the namespace that translates owners.
-    scene.expect(&[], &[], 2);
+    // The files by which processes go to the background and come back, and the namespace that translates owners.
+    scene.expect(&[], &[], 3);
 }
 
 #[test]

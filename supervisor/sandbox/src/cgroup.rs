@@ -329,11 +329,19 @@ fn owned_directories(parent: &Path, prefix: &str) -> Vec<(u32, PathBuf)> {
     owned.collect()
 }
 
+/// Whether a process runs. One that has ended and was not collected does not, and may be there for good where the first
+/// process of the machine, or of a container, collects nobody.
 fn alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+    let Some(number) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;
     };
-    rustix::process::test_kill_process(pid) != Err(Errno::SRCH)
+    if rustix::process::test_kill_process(number) == Err(Errno::SRCH) {
+        return false;
+    }
+    // The state comes after the name, which may have any characters but is the last in parentheses (proc_pid_stat(5)).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, Some('Z' | 'X'))
 }
 
 /// Removes a group and the one inside it. Returns `false` if either is still busy.
@@ -353,4 +361,23 @@ fn remove_empty(directory: &Path) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests start programs")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_has_ended_does_not_live_though_nobody_has_collected_it() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(alive(child.id()));
+        child.kill().unwrap();
+        let begun = Instant::now();
+        while alive(child.id()) {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+        }
+        assert_eq!(child.wait().unwrap().code(), None, "it was there to be collected");
+        assert!(!alive(child.id()));
+    }
 }
