@@ -1,5 +1,7 @@
 //! A running server: broker in this process, launcher, edge and egress beside it, started by the parent.
 
+mod restarts;
+
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -19,15 +21,8 @@ use tokio::io::unix::AsyncFd;
 use crate::base::Base;
 use crate::launcher_role::Job;
 use crate::parent_role::{EDGE, EGRESS, LAUNCHER};
+use crate::processes::restarts::{Restarts, SETTLED};
 use crate::wiring::{LauncherHandle, Machine, outside};
-
-/// How long to wait before a dead process is started again, at first and at most.
-const RESTART_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A process that lived for longer died of something new.
-const SETTLED: Duration = Duration::from_secs(60);
-/// When the pause has grown to this, whoever runs the server is told.
-const WORRYING: Duration = Duration::from_secs(2);
 
 /// How long the launcher may take to look at the machine.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
@@ -159,7 +154,7 @@ async fn keep(
         broker.part_fails(part, false);
         std::future::pending().await
     };
-    let mut pause = RESTART_PAUSE;
+    let mut restarts = Restarts::new();
     loop {
         let since = Instant::now();
         match watch(child) {
@@ -169,20 +164,17 @@ async fn keep(
             },
             Err(error) => {
                 tracing::error!("cannot watch the {what}: {error}");
-                tokio::time::sleep(LONGEST_PAUSE).await;
+                tokio::time::sleep(restarts.pause()).await;
                 continue;
             }
         }
         tracing::error!("the {what} ended; starting it again");
-        if since.elapsed() > SETTLED {
-            pause = RESTART_PAUSE;
-        }
-        if pause >= WORRYING {
-            broker.part_fails(part, true);
-        }
+        restarts.ended(since.elapsed());
         loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            if restarts.is_worrying() {
+                broker.part_fails(part, true);
+            }
+            tokio::time::sleep(restarts.pause()).await;
             match start() {
                 Ok(next) => {
                     *child = next;
@@ -190,9 +182,6 @@ async fn keep(
                 }
                 Err(error) => {
                     tracing::error!("cannot start the {what} again: {error}");
-                    if pause >= WORRYING {
-                        broker.part_fails(part, true);
-                    }
                 }
             }
         }

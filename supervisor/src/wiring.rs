@@ -14,10 +14,12 @@ use percloud_broker::{
     Limit, Memory, Outside, RestoreStart, UnpackStart,
 };
 use percloud_core::time::Timestamp;
-use percloud_sandbox::launcher::{Client, Kind};
+use percloud_sandbox::launcher::{self, Client, Kind};
 use percloud_sandbox::{Policy, SandboxSpec};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
 use crate::doctor::proc;
@@ -104,10 +106,15 @@ fn limits(limits: &GrainLimits) -> percloud_sandbox::Limits {
     }
 }
 
-/// The launcher as the broker sees it. The process behind it may be replaced when it dies.
+/// How long a request waits for the launcher after one that has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The launcher as the broker sees it. The process behind it may be replaced when it dies; who asks meanwhile waits.
 #[derive(Clone)]
 pub struct LauncherHandle {
     client: Arc<Mutex<Client>>,
+    /// Changes with each launcher.
+    replaced: Rc<watch::Sender<()>>,
     idle: Duration,
     rest: Duration,
 }
@@ -117,6 +124,7 @@ impl LauncherHandle {
     pub fn new(client: Client, idle: Duration, rest: Duration) -> Self {
         Self {
             client: Arc::new(Mutex::new(client)),
+            replaced: Rc::new(watch::Sender::new(())),
             idle,
             rest,
         }
@@ -125,6 +133,7 @@ impl LauncherHandle {
     /// Uses another launcher from now on.
     pub fn replace(&self, client: Client) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.replaced.send_replace(());
     }
 
     /// Asks the launcher for a process; the answer takes about a millisecond, spent off the broker's thread.
@@ -134,20 +143,17 @@ impl LauncherHandle {
         fds: Vec<OwnedFd>,
     ) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
         let client = self.client.clone();
+        let mut replaced = self.replaced.subscribe();
+        let asked = Arc::new((kind, fds));
         async move {
-            let asked = tokio::task::spawn_blocking(move || {
-                let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-                client
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .request(&kind, &borrowed)
-            });
-            let started = asked.await.map_err(|error| LaunchError(error.to_string()))?;
-            let started = started.map_err(|error| LaunchError(error.to_string()))?;
-            Ok(HostProcess {
-                pid: started.pid.unsigned_abs(),
-                pidfd: started.pidfd,
-            })
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match ask(client.clone(), asked.clone()).await {
+                    Err(launcher::LaunchError::Gone)
+                        if matches!(timeout_at(deadline, replaced.changed()).await, Ok(Ok(()))) => {}
+                    answer => return answer.map_err(|error| LaunchError(error.to_string())),
+                }
+            }
         }
         .boxed_local()
     }
@@ -160,6 +166,28 @@ impl LauncherHandle {
         let job = serde_json::to_value(job).expect("plain data becomes JSON");
         self.request(Kind::Worker { job }, fds)
     }
+}
+
+/// Asks whoever is the launcher now.
+async fn ask(
+    client: Arc<Mutex<Client>>,
+    asked: Arc<(Kind, Vec<OwnedFd>)>,
+) -> Result<HostProcess, launcher::LaunchError> {
+    let answer = tokio::task::spawn_blocking(move || {
+        let (kind, fds) = &*asked;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .request(kind, &fds)
+    });
+    let started = answer
+        .await
+        .map_err(|error| launcher::LaunchError::Failed(error.to_string()))??;
+    Ok(HostProcess {
+        pid: started.pid.unsigned_abs(),
+        pidfd: started.pidfd,
+    })
 }
 
 impl Launcher for LauncherHandle {

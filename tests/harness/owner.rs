@@ -82,10 +82,13 @@ impl Owner {
 
     /// Sends any request with the owner's cookie.
     pub fn send(&self, request: Request) -> Response {
+        self.attempt(request).expect("the server answers")
+    }
+
+    /// The same, while the server may be gone; `None` when it is.
+    pub fn attempt(&self, request: Request) -> Option<Response> {
         let request = request.header("Cookie", self.cookie());
-        request
-            .send(self.address, &self.host)
-            .expect("the server answers")
+        request.send(self.address, &self.host).ok()
     }
 
     /// Asks for something and expects JSON with status 200.
@@ -199,11 +202,8 @@ impl Owner {
     /// Opens a grain where any step may fail; `None` when one does.
     pub fn attempt_visit(&self, id: &str) -> Option<Visit> {
         let body = json!({"path": "/"}).to_string();
-        let request = change("POST", &format!("/api/grains/{id}/open")).header("Cookie", self.cookie());
-        let opened = request
-            .body("application/json", body)
-            .send(self.address, &self.host)
-            .ok()?;
+        let request = change("POST", &format!("/api/grains/{id}/open"));
+        let opened = self.attempt(request.body("application/json", body))?;
         if opened.status != 200 {
             return None;
         }

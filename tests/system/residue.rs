@@ -91,10 +91,18 @@ impl Churn {
             answer.ok().filter(|answer| answer.status == 200)
         });
         for grain in &self.grains {
-            wait::until("a grain to open", || {
+            let opened = wait::within(wait::DEADLINE, || {
                 let visit = self.owner.attempt_visit(grain)?;
                 let page = visit.try_send(Request::new("GET", "/small")).ok()?;
                 (page.status == 200).then_some(())
+            });
+            opened.unwrap_or_else(|| {
+                let log = self.server.log();
+                let end = log.char_indices().nth_back(8000).map_or(0, |(start, _)| start);
+                panic!(
+                    "a grain does not open; the server's log ends with\n{}",
+                    &log[end..]
+                )
             });
         }
         self.remember();

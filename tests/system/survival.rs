@@ -1,5 +1,6 @@
 //! Kill anything, start again, and find the data.
 
+use percloud_tests::http::Request;
 use percloud_tests::{Owner, Server, built, wait};
 
 use crate::lifecycle::sign;
@@ -57,25 +58,47 @@ fn a_clean_stop_leaves_no_process_and_no_socket() {
 }
 
 #[test]
+fn who_opens_a_grain_while_the_launcher_is_replaced_only_waits() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    for _ in 0..3 {
+        let launcher = server.role("launcher");
+        launcher.kill();
+        wait::until("the launcher to end", || (!launcher.is_running()).then_some(()));
+        assert_eq!(owner.open(&grain).get("/").status, 200);
+    }
+}
+
+#[test]
 fn who_runs_the_server_hears_of_a_part_that_ends_again_and_again() {
     let (server, owner) = Server::owned();
     let other = owner.invite(&server, "Bela");
-    let hears = |who: &Owner| {
-        let home = who.get("/api/home");
-        let warnings = home["warnings"].as_array().expect("a list");
-        warnings.iter().any(|warning| warning["code"] == "egress-fails")
-    };
-    assert!(!hears(&owner));
-    wait::until("a word about the egress", || {
-        if let Some(egress) = server.try_role("egress") {
-            egress.kill();
-        }
-        hears(&owner).then_some(())
-    });
-    assert!(
-        !hears(&other),
-        "who does not run the server can do nothing about it"
-    );
+    // The edge comes last: while it is down nobody can be asked.
+    for (role, code) in [
+        ("egress", "egress-fails"),
+        ("launcher", "launcher-fails"),
+        ("edge", "edge-fails"),
+    ] {
+        assert_eq!(hears(&owner, code), Some(false));
+        wait::until(code, || {
+            let heard = hears(&owner, code)?;
+            if let Some(process) = server.try_role(role).filter(|_| !heard) {
+                process.kill();
+            }
+            heard.then_some(())
+        });
+        let others = wait::until("the server to answer", || hears(&other, code));
+        assert!(!others, "who does not run the server can do nothing about it");
+    }
+}
+
+/// Whether somebody is told of this when they come home; `None` while nobody answers.
+fn hears(who: &Owner, code: &str) -> Option<bool> {
+    let home = Request::new("GET", "/api/home");
+    let answer = who.attempt(home).filter(|answer| answer.status == 200)?;
+    let home = answer.json();
+    let warnings = home["warnings"].as_array().expect("a list");
+    Some(warnings.iter().any(|warning| warning["code"] == code))
 }
 
 #[test]
@@ -118,8 +141,7 @@ fn any_single_process_may_die_and_the_server_goes_on() {
         }
         process.kill();
         wait::until("the server to answer again", || {
-            let answer = percloud_tests::http::Request::new("GET", "/api/settings")
-                .send(server.address(), server.host());
+            let answer = Request::new("GET", "/api/settings").send(server.address(), server.host());
             answer.ok().filter(|answer| answer.status == 200)
         });
         wait::until("the grain to open again", || {
@@ -168,7 +190,7 @@ fn sockets_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn owner_opens(owner: &Owner, grain: &str) -> Option<String> {
     let page = owner
         .attempt_visit(grain)?
-        .try_send(percloud_tests::http::Request::new("GET", "/"))
+        .try_send(Request::new("GET", "/"))
         .ok()?;
     (page.status == 200).then(|| page.text())
 }

@@ -14,6 +14,7 @@ mod pool;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,9 @@ enum Reply {
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
+    /// The launcher had ended before it was asked: ask the next one.
+    #[error("the launcher has ended")]
+    Gone,
     /// The launcher is gone or out of step: start another.
     #[error("the launcher does not answer")]
     Wire(#[from] WireError),
@@ -128,10 +132,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// After [`LaunchError::Wire`] this client is of no further use.
+    /// After [`LaunchError::Gone`] and [`LaunchError::Wire`] this client is of no further use.
     pub fn request(&mut self, kind: &Kind, fds: &[BorrowedFd<'_>]) -> Result<Started, LaunchError> {
         let bytes = serde_json::to_vec(kind).map_err(LaunchError::Encode)?;
-        wire::send(self.socket.as_fd(), &bytes, fds)?;
+        wire::send(self.socket.as_fd(), &bytes, fds).map_err(|error| match error {
+            WireError::Socket(error) if error.kind() == ErrorKind::BrokenPipe => LaunchError::Gone,
+            other => other.into(),
+        })?;
         let (bytes, fds) = wire::receive(self.socket.as_fd())?.ok_or(WireError::Closed)?;
         match serde_json::from_slice(&bytes).map_err(|_| WireError::Garbage)? {
             Reply::Failed { error } => Err(LaunchError::Failed(error)),

@@ -106,7 +106,7 @@ fn a_message_that_is_none_ends_it_and_its_children() {
         ended(&started);
         assert_eq!(launcher.process.0.wait().unwrap().code(), Some(1));
         let gone = launcher.client.request(&Kind::Worker { job: Value::Null }, &[]);
-        assert!(matches!(gone, Err(LaunchError::Wire(_))), "{gone:?}");
+        assert!(matches!(gone, Err(LaunchError::Gone)), "{gone:?}");
     }
 }
 
