@@ -252,10 +252,9 @@ pub fn sweep() -> bool {
             .unwrap_or_default()
         {
             if !alive(pid) {
-                for (_, group) in owned_directories(&other, "") {
-                    remove_group(&group);
-                }
-                remove_empty(&other);
+                let groups = owned_directories(&other, "");
+                let busy = groups.iter().filter(|(_, group)| !remove_group(group)).count();
+                remains |= busy > 0 || !remove_empty(&other);
             }
         }
     }

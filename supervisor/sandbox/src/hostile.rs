@@ -251,6 +251,8 @@ impl Attempts {
             libc::SYS_clone,
             &[(libc::CLONE_NEWUSER | libc::CLONE_FS) as u64],
         );
+        // A process; of an invalid kind, so that none comes to be where it is allowed.
+        self.call("fork", libc::SYS_clone, &[libc::CLONE_SIGHAND as u64]);
         self.call("clone3", libc::SYS_clone3, &[0, 88]);
         self.call("setns", libc::SYS_setns, &[u64::MAX, 0]);
         self.call("bpf", libc::SYS_bpf, &[0, 0, 0]);

@@ -11,6 +11,7 @@
 //! ends when the broker's end of the control socket closes.
 
 mod pool;
+mod unswept;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use crate::start::{self, App};
 use crate::sys::{self, Errno};
 
 use pool::Pool;
+use unswept::Unswept;
 
 pub use wire::{MAX_DESCRIPTORS, MAX_MESSAGE, WireError};
 
@@ -192,26 +194,6 @@ struct Launcher {
     background: Option<Instant>,
 }
 
-/// What may be left of children that have ended. Looking at all groups there are takes a while where many grains run.
-struct Unswept {
-    /// Hosts, by process id.
-    hosts: Vec<u32>,
-    /// More than that: a launcher before this one, or a worker that failed and may have held an app still.
-    all: bool,
-}
-
-impl Unswept {
-    fn is_something(&self) -> bool {
-        self.all || !self.hosts.is_empty()
-    }
-
-    /// Removes what can be removed by now.
-    fn sweep(&mut self) {
-        self.hosts.retain(|&host| cgroup::sweep_after(host));
-        self.all = self.all && cgroup::sweep();
-    }
-}
-
 /// What a child is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -236,25 +218,22 @@ impl Launcher {
             children: HashMap::new(),
             ids: Reserve::default(),
             pool: Pool::new(ahead),
-            unswept: Unswept {
-                hosts: Vec::new(),
-                all: cgroup::sweep(),
-            },
+            unswept: Unswept::new(),
             background: Some(Instant::now()),
         })
     }
 
     fn run(&mut self) -> Result<(), WireError> {
         loop {
-            // A killed host's app takes a moment to die; its control group cannot be removed before.
-            let again = self.unswept.is_something().then_some(cgroup::SWEEP_AGAIN);
             if self.background.is_some_and(|due| due <= Instant::now()) {
                 self.start_background();
             }
             let background = self
                 .background
                 .map(|due| due.saturating_duration_since(Instant::now()));
-            let wait = again
+            let wait = self
+                .unswept
+                .wait()
                 .into_iter()
                 .chain(self.pool.fills_in())
                 .chain(background)
@@ -425,7 +404,7 @@ impl Launcher {
             match self.children.remove(&pid) {
                 Some((Life::Host, number)) => {
                     number.into_iter().for_each(|number| self.ids.give_back(number));
-                    self.unswept.hosts.push(pid.unsigned_abs());
+                    self.unswept.host(pid.unsigned_abs());
                 }
                 // It has nothing to do here. Otherwise it was killed, which apps shall not profit from.
                 Some((Life::Background, _)) => {
@@ -433,7 +412,7 @@ impl Launcher {
                     self.background = was_killed.then(|| Instant::now() + BACKGROUND_AGAIN);
                 }
                 Some((Life::Worker, _)) if status.exit_status() == Some(0) => {}
-                _ => self.unswept.all = true,
+                _ => self.unswept.anything(),
             }
             self.pool.forget(pid);
         }

@@ -204,9 +204,9 @@ fn those_that_wait_end_with_the_launcher() {
             !hosts.iter().chain(&apps).any(alive)
         });
         // The next launcher of this machine clears away what a killed one could not.
-        eventually("so are their groups", || {
-            Launcher::start(&place, starter).lives();
-            groups_of(pid).is_empty() && processes_with(&mark(&place)).is_empty()
-        });
+        let next = Launcher::start(&place, starter);
+        eventually("so are their groups", || groups_of(pid).is_empty());
+        drop(next);
+        eventually("and who came after", || processes_with(&mark(&place)).is_empty());
     }
 }

@@ -166,15 +166,24 @@ impl Background {
                 account.is_in_background = true;
             }
         }
-        let until = Instant::now() + MOVING;
-        for (name, account) in &mut self.accounts {
-            if account.belongs_in_background() {
-                self.processors.take_one(name, until);
-            } else if account.is_in_background && self.processors.give_back(name, until) {
-                // Last, for this is what another process like this would see.
-                fetch(&self.cpu.join(name), account.weight.take());
+        // Those who come back wait for nobody who goes, and each has a time of its own: processes that end and start
+        // without pause would use up what all have together.
+        let (go, come): (Vec<_>, Vec<_>) = self
+            .accounts
+            .iter_mut()
+            .filter(|(_, account)| account.is_in_background)
+            .partition(|(_, account)| account.belongs_in_background());
+        let share = |count: usize| MOVING / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let each = share(come.len());
+        for (name, account) in come {
+            fetch(&self.cpu.join(name), account.weight.take());
+            if self.processors.give_back(name, Instant::now() + each) {
                 account.is_in_background = false;
             }
+        }
+        let each = share(go.len());
+        for (name, _) in go {
+            self.processors.take_one(name, Instant::now() + each);
         }
     }
 

@@ -175,10 +175,15 @@ const RUNTIME: Group = group(
 
 const THREADS: Group = group(
     &[SYS_clone],
-    &[arm(&[int(0, Compare::Masked(NAMESPACES), 0)], Verdict::Allow)],
+    &[arm(
+        &[int(0, Compare::Masked(NAMESPACES | THREAD), THREAD)],
+        Verdict::Allow,
+    )],
     EPERM,
-    "threads, not namespaces",
+    "threads, not namespaces; and not processes, which would outlive this one with all it holds",
 );
+
+const THREAD: u64 = CLONE_THREAD as u64;
 
 /// Every CLONE_NEW flag.
 const NAMESPACES: u64 = (CLONE_NEWNS

@@ -63,6 +63,17 @@ const GROUPS: &[Group] = &[
         "UNIX, INET, INET6 and NETLINK remain: bridges listen on 127.0.0.1 and libraries list interfaces; the rest \
          is rarely used kernel code",
     ),
+    // Not on the list either, as Sandstorm had no storage there.
+    group(
+        &[SYS_ioctl],
+        &[arm(
+            &[int(1, Compare::Masked(0xff00), BTRFS_IOCTLS)],
+            errno(ENOTTY),
+        )],
+        Verdict::Allow,
+        "a snapshot on btrfs that nobody may change could not be deleted with its grain; copies fall back from sharing \
+         blocks to reading and writing",
+    ),
     group(
         &[SYS_prctl],
         &[
@@ -200,6 +211,9 @@ const GROUPS: &[Group] = &[
 ];
 
 const UNSUPPORTED_FAMILY: Verdict = errno(EAFNOSUPPORT);
+
+/// The type of all requests to btrfs, and of FICLONE and its like (linux/btrfs.h, linux/fs.h).
+const BTRFS_IOCTLS: u64 = 0x9400;
 
 /// Not in libc's table.
 const SYS_io_pgetevents: c_long = 333;
