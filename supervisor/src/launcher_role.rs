@@ -194,6 +194,10 @@ impl percloud_grain_host::Freezer for Still {
         self.0.thaw()
     }
 
+    fn is_frozen(&self) -> io::Result<bool> {
+        self.0.is_frozen()
+    }
+
     fn processor_time(&self) -> io::Result<Duration> {
         self.0.processor_time()
     }

@@ -76,7 +76,7 @@ async fn call(
         Ok(Admitted::Answer(answer)) => Ok(answer),
         Err(refusal) => Err(refusal),
     };
-    intake::discard(request).await;
+    intake::discard(request, said.taken()).await;
     answered
 }
 

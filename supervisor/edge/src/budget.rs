@@ -41,6 +41,13 @@ impl Budget {
         let taken = self.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
         Some(counted(bytes, taken))
     }
+
+    /// A copy as of [`Budget::try_copy`] that counts towards another budget too.
+    pub(crate) fn try_copy_within(&self, other: &Budget, bytes: &[u8]) -> Option<Bytes> {
+        let taken = self.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
+        let more = other.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
+        Some(counted(bytes, (taken, more)))
+    }
 }
 
 /// More than can be counted is more than any budget.
@@ -48,24 +55,62 @@ fn count(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-fn counted(bytes: &[u8], taken: OwnedSemaphorePermit) -> Bytes {
+fn counted(bytes: &[u8], taken: impl Send + 'static) -> Bytes {
     if bytes.is_empty() {
         return Bytes::new();
     }
-    Bytes::from_owner(Counted {
-        bytes: bytes.into(),
-        _taken: taken,
+    Bytes::from_owner(Owner {
+        bytes: Box::<[u8]>::from(bytes),
+        _counted: taken,
     })
 }
 
-struct Counted {
-    bytes: Box<[u8]>,
-    _taken: OwnedSemaphorePermit,
+/// Bytes, and what is held as long as they are.
+struct Owner<B, C> {
+    bytes: B,
+    _counted: C,
 }
 
-impl AsRef<[u8]> for Counted {
+impl<B: AsRef<[u8]>, C> AsRef<[u8]> for Owner<B, C> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
+    }
+}
+
+/// Room taken from several budgets for something that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    length: usize,
+    taken: Vec<OwnedSemaphorePermit>,
+}
+
+impl Counted {
+    /// Counts `length` bytes in all from now on. `None` where a budget has no room for the rest; then it counts as before.
+    pub(crate) fn grow(&mut self, length: usize, budgets: &[&Budget]) -> Option<()> {
+        let more = u32::try_from(length.saturating_sub(self.length)).ok()?;
+        let taken = budgets
+            .iter()
+            .map(|budget| budget.room.clone().try_acquire_many_owned(more).ok())
+            .collect::<Option<Vec<_>>>()?;
+        self.length = self.length.max(length);
+        if self.taken.is_empty() {
+            self.taken = taken;
+        } else {
+            let both = self.taken.iter_mut().zip(taken);
+            both.for_each(|(all, more)| all.merge(more));
+        }
+        Some(())
+    }
+
+    /// Bytes that count until the last part of them is let go.
+    pub(crate) fn bytes(self, bytes: Bytes) -> Bytes {
+        if self.taken.is_empty() {
+            return bytes;
+        }
+        Bytes::from_owner(Owner {
+            bytes,
+            _counted: self,
+        })
     }
 }
 
@@ -98,5 +143,32 @@ mod tests {
         drop(first);
         assert_eq!(waiting.now_or_never().unwrap(), "ef");
         assert_eq!(budget.copy(b"").now_or_never().unwrap(), "");
+    }
+
+    #[test]
+    fn what_grows_takes_of_all_budgets_or_of_none() {
+        let (process, session) = (Budget::of(10), Budget::of(4));
+        let both = [&process, &session];
+        let mut counted = Counted::default();
+        counted.grow(2, &both).unwrap();
+        counted.grow(4, &both).unwrap();
+        assert!(counted.grow(5, &both).is_none(), "the session has no more");
+        assert_eq!(
+            process.room.available_permits(),
+            6,
+            "and takes no more of the whole"
+        );
+        let mut other = Counted::default();
+        other.grow(6, &[&process]).unwrap();
+        assert!(other.grow(7, &[&process]).is_none());
+        let mut bytes = counted.bytes(Bytes::from_static(b"abcd"));
+        let part = bytes.split_to(1);
+        drop(bytes);
+        assert_eq!(session.room.available_permits(), 0, "a part keeps the whole");
+        drop(part);
+        assert_eq!(session.room.available_permits(), 4);
+        other.grow(10, &[&process]).unwrap();
+        drop(other);
+        assert_eq!(process.room.available_permits(), 10);
     }
 }

@@ -34,16 +34,19 @@ pub struct Limits {
     /// Connections held at once, over all threads; a further one takes the place of who has asked for nothing for
     /// longest, or waits in the kernel's queue when all are being answered.
     pub connections: usize,
-    /// Connections one client may hold of those, on each thread; further ones are closed. A client is an IPv4 address or
-    /// the first 64 bits of an IPv6 address.
+    /// Connections one client may hold of those; further ones are closed. A client is an IPv4 address or the first 64 bits
+    /// of an IPv6 address. What comes from this machine, as from a proxy, is not held to it.
     pub connections_per_client: usize,
+    /// How long a client may make us wait for a request it has begun, or take nothing of its answer, before its place is
+    /// another's who waits for one.
+    pub crowded_wait: Duration,
     /// How long a client may pause while it sends a body.
     pub body_pause: Duration,
     /// How long a client may take nothing of an answer that is ready for it.
     pub write_stall: Duration,
-    /// How long waking a grain and its app may take.
+    /// How long waking a grain and its app may take, for whoever waits.
     pub open: Duration,
-    /// How long an app may think before it answers.
+    /// How long an app may think before it answers, or take nothing of what is sent to it.
     pub answer: Duration,
     /// How long a session is kept at hand after its last use (sheet 5.2: about two minutes).
     pub session_idle: Duration,
@@ -55,6 +58,10 @@ pub struct Limits {
     pub whole_body: usize,
     /// Longest body collected for an app that cannot take it as a stream, in bytes.
     pub collected_body: usize,
+    /// Bytes of requests that may be collected at once, over all sessions and threads, and of answers given whole that may
+    /// wait for their clients; less on a machine with little memory. What would exceed them is answered with 503. One
+    /// session's requests may have a quarter.
+    pub bodies: usize,
     /// Longest XML document of a WebDAV request, in bytes.
     pub xml_body: usize,
     /// Largest package, in bytes.
@@ -67,6 +74,8 @@ pub struct Limits {
     pub sockets_per_session: usize,
     /// Answers one session may have streaming, on each thread; further ones are answered with 503.
     pub streams_per_session: usize,
+    /// Bodies one session may have streaming to its app, on each thread; further ones are answered with 503.
+    pub uploads_per_session: usize,
     /// Bytes of answers given whole that may wait for the clients of one session, on each thread; what would exceed
     /// them is answered with 503. Streams and WebSockets of the session may together hold as many again; beyond
     /// them, the app waits.
@@ -87,6 +96,7 @@ impl Default for Limits {
             path_bytes: 16 << 10,
             connections: 8192,
             connections_per_client: 1024,
+            crowded_wait: Duration::from_secs(5),
             body_pause: Duration::from_secs(60),
             write_stall: Duration::from_secs(120),
             open: Duration::from_secs(120),
@@ -96,12 +106,15 @@ impl Default for Limits {
             event_comment: Duration::from_secs(20),
             whole_body: 64 << 10,
             collected_body: 16 << 20,
+            // Sixteen of the largest at once: more than the people of one server send, and little beside its apps.
+            bodies: 256 << 20,
             xml_body: 1 << 20,
             package: 1_288_490_189,
             backup: 64 << 30,
             window: 256 << 10,
             sockets_per_session: 64,
             streams_per_session: 128,
+            uploads_per_session: 128,
             bytes_per_session: 64 << 20,
             wrong_tokens: 20,
             wrong_token_counts: Duration::from_secs(10),

@@ -1,45 +1,49 @@
 //! Counts connections by client, so that one alone cannot take all the room.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many connections each client holds on this thread.
+/// How many connections each client holds, on all threads. Asked once for each connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Crowd(Rc<RefCell<HashMap<IpAddr, usize>>>);
+pub(crate) struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A connection that is counted, until dropped.
+/// A connection that is counted, until dropped, unless it comes from this machine.
 #[derive(Debug)]
-pub(crate) struct Member {
-    crowd: Crowd,
-    client: IpAddr,
-}
+pub(crate) struct Member(Option<(Crowd, IpAddr)>);
 
 impl Crowd {
     /// Counts a connection; `None` if its client has `limit` of them already.
+    ///
+    /// What comes from this machine is not counted: that is a proxy, which brings everybody. There, those who ask for
+    /// nothing give way when all places are taken, and no sooner.
     pub(crate) fn join(&self, peer: IpAddr, limit: usize) -> Option<Member> {
+        if peer.to_canonical().is_loopback() {
+            return Some(Member(None));
+        }
         let client = client(peer);
-        let mut counts = self.0.borrow_mut();
+        let mut counts = self.lock();
         let count = counts.entry(client).or_default();
         if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Member {
-            crowd: self.clone(),
-            client,
-        })
+        Some(Member(Some((self.clone(), client))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut counts = self.crowd.0.borrow_mut();
-        if let Some(count) = counts.get_mut(&self.client) {
+        let Some((crowd, client)) = &self.0 else { return };
+        let mut counts = crowd.lock();
+        if let Some(count) = counts.get_mut(client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.client);
+                counts.remove(client);
             }
         }
     }
@@ -79,6 +83,27 @@ mod tests {
         assert!(crowd.join("2001:db8::2".parse().unwrap(), 1).is_none());
         assert!(crowd.join("2001:db8:0:1::1".parse().unwrap(), 1).is_some());
         drop(crowd.join("2001:db8:0:2::1".parse().unwrap(), 1));
-        assert_eq!(crowd.0.borrow().len(), 1, "who left is forgotten");
+        assert_eq!(crowd.lock().len(), 1, "who left is forgotten");
+    }
+    #[test]
+    fn a_client_is_one_on_all_threads() {
+        let crowd = Crowd::default();
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let other = crowd.clone();
+        let first = std::thread::spawn(move || other.join(address, 1)).join().unwrap();
+        assert!(crowd.join(address, 1).is_none());
+        drop(first);
+        assert!(crowd.join(address, 1).is_some());
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_brings_as_many_as_come() {
+        let crowd = Crowd::default();
+        for address in ["127.0.0.1", "127.0.0.66", "::1", "::ffff:127.0.0.1"] {
+            let address: IpAddr = address.parse().unwrap();
+            let members: Vec<_> = (0..10).map(|_| crowd.join(address, 1)).collect();
+            assert!(members.iter().all(Option::is_some), "{address}");
+        }
+        assert!(crowd.lock().is_empty());
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     if request.uri().path().starts_with(OWN_PATHS) {
-        return Box::pin(enter::answer(edge, host, request)).await;
+        return Box::pin(enter::answer(edge, said, host, request)).await;
     }
     guard::refuse_service_workers(request.headers())?;
     let heard = said.hear(&edge.base, request.headers());
@@ -91,7 +91,7 @@ pub(crate) async fn answer_program(
     let session = match sessions::get(edge, way, request.headers(), careful).await {
         Ok(session) => session,
         Err(refusal) => {
-            intake::discard(request).await;
+            intake::discard(request, said.taken()).await;
             return Err(refusal);
         }
     };

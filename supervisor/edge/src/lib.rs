@@ -23,6 +23,7 @@ pub mod config;
 
 mod alarm;
 mod api;
+mod bodies;
 mod body;
 mod budget;
 mod client;

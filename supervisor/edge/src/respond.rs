@@ -69,6 +69,10 @@ pub(crate) enum Refusal {
     Overloaded,
     #[error("This page has too much under way: {0}. Try again in a moment.")]
     Crowded(&'static str),
+    #[error(
+        "This server, or this page of it, holds as much of what is sent to it as it may. Try again in a moment."
+    )]
+    NoRoomForBodies,
     #[error("This server has as many WebSockets open as it may have. Try again in a moment.")]
     NoRoomForSockets,
     #[error("Percloud is stopping or starting. Try again in a moment.")]
@@ -112,6 +116,7 @@ impl Refusal {
             | Self::UploadFailed(_)
             | Self::Overloaded
             | Self::Crowded(_)
+            | Self::NoRoomForBodies
             | Self::NoRoomForSockets
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -127,6 +132,7 @@ impl Refusal {
             Self::Unavailable
             | Self::Overloaded
             | Self::Crowded(_)
+            | Self::NoRoomForBodies
             | Self::NoRoomForSockets
             | Self::UploadFailed(_) => "unavailable",
             _ => "not-found",
@@ -176,7 +182,11 @@ impl Refusal {
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Overloaded | Self::Crowded(_) | Self::NoRoomForSockets | Self::Unavailable => {
+            Self::Overloaded
+            | Self::Crowded(_)
+            | Self::NoRoomForBodies
+            | Self::NoRoomForSockets
+            | Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
             }
             Self::TooManyGuesses(seconds) => {

@@ -1,25 +1,40 @@
 //! Room for connections. When all of it is taken, whoever has asked for nothing for longest gives way to who comes: idle
-//! connections cost those who hold them next to nothing, and must not cost others their way in.
+//! connections cost those who hold them next to nothing, and must not cost others their way in. A request that its client
+//! does not finish, or an answer it does not take, costs them as little and counts as idle after a while ([`guest`]).
+
+mod answered;
+mod guest;
+
+pub(crate) use answered::Answered;
+pub(crate) use guest::Unsent;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::crowd::Member;
+use crate::config::Limits;
+use crate::crowd::{Crowd, Member};
+use crate::room::guest::{Guest, Moments};
 
 /// WebSockets last for as long as both sides like and give way to nobody, so only one place in so many may be theirs.
 const FOR_SOCKETS: usize = 2;
 
+/// How soon it is seen that somebody has been idle for long enough, while others wait.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The places of all threads, and who waits for one.
 pub(crate) struct Places {
+    /// How long one may keep us waiting who is asking, when others need its place.
+    patience: Duration,
+    per_client: usize,
+    crowd: Crowd,
     free: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -28,13 +43,22 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    pub(crate) fn new(number: usize) -> Arc<Self> {
+    /// No more than `number` places.
+    pub(crate) fn new(limits: &Limits, number: usize) -> Arc<Self> {
+        let number = limits.connections.min(number);
         Arc::new(Self {
+            patience: limits.crowded_wait,
+            per_client: limits.connections_per_client,
+            crowd: Crowd::default(),
             free: Arc::new(Semaphore::new(number)),
             sockets: Arc::new(Semaphore::new(number.div_ceil(FOR_SOCKETS))),
             waiting: AtomicUsize::new(0),
             called: watch::Sender::new(()),
         })
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.waiting.load(Relaxed) > 0 && self.free.available_permits() == 0
     }
 }
 
@@ -54,21 +78,10 @@ pub(crate) struct Room(Rc<Inner>);
 struct Inner {
     places: Arc<Places>,
     guests: RefCell<HashMap<u64, Rc<Guest>>>,
-    /// Counts the moments at which somebody came, or had an answer to its end.
-    moments: Cell<u64>,
+    moments: Moments,
     /// Somebody may give way now who could not before.
     stirred: Notify,
     is_closing: Cell<bool>,
-}
-
-/// One connection.
-struct Guest {
-    /// Requests whose answers are not at their end.
-    asking: Cell<usize>,
-    /// The moment from which it has asked for nothing.
-    since: Cell<u64>,
-    told: Cell<bool>,
-    leave: Notify,
 }
 
 impl Room {
@@ -76,10 +89,15 @@ impl Room {
         Self(Rc::new(Inner {
             places,
             guests: RefCell::default(),
-            moments: Cell::new(0),
+            moments: Moments::default(),
             stirred: Notify::new(),
             is_closing: Cell::new(false),
         }))
+    }
+
+    /// Counts somebody who has come. `None` for who has as many connections as one client may have.
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Member> {
+        self.0.places.crowd.join(peer, self.0.places.per_client)
     }
 
     /// Somebody has come; all threads are to know.
@@ -95,21 +113,21 @@ impl Room {
         self.0.places.called.subscribe()
     }
 
-    /// Returns when somebody here has become idle while others wait.
+    /// Returns when somebody here may have become idle while others wait.
     pub(crate) async fn stirred(&self) {
-        self.0.stirred.notified().await;
+        if self.0.places.waiting.load(Relaxed) > 0 {
+            // Nobody says when a client has kept us waiting for too long.
+            let _ = tokio::time::timeout(LOOK, self.0.stirred.notified()).await;
+        } else {
+            self.0.stirred.notified().await;
+        }
     }
 
     /// Waits for a place. Give it up at any time.
     pub(crate) async fn place(&self) -> Place {
         let permit = self.0.places.free.clone().acquire_owned().await;
-        let number = self.0.moment();
-        let guest = Rc::new(Guest {
-            asking: Cell::new(0),
-            since: Cell::new(number),
-            told: Cell::new(false),
-            leave: Notify::new(),
-        });
+        let number = self.0.moments.next();
+        let guest = Rc::new(Guest::new(&self.0.moments, number));
         self.0.guests.borrow_mut().insert(number, guest.clone());
         Place {
             room: self.clone(),
@@ -127,37 +145,31 @@ impl Room {
         }
     }
 
-    /// Tells whoever has asked for nothing for longest to leave, if somebody waits and no place is free. When all are
-    /// asking, nobody has to.
+    /// Tells whoever has asked for nothing, or kept us waiting, for longest to leave, if somebody waits and no place is
+    /// free. When all are being answered, nobody has to.
     pub(crate) fn make_room(&self) {
-        let waiting = self.0.places.waiting.load(Relaxed);
-        if waiting == 0 || self.0.places.free.available_permits() > 0 {
+        let places = &self.0.places;
+        if !places.is_crowded() {
             return;
         }
         let guests = self.0.guests.borrow();
-        if guests.values().filter(|guest| guest.told.get()).count() >= waiting {
+        if guests.values().filter(|guest| guest.told.get()).count() >= places.waiting.load(Relaxed) {
             return;
         }
         let idle = guests
             .values()
-            .filter(|guest| guest.asking.get() == 0 && !guest.told.get());
-        if let Some(guest) = idle.min_by_key(|guest| guest.since.get()) {
+            .filter(|guest| !guest.told.get())
+            .filter_map(|guest| Some((guest.gives_way(places.patience)?, guest)));
+        if let Some((_, guest)) = idle.min_by_key(|(since, _)| *since) {
             guest.told.set(true);
             guest.leave.notify_one();
         }
     }
 }
 
-impl Inner {
-    fn moment(&self) -> u64 {
-        self.moments.set(self.moments.get() + 1);
-        self.moments.get()
-    }
-}
-
 /// Why a connection is told to leave.
 pub(crate) enum Leave {
-    /// It has asked for nothing, and another needs the place more.
+    /// It has asked for nothing or kept us waiting, and another needs the place more.
     Crowded,
     /// All are, once they have been answered.
     Closing,
@@ -179,10 +191,10 @@ impl Place {
             if self.room.0.is_closing.get() {
                 return Leave::Closing;
             }
-            if self.guest.asking.get() == 0 {
+            if self.guest.gives_way(self.room.0.places.patience).is_some() {
                 return Leave::Crowded;
             }
-            // A request was on its way: somebody else is to go.
+            // Something was on its way: somebody else is to go.
             self.guest.told.set(false);
             self.room.0.stirred.notify_one();
         }
@@ -190,17 +202,38 @@ impl Place {
 
     /// A request has come: the place is kept until what this returns is dropped.
     pub(crate) fn asks(&self) -> Asking {
-        self.guest.asking.set(self.guest.asking.get() + 1);
+        self.guest.asks();
         Asking {
             room: self.room.clone(),
             guest: self.guest.clone(),
         }
+    }
+
+    /// We wait for a part of a request until what this returns is dropped. `owed` is what the client made us wait before,
+    /// less what it has moved since.
+    pub(crate) fn sends(&self, owed: Duration) -> Sending<'_> {
+        self.guest.sends(Some(owed));
+        Sending(&self.guest)
+    }
+
+    /// What the socket has to tell of its bytes.
+    pub(crate) fn unsent(&self) -> Unsent {
+        self.guest.takes()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.room.0.guests.borrow_mut().remove(&self.number);
+    }
+}
+
+/// We wait for a part of a request, until dropped.
+pub(crate) struct Sending<'guest>(&'guest Guest);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sends(None);
     }
 }
 
@@ -216,10 +249,12 @@ impl Taken {
     /// there are too many.
     pub(crate) fn for_a_socket(self: &Rc<Self>) -> Option<ForASocket> {
         let sockets = &self.place.room.0.places.sockets;
+        let permit = sockets.clone().try_acquire_owned().ok()?;
+        self.place.guest.becomes_socket(true);
         Some(ForASocket {
-            _permit: sockets.clone().try_acquire_owned().ok()?,
+            _permit: permit,
             _asking: self.place.asks(),
-            _taken: Rc::clone(self),
+            taken: Rc::clone(self),
         })
     }
 }
@@ -228,7 +263,13 @@ impl Taken {
 pub(crate) struct ForASocket {
     _permit: OwnedSemaphorePermit,
     _asking: Asking,
-    _taken: Rc<Taken>,
+    taken: Rc<Taken>,
+}
+
+impl Drop for ForASocket {
+    fn drop(&mut self) {
+        self.taken.place.guest.becomes_socket(false);
+    }
 }
 
 /// A request that is being answered.
@@ -237,39 +278,18 @@ pub(crate) struct Asking {
     guest: Rc<Guest>,
 }
 
+impl Asking {
+    /// It has an answer; what is left is to send that.
+    pub(crate) fn answered(&self) {
+        self.guest.answered();
+    }
+}
+
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.guest.asking.set(self.guest.asking.get() - 1);
-        self.guest.since.set(self.room.0.moment());
+        self.guest.finishes();
         if self.room.0.places.waiting.load(Relaxed) > 0 {
             self.room.0.stirred.notify_one();
         }
-    }
-}
-
-/// The body of an answer, with which the request ends.
-pub(crate) struct Answered<B> {
-    pub(crate) body: B,
-    #[expect(dead_code, reason = "held, and dropped with the body")]
-    pub(crate) asking: Asking,
-}
-
-impl<B: Body + Unpin> Body for Answered<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: R
     let answered = match place(&edge, said, &request) {
         Ok(place) => match &*place {
             Place::Session(host) => grain::answer(&edge, said, host, request).await,
-            Place::Shell => return Box::pin(shell::answer(&edge, peer, request)).await,
+            Place::Shell => return Box::pin(shell::answer(&edge, said, peer, request)).await,
             Place::Api(host) => {
                 return Box::pin(api::answer(&edge, said, peer, host.clone(), request)).await;
             }

@@ -52,6 +52,11 @@ impl Said {
         }
     }
 
+    /// What the connection takes on which it is said.
+    pub(crate) fn taken(&self) -> Option<&Rc<Taken>> {
+        self.taken.as_ref()
+    }
+
     /// What a `Host` header means.
     pub(crate) fn host(&self, base: &BaseUrl, host: &[u8]) -> Rc<Place> {
         self.host.read(host, || {

@@ -22,8 +22,8 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use crate::alarm::Alarm;
 use crate::api::guesses::Guesses;
+use crate::bodies::Bodies;
 use crate::config::{Config, Limits};
-use crate::crowd::Crowd;
 use crate::edge::Edge;
 use crate::grain::sessions::Sessions;
 use crate::policy::Policy;
@@ -65,7 +65,8 @@ pub fn run(config: Config) -> Result<(), EdgeError> {
     if listeners.is_empty() || brokers.is_empty() {
         return Err(EdgeError::NothingToServe);
     }
-    let places = Places::new(limits.connections.min(room_for_connections()));
+    let places = Places::new(&limits, room_for_connections());
+    let bodies = Bodies::new(&limits, brokers.len());
     let (stop, stopped) = watch::channel(false);
     let stop = Arc::new(stop);
     let mut threads = Vec::with_capacity(brokers.len());
@@ -74,11 +75,14 @@ pub fn run(config: Config) -> Result<(), EdgeError> {
             .try_clone()
             .map_err(EdgeError::Start)?;
         let (base, assets, limits) = (base.clone(), assets.clone(), limits.clone());
-        let (places, stop, stopped) = (places.clone(), stop.clone(), stopped.clone());
+        let (places, bodies) = (places.clone(), bodies.clone());
+        let (stop, stopped) = (stop.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("edge-{index}"))
             .spawn(move || {
-                let ended = worker(listener, broker, base, assets, limits, places, &stop, stopped);
+                let ended = worker(
+                    listener, broker, base, assets, limits, places, bodies, &stop, stopped,
+                );
                 // One thread without the broker means all: they end together.
                 stop.send_replace(true);
                 ended
@@ -117,6 +121,7 @@ fn worker(
     assets: Assets,
     limits: Limits,
     places: Arc<Places>,
+    bodies: Bodies,
     stop: &watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), EdgeError> {
@@ -136,6 +141,7 @@ fn worker(
         let edge = Rc::new(Edge {
             policy: Policy::new(&base),
             sessions: Sessions::default(),
+            bodies,
             guesses: Guesses::new(limits.wrong_tokens, limits.wrong_token_counts),
             base,
             limits,
@@ -177,7 +183,6 @@ async fn accept(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
-    let crowd = Crowd::default();
     let mut calls = room.calls();
     let mut newcomer = None;
     loop {
@@ -202,8 +207,9 @@ async fn accept(
         match accepted {
             // Who has many already is not let in, whatever room there is.
             Ok((stream, peer)) => {
-                let member = crowd.join(peer.ip(), edge.limits.connections_per_client);
-                newcomer = member.map(|member| (stream, peer.ip(), member, room.announce()));
+                newcomer = room
+                    .admit(peer.ip())
+                    .map(|member| (stream, peer.ip(), member, room.announce()));
             }
             // A client that left before it was accepted is nothing; without descriptors, let some be closed first.
             Err(error) => {
@@ -229,13 +235,14 @@ fn log_panic(ended: Result<(), JoinError>) {
 async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, taken: Rc<Taken>) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
-    let socket = TokioIo::new(Socket::new(stream, edge.limits.write_stall));
+    let socket = Socket::new(stream, edge.limits.write_stall, taken.place.unsent());
     let alarm = Alarm::default();
     let said = Rc::new(Said::on(taken.clone(), alarm.clone()));
     let service = service_fn(|request| {
         let (edge, said, asking) = (edge.clone(), said.clone(), taken.place.asks());
         async move {
             let answer = route::answer(edge, &said, peer, request).await;
+            asking.answered();
             Ok::<_, Infallible>(answer.map(|body| Answered { body, asking }))
         }
     });
@@ -244,7 +251,10 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: IpAddr, taken: Rc<T
         .header_read_timeout(edge.limits.header_timeout)
         .max_header_size(edge.limits.header_bytes)
         .keep_alive(true);
-    let mut connection = std::pin::pin!(http.serve_connection(socket, service).with_upgrades());
+    let mut connection = std::pin::pin!(
+        http.serve_connection(TokioIo::new(socket), service)
+            .with_upgrades()
+    );
     let ended = tokio::select! {
         // Who has said something is heard before being told to leave.
         biased;

@@ -16,12 +16,13 @@ use hyper::{Method, Request};
 
 use crate::edge::Edge;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 
 /// Answers a request to the shell host.
-pub(crate) async fn answer(edge: &Rc<Edge>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(edge: &Rc<Edge>, said: &Said, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        return api::answer(edge, peer, request)
+        return api::answer(edge, said, peer, request)
             .await
             .unwrap_or_else(|refusal| refusal.json());
     }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::intake::patience;
+use crate::intake::{owed, patience};
+use crate::room::Unsent;
 
 /// A TCP stream whose writes fail once the other side has taken nothing for too long, or so little that it comes to the same.
 #[derive(Debug)]
@@ -22,16 +23,19 @@ pub(crate) struct Socket {
     written: u64,
     /// Runs while a write is waiting, which began then.
     stalled: Option<(Pin<Box<Sleep>>, Instant)>,
+    unsent: Unsent,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
+    /// `unsent` is told when bytes wait for the other side.
+    pub(crate) fn new(stream: TcpStream, patience: Duration, unsent: Unsent) -> Self {
         Self {
             stream,
             patience,
             waited: Duration::ZERO,
             written: 0,
             stalled: None,
+            unsent,
         }
     }
 
@@ -43,14 +47,16 @@ impl Socket {
         if let Poll::Ready(outcome) = &written {
             if let Some((_, since)) = self.stalled.take() {
                 self.waited += since.elapsed();
+                self.unsent.end();
             }
             self.written += *outcome.as_ref().unwrap_or(&0) as u64;
             return written;
         }
         let patience = patience(self.patience, self.waited, self.written);
-        let (stalled, _) = self
-            .stalled
-            .get_or_insert_with(|| (Box::pin(sleep(patience)), Instant::now()));
+        let (stalled, _) = self.stalled.get_or_insert_with(|| {
+            self.unsent.begin(owed(self.waited, self.written));
+            (Box::pin(sleep(patience)), Instant::now())
+        });
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

@@ -23,6 +23,15 @@ pub(crate) struct Seen {
     pub(crate) is_held: bool,
     /// Nothing is read from it, because those it speaks to do not listen.
     pub(crate) is_silenced: bool,
+    /// Others hold it still, as for a backup: it cannot say anything.
+    pub(crate) is_frozen: bool,
+}
+
+impl Seen {
+    /// Whether its silence would be its own.
+    fn counts(self) -> bool {
+        self.is_waited_for && !self.is_silenced && !self.is_frozen
+    }
 }
 
 /// What is to be done.
@@ -46,7 +55,7 @@ pub(crate) struct Attention {
 impl Attention {
     pub(crate) fn look(&mut self, seen: Seen, now: Instant) -> Step {
         let since = match self.silent {
-            Some((heard, since)) if seen.is_waited_for && heard == seen.heard && !seen.is_silenced => since,
+            Some((heard, since)) if seen.counts() && heard == seen.heard => since,
             _ => {
                 self.silent = seen.is_waited_for.then_some((seen.heard, now));
                 self.asked = None;
@@ -94,6 +103,7 @@ mod tests {
         heard: 7,
         is_held: false,
         is_silenced: false,
+        is_frozen: false,
     };
 
     #[test]
@@ -148,6 +158,26 @@ mod tests {
             ..SILENT
         };
         assert_eq!(hour(silenced), []);
+    }
+
+    #[test]
+    fn one_others_hold_still_is_left_alone_and_has_all_its_time_afterwards() {
+        let frozen = Seen {
+            is_frozen: true,
+            ..SILENT
+        };
+        assert_eq!(hour(|_| frozen), []);
+        // Nor is it told of for the calls it made before.
+        let held = Seen {
+            is_held: true,
+            ..frozen
+        };
+        assert_eq!(hour(|_| held), []);
+        let after = hour(|second| Seen {
+            is_frozen: (15..600).contains(&second),
+            ..SILENT
+        });
+        assert_eq!(after[..2], [(615, Step::Ask), (640, Step::Tell(Limit::Answers))]);
     }
 
     #[test]

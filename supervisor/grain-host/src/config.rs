@@ -56,6 +56,13 @@ pub trait Freezer {
     /// # Errors
     /// When it may stand still for good: then it is to be ended.
     fn thaw(&self) -> io::Result<()>;
+    /// Whether all of the app stands still, whoever holds it: not the host alone may.
+    ///
+    /// # Errors
+    /// Where the kernel does not say; it counts as going on then.
+    fn is_frozen(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// The processor time the app has taken so far.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! Starts everything a grain host does, and waits for the first thing that ends it.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use capnp::ErrorKind;
+use percloud_schemas::host_capnp::host_keeper;
 use tokio::net::UnixStream;
 use tokio::task::{JoinError, LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -16,13 +16,15 @@ use crate::log::{Log, Reader};
 use crate::membrane::Realm;
 use crate::platform::WakeLocks;
 use crate::share::{self, Share};
-use crate::usage;
 use crate::wired::{Ends, Wired};
 
 /// How long a killed app may take to be gone. The kernel needs longer only when a disk hangs.
 const DEATH: Duration = Duration::from_secs(5);
 /// How long the broker may take to hear that a grain has ended.
 const REPORT: Duration = Duration::from_secs(2);
+/// How long it may take to find out what the grain has come to take. The broker, having asked for an end, waits for a second
+/// in all.
+const LAST_WALK: Duration = Duration::from_millis(500);
 /// Threads that wait for the disk need no more.
 const STACK: usize = 256 << 10;
 
@@ -80,7 +82,6 @@ struct Host {
     reader: Reader,
     wired: Wired,
     share: Rc<Share>,
-    grain_dir: PathBuf,
     idle: Duration,
     rest: Duration,
     farewell: Duration,
@@ -122,7 +123,6 @@ impl Host {
             reader,
             wired,
             share,
-            grain_dir,
             idle,
             rest,
             farewell,
@@ -147,7 +147,7 @@ impl Host {
                 let reason = "nobody used the grain for a while".to_owned();
                 (Ended { reason, asked: true, limit: None }, true)
             }
-            ended = share.keep(&self.wired.concerned, &keeper) => (ended, true),
+            ended = share.keep(&self.wired.concerned, &self.wired.rest, &keeper) => (ended, true),
         };
         let ended = match self.share.explains(last) {
             Some((limit, reason)) if !ended.asked && ended.limit.is_none() => Ended {
@@ -194,7 +194,7 @@ impl Host {
             log,
             reader,
             wired,
-            grain_dir,
+            share,
             ..
         } = self;
         let Wired {
@@ -215,22 +215,37 @@ impl Host {
         let _last_words = timeout(REPORT, spawn_blocking(move || reader.finish())).await;
         log.line(&ended.reason);
         if broker_is_there {
-            let report = async {
-                if let Some(usage) = usage::measure(grain_dir).await {
-                    share::report_size(&keeper, usage).await?;
-                }
-                let mut request = keeper.report_exit_request();
-                request.get().set_reason(&ended.reason);
-                request.get().set_asked(ended.asked);
-                request.get().set_limit(share::wire(ended.limit));
-                request.send().promise.await.map(drop)
-            };
-            // A broker that does not listen learns of the end from the connection.
-            let _heard = timeout(REPORT, report).await;
+            report(&keeper, &share, &ended).await;
         }
         broker_link.abort();
         ended
     }
+}
+
+/// Tells the broker how the grain ended, and what it took when that was found out last; then what it has come to take, if
+/// that is soon known.
+async fn report(keeper: &host_keeper::Client, share: &Share, ended: &Ended) {
+    let mut exit = keeper.report_exit_request();
+    exit.get().set_reason(&ended.reason);
+    exit.get().set_asked(ended.asked);
+    exit.get().set_limit(share::wire(ended.limit));
+    let exit = exit.send().promise;
+    // Beside it, and no condition for it: whether the app may write when it starts again is told from the size.
+    let size = async {
+        if let Some(usage) = share.last() {
+            let _unheard = share::report_size(keeper, usage).await;
+        }
+    };
+    // A broker that does not listen learns of the end from the connection.
+    let Ok((Ok(_), ())) = timeout(REPORT, futures::future::join(exit, size)).await else {
+        return;
+    };
+    let walk = async {
+        if let Some(usage) = share.measure_anew().await {
+            let _unheard = share::report_size(keeper, usage).await;
+        }
+    };
+    let _slow = timeout(LAST_WALK, walk).await;
 }
 
 fn adopt(socket: OwnedFd) -> std::io::Result<UnixStream> {
@@ -270,12 +285,124 @@ async fn nobody_uses(realm: &Realm, wake: &WakeLocks, idle: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::config::Storage;
     use crate::tests::rig::with_grain;
+
+    /// Hears how a grain ends, and puts a file into its folder then.
+    struct Book {
+        told: Rc<RefCell<Vec<String>>>,
+        folder: PathBuf,
+        takes_sizes: bool,
+    }
+
+    impl host_keeper::Server for Book {
+        async fn report_size(
+            self: Rc<Self>,
+            params: host_keeper::ReportSizeParams,
+            _: host_keeper::ReportSizeResults,
+        ) -> Result<(), capnp::Error> {
+            if !self.takes_sizes {
+                return Err(capnp::Error::overloaded(
+                    "there is no room in the book".to_owned(),
+                ));
+            }
+            let files = params.get()?.get_files();
+            self.told.borrow_mut().push(format!("{files} files"));
+            Ok(())
+        }
+
+        async fn report_exit(
+            self: Rc<Self>,
+            params: host_keeper::ReportExitParams,
+            _: host_keeper::ReportExitResults,
+        ) -> Result<(), capnp::Error> {
+            let reason = params.get()?.get_reason()?.to_string()?;
+            self.told.borrow_mut().push(reason);
+            std::fs::write(self.folder.join("late"), "").unwrap();
+            Ok(())
+        }
+    }
+
+    /// What is told of an end, `slow` where the disk is from then on, and how long that takes.
+    fn end_of(folder: &Path, takes_sizes: bool, slow: bool) -> (Vec<String>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let told = Rc::<RefCell<Vec<String>>>::default();
+            let keeper: host_keeper::Client = capnp_rpc::new_client(Book {
+                told: Rc::clone(&told),
+                folder: folder.to_owned(),
+                takes_sizes,
+            });
+            let (words, _said) = std::io::pipe().unwrap();
+            let (log, _reader) = Log::open(folder, words.into(), &crate::Limits::default()).unwrap();
+            std::fs::write(folder.join("heap"), "").unwrap();
+            let storage = Storage {
+                bytes: u64::MAX,
+                files: 1,
+                is_full: false,
+            };
+            let share = Share::new(folder.to_owned(), None, storage, log);
+            share.measure().await.unwrap();
+            let (go_on, hold) = mpsc::channel::<()>();
+            if slow {
+                // The only thread that could walk.
+                spawn_blocking(move || hold.recv());
+            }
+            let begun = Instant::now();
+            report(&keeper, &share, &unasked("too many files")).await;
+            let took = begun.elapsed();
+            drop(go_on);
+            (told.take(), took)
+        })
+    }
+
+    /// Files there are from the beginning.
+    fn files() -> u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, _) = end_of(folder.path(), true, true);
+        told[1].split_once(' ').unwrap().0.parse().unwrap()
+    }
+
+    #[test]
+    fn the_end_is_told_with_what_is_known_and_the_last_walk_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files();
+        let (told, _) = end_of(folder.path(), true, false);
+        let last = files + 1;
+        assert_eq!(
+            told,
+            [
+                "too many files".to_owned(),
+                format!("{files} files"),
+                format!("{last} files")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_slow_disk_delays_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, took) = end_of(folder.path(), true, true);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0], "too many files");
+        assert!(took < REPORT, "the broker waits for a second, {took:?}");
+    }
+
+    #[test]
+    fn a_size_that_is_refused_is_no_reason_not_to_tell_of_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(end_of(folder.path(), false, false).0, ["too many files"]);
+    }
 
     #[test]
     fn a_wake_lock_keeps_a_grain_that_nobody_uses() {

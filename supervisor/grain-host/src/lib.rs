@@ -24,6 +24,7 @@
 //! | `log` | where the app's words go |
 //! | `usage` | how much of the disk the grain takes |
 //! | `share` | which limit the app has met, and whether that ends it |
+//! | `attention` | does the app say anything while somebody waits for it |
 //!
 //! *Invariants.* The host never opens a network socket, never starts a process, never follows a link inside
 //! the grain's storage, and never decides who may enter: it admits whom the broker announced.

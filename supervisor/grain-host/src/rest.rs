@@ -100,6 +100,12 @@ impl Rest {
         self.is_frozen.get()
     }
 
+    /// Whether it stands still without this having frozen it: whoever makes its backup holds it then.
+    pub(crate) fn is_frozen_by_others(&self) -> bool {
+        let stands_still = |freezer: &dyn Freezer| freezer.is_frozen().unwrap_or(false);
+        !self.is_frozen.get() && self.freezer.as_deref().is_some_and(stands_still)
+    }
+
     /// The memory that is counted as the app's, in bytes, if anybody counts.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.freezer.as_ref()?.memory().ok()
@@ -341,6 +347,8 @@ mod tests {
     #[derive(Clone, Default)]
     struct Told {
         frozen: Rc<Cell<bool>>,
+        /// Somebody else holds it.
+        backup: Rc<Cell<bool>>,
         thaws: Rc<Cell<usize>>,
         refuses: Rc<Cell<bool>>,
     }
@@ -358,6 +366,10 @@ mod tests {
             self.frozen.set(false);
             self.thaws.set(self.thaws.get() + 1);
             Ok(())
+        }
+
+        fn is_frozen(&self) -> io::Result<bool> {
+            Ok(self.frozen.get() || self.backup.get())
         }
 
         fn processor_time(&self) -> io::Result<Duration> {
@@ -451,6 +463,36 @@ mod tests {
             stays("a wake lock").await;
             drop(lock);
             let _ = grain;
+        });
+    }
+
+    #[test]
+    fn who_is_frozen_by_others_is_told_from_who_rests() {
+        with_world(|world| async move {
+            let told = Told::default();
+            *world.freezer.borrow_mut() = Some(Box::new(told.clone()));
+            let grain = world.grain("one");
+            let rest = &grain.wired.rest;
+            assert!(!rest.is_frozen_by_others());
+            rest.freeze();
+            assert!(told.frozen.get());
+            assert!(!rest.is_frozen_by_others(), "it rests");
+            told.backup.set(true);
+            // Somebody wants it meanwhile.
+            rest.wake();
+            assert!(rest.is_frozen_by_others());
+            let seen = || crate::share::seen(&grain.wired.concerned, rest);
+            assert!(!seen().is_frozen, "nobody waits, so nobody has to know");
+            let session = grain.session([1; 16]).await;
+            let hanging = tokio::task::spawn_local(hang(&session));
+            until(|| seen().is_waited_for).await;
+            assert!(seen().is_frozen);
+            told.backup.set(false);
+            assert!(!seen().is_frozen);
+            hanging.abort();
+
+            let bare = world.grain("two");
+            assert!(!bare.wired.rest.is_frozen_by_others(), "nobody could");
         });
     }
 

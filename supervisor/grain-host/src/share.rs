@@ -2,11 +2,15 @@
 //! ended.
 //!
 //! Memory, processes and processor are bounded by the kernel; here it is only noticed that they were met. Storage is bounded
-//! by walking it ([`crate::usage`]), so an app can be above its limit between two walks. Walks are frequent while the app is
-//! used or works by itself, and as good as none while it sleeps: an idle grain is to cost nothing.
+//! by walking it ([`crate::usage`]), so an app can be above its limit between two walks. Looks are frequent while the app is
+//! used or works by itself, and as good as none while it sleeps: an idle grain is to cost nothing. Walks follow the looks, at
+//! a pace of their own, so that a slow disk holds up nothing else.
+
+mod storage;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,9 +25,13 @@ use crate::app::Exit;
 use crate::attention::{Attention, Seen, Step};
 use crate::config::{Ended, Group, Limit, Reading, Storage};
 use crate::log::Log;
-use crate::rest::Concerned;
-use crate::usage::{self, Usage};
+use crate::rest::{Concerned, Rest};
+use crate::usage::{Usage, Walks};
 
+pub(crate) use self::storage::report_size;
+
+/// Between two looks at an app that is used.
+const LOOK: Duration = Duration::from_millis(500);
 /// Between two looks at an app that does something.
 const BUSY: Duration = Duration::from_secs(1);
 /// Longest time between two looks at one that does nothing.
@@ -39,30 +47,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SPINS: u32 = 25;
 /// Percent below which it has made a break.
 const PAUSES: u32 = 2;
-/// Percent of its limits a full grain must be below before it may write again.
-const ROOM: u64 = 95;
 
 /// What is known of the app's share.
 pub(crate) struct Share {
-    folder: PathBuf,
+    walks: Walks,
+    /// What the last walk found.
+    last: Cell<Option<Usage>>,
     group: Option<Group>,
     storage: Cell<Storage>,
     log: Log,
     /// What the broker was told; once for each life of the app.
     told: RefCell<HashSet<Limit>>,
-    /// Marked when the broker wants to know at once.
+    /// Marked when the storage is to be measured at once.
     asked: Notify,
+    /// Marked at each look, after which the storage may be measured.
+    looked: Notify,
 }
 
 impl Share {
     pub(crate) fn new(folder: PathBuf, group: Option<Group>, storage: Storage, log: Log) -> Self {
         Self {
-            folder,
+            walks: Walks::new(folder),
+            last: Cell::new(None),
             group,
             storage: Cell::new(storage),
             log,
             told: RefCell::default(),
             asked: Notify::new(),
+            looked: Notify::new(),
         }
     }
 
@@ -74,34 +86,29 @@ impl Share {
             .unwrap_or_default()
     }
 
-    /// Measures the storage, and has the limits looked at if it is above them.
-    pub(crate) async fn measure(&self) -> Option<Usage> {
-        let usage = usage::measure(self.folder.clone()).await?;
-        if exceeded(self.storage.get(), usage).is_some() {
-            self.asked.notify_one();
-        }
-        Some(usage)
-    }
-
-    /// Bounds the storage from now on.
-    pub(crate) fn limit_storage(&self, bytes: u64, files: u64) {
-        let is_full = self.storage.get().is_full;
-        self.storage.set(Storage {
-            bytes,
-            files,
-            is_full,
-        });
-        self.asked.notify_one();
-    }
-
     /// Looks for as long as the app may live; returns why it may no longer.
-    pub(crate) async fn keep(&self, concerned: &Concerned, keeper: &host_keeper::Client) -> Ended {
-        let Concerned {
-            app, realm, pulse, ..
-        } = concerned;
+    pub(crate) async fn keep(
+        &self,
+        concerned: &Concerned,
+        rest: &Rest,
+        keeper: &host_keeper::Client,
+    ) -> Ended {
+        tokio::select! {
+            ended = self.keep_storage(keeper) => ended,
+            never = self.keep_looking(concerned, rest, keeper) => match never {},
+        }
+    }
+
+    /// Looks at everything but the storage, which takes no time.
+    async fn keep_looking(
+        &self,
+        concerned: &Concerned,
+        rest: &Rest,
+        keeper: &host_keeper::Client,
+    ) -> Infallible {
+        let Concerned { app, realm, .. } = concerned;
         let mut attention = Attention::default();
         let mut had_all_files = false;
-        let mut reported = None;
         let mut quiet = BUSY;
         let mut busy = Busy::default();
         let mut kills = 0;
@@ -131,39 +138,17 @@ impl Share {
                 self.tell(keeper, Limit::OpenFiles).await;
             }
             had_all_files = has_all_files;
-            let seen = Seen {
-                is_waited_for: realm.pending() > 0,
-                heard: pulse.heard(),
-                is_held: pulse.is_held(),
-                is_silenced: pulse.is_silenced(),
-            };
-            match attention.look(seen, Instant::now()) {
+            match attention.look(seen(concerned, rest), Instant::now()) {
                 Step::Nothing => {}
                 Step::Ask => app.ask_whether_it_listens(),
                 Step::Tell(limit) => self.tell(keeper, limit).await,
             }
-            let mut pause = usage::PAUSE;
-            if let Some(usage) = usage::measure(self.folder.clone()).await {
-                pause = usage.pause;
-                if let Some(ended) = self.judge(usage) {
-                    return ended;
-                }
-                let size = (usage.bytes, usage.files);
-                if reported != Some(size)
-                    && matches!(timeout(HEARD, report_size(keeper, usage)).await, Ok(Ok(())))
-                {
-                    reported = Some(size);
-                }
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.asked.notified() => continue,
-            }
+            self.looked.notify_one();
+            sleep(LOOK).await;
             // Nobody is woken for a grain that does nothing, or ever more rarely.
             while realm.pending() == 0 && realm.touches() == touches {
                 tokio::select! {
                     _ = timeout(quiet, realm.touched(touches)) => {}
-                    () = self.asked.notified() => break,
                     () = alarm.heard() => break,
                 }
                 let used = self.read().processor;
@@ -184,30 +169,6 @@ impl Share {
     fn has_all_files(&self) -> bool {
         let Some(group) = &self.group else { return false };
         (group.open_files)().is_some_and(|open| group.most_files.contains(&open))
-    }
-
-    /// Whether the storage, being as it was found, ends the app.
-    fn judge(&self, usage: Usage) -> Option<Ended> {
-        let storage = self.storage.get();
-        match exceeded(storage, usage) {
-            // It can do no more than read and delete.
-            Some(_) if storage.is_full => None,
-            Some(limit) => Some(Ended {
-                reason: match limit {
-                    Limit::Files => "the app keeps more files than it may and was stopped",
-                    _ => "the app takes more space than it may and was stopped",
-                }
-                .to_owned(),
-                asked: false,
-                limit: Some(limit),
-            }),
-            None if storage.is_full && has_room(storage, usage) => Some(Ended {
-                reason: "there is room again; the app starts anew".to_owned(),
-                asked: true,
-                limit: None,
-            }),
-            None => None,
-        }
     }
 
     /// What a limit has to do with how the app ended.
@@ -273,20 +234,17 @@ fn watch(file: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(file, Interest::PRIORITY).ok()
 }
 
-/// Which limit of its storage a grain is above.
-fn exceeded(storage: Storage, usage: Usage) -> Option<Limit> {
-    if usage.bytes > storage.bytes {
-        Some(Limit::Disk)
-    } else if usage.files > storage.files {
-        Some(Limit::Files)
-    } else {
-        None
+/// How the app is, as far as its attention goes.
+pub(crate) fn seen(concerned: &Concerned, rest: &Rest) -> Seen {
+    let Concerned { realm, pulse, .. } = concerned;
+    let is_waited_for = realm.pending() > 0;
+    Seen {
+        is_waited_for,
+        heard: pulse.heard(),
+        is_held: pulse.is_held(),
+        is_silenced: pulse.is_silenced(),
+        is_frozen: is_waited_for && rest.is_frozen_by_others(),
     }
-}
-
-fn has_room(storage: Storage, usage: Usage) -> bool {
-    let below = |used: u64, limit: u64| used <= limit / 100 * ROOM;
-    below(usage.bytes, storage.bytes) && below(usage.files, storage.files)
 }
 
 /// Notices an app that works without a break.
@@ -333,13 +291,6 @@ impl Busy {
     }
 }
 
-pub(crate) async fn report_size(keeper: &host_keeper::Client, usage: Usage) -> Result<(), capnp::Error> {
-    let mut request = keeper.report_size_request();
-    request.get().set_bytes(usage.bytes);
-    request.get().set_files(usage.files);
-    request.send().promise.await.map(drop)
-}
-
 pub(crate) fn wire(limit: Option<Limit>) -> host::Limit {
     match limit {
         None => host::Limit::None,
@@ -357,77 +308,7 @@ pub(crate) fn wire(limit: Option<Limit>) -> host::Limit {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
-    use crate::tests::rig::with_grain;
-
-    fn usage(bytes: u64, files: u64) -> Usage {
-        Usage {
-            bytes,
-            files,
-            pause: usage::PAUSE,
-        }
-    }
-
-    /// Hears of nothing.
-    struct Deaf;
-
-    impl host_keeper::Server for Deaf {
-        async fn report_size(
-            self: Rc<Self>,
-            _: host_keeper::ReportSizeParams,
-            _: host_keeper::ReportSizeResults,
-        ) -> Result<(), capnp::Error> {
-            std::future::pending().await
-        }
-    }
-
-    #[test]
-    fn a_broker_that_does_not_listen_saves_nobody_who_is_above_their_limit() {
-        with_grain(|grain| async move {
-            let folder = tempfile::tempdir().unwrap();
-            let (words, _said) = std::io::pipe().unwrap();
-            let (log, _reader) = Log::open(folder.path(), words.into(), &crate::Limits::default()).unwrap();
-            let storage = Storage {
-                bytes: 1 << 20,
-                files: 100,
-                is_full: false,
-            };
-            let share = Share::new(folder.path().to_owned(), None, storage, log);
-            let deaf: host_keeper::Client = capnp_rpc::new_client(Deaf);
-            let looks = share.keep(&grain.wired.concerned, &deaf);
-            let writes = async {
-                // Below the limit at the first look, whose report nobody hears.
-                tokio::time::sleep(usage::PAUSE).await;
-                std::fs::write(folder.path().join("heap"), vec![7; 2 << 20]).unwrap();
-                share.asked.notify_one();
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                ended = looks => assert_eq!(ended.limit, Some(Limit::Disk)),
-                () = writes => {}
-            }
-        });
-    }
-
-    #[test]
-    fn a_full_grain_needs_room_for_both_before_it_may_write_again() {
-        let storage = Storage {
-            bytes: 1000,
-            files: 100,
-            is_full: true,
-        };
-        assert_eq!(exceeded(storage, usage(1001, 1)), Some(Limit::Disk));
-        assert_eq!(exceeded(storage, usage(1000, 101)), Some(Limit::Files));
-        assert_eq!(exceeded(storage, usage(1000, 100)), None);
-        assert!(
-            !has_room(storage, usage(1000, 1)),
-            "it would be full again at once"
-        );
-        assert!(!has_room(storage, usage(1, 100)));
-        assert!(has_room(storage, usage(950, 95)));
-    }
 
     #[test]
     fn only_who_keeps_a_processor_busy_without_a_break_is_told_of() {

@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use percloud_schemas::web_session_capnp::web_session::PropfindDepth;
 
-use crate::config::Limits;
+use crate::edge::Edge;
 use crate::grain::sessions::Session;
 use crate::intake::Intake;
 use crate::respond::Refusal;
@@ -59,7 +59,8 @@ pub(super) struct Transfer {
 /// A body that is here.
 pub(super) enum Payload {
     Nothing,
-    Xml(String),
+    /// UTF-8, as has been seen to.
+    Xml(Bytes),
     Whole(Bytes),
 }
 
@@ -70,7 +71,7 @@ impl Ask {
     ///
     /// For methods nobody knows, headers that make no sense, and bodies beyond their bounds.
     pub(super) async fn read(
-        limits: &Limits,
+        edge: &Edge,
         session: &Session,
         parts: Parts,
         heard: Heard,
@@ -79,11 +80,13 @@ impl Ask {
         let verb = Verb::read(&parts.method, &parts.headers, &session.origin)?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let path = path.strip_prefix('/').unwrap_or_default().to_owned();
+        let limits = &edge.limits;
+        let budgets = [&edge.bodies.requests, session.share.collected()];
         let mut streamed = None;
         let payload = match verb {
             Verb::Post | Verb::Put => match body.size() {
                 Some(size) if size < limits.whole_body as u64 => {
-                    Payload::Whole(body.whole(limits.whole_body).await?)
+                    Payload::Whole(body.whole(limits.whole_body, &budgets).await?)
                 }
                 _ => {
                     streamed = Some(body);
@@ -91,10 +94,10 @@ impl Ask {
                 }
             },
             Verb::Patch | Verb::Mkcol | Verb::Report => {
-                Payload::Whole(body.whole(limits.collected_body).await?)
+                Payload::Whole(body.whole(limits.collected_body, &budgets).await?)
             }
             Verb::Propfind(_) | Verb::Proppatch | Verb::Lock { .. } | Verb::Acl => {
-                Payload::Xml(xml(&parts.headers, body.whole(limits.xml_body).await?)?)
+                Payload::Xml(xml(&parts.headers, body.whole(limits.xml_body, &budgets).await?)?)
             }
             _ => Payload::Nothing,
         };
@@ -196,9 +199,9 @@ fn destination(headers: &HeaderMap, origin: &str) -> Result<String, Refusal> {
 
 /// An XML document of WebDAV: of a type ending in `/xml` (sheet 5.3), UTF-8, or nothing at all. Browsers call what a
 /// script sends without saying what it is `text/plain`, which is how some apps' own pages speak WebDAV.
-fn xml(headers: &HeaderMap, body: Bytes) -> Result<String, Refusal> {
+fn xml(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Refusal> {
     if body.is_empty() {
-        return Ok(String::new());
+        return Ok(body);
     }
     let kind = text(headers, &CONTENT_TYPE)
         .and_then(|kind| kind.split(';').next())
@@ -211,7 +214,10 @@ fn xml(headers: &HeaderMap, body: Bytes) -> Result<String, Refusal> {
     if coded || !(kind.is_empty() || kind.ends_with("/xml") || kind == "text/plain") {
         return Err(Refusal::NotXml);
     }
-    String::from_utf8(body.into()).map_err(|_| Refusal::BadRequest("The XML document is not UTF-8."))
+    match std::str::from_utf8(&body) {
+        Ok(_) => Ok(body),
+        Err(_) => Err(Refusal::BadRequest("The XML document is not UTF-8.")),
+    }
 }
 
 #[cfg(test)]
@@ -279,12 +285,12 @@ mod tests {
         let of = |kind: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
         assert_eq!(
             xml(&of("text/xml; charset=utf-8"), Bytes::from_static(b"<a/>")),
-            Ok("<a/>".to_owned())
+            Ok(Bytes::from_static(b"<a/>"))
         );
-        assert_eq!(xml(&HeaderMap::new(), Bytes::new()), Ok(String::new()));
+        assert_eq!(xml(&HeaderMap::new(), Bytes::new()), Ok(Bytes::new()));
         assert_eq!(
             xml(&of("text/plain;charset=UTF-8"), Bytes::from_static(b"<a/>")),
-            Ok("<a/>".to_owned())
+            Ok(Bytes::from_static(b"<a/>"))
         );
         assert_eq!(
             xml(&of("application/json"), Bytes::from_static(b"<a/>")),

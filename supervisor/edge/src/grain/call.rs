@@ -33,8 +33,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
-    let body = Intake::new(body, edge.limits.body_pause);
-    let (ask, streamed) = Ask::read(&edge.limits, &session, parts, heard, body).await?;
+    let body = Intake::new(body, edge.limits.body_pause, heard.taken.as_ref());
+    let (ask, streamed) = Ask::read(edge, &session, parts, heard, body).await?;
     let page = Page { edge, way };
     match streamed {
         Some(body) => Box::pin(upload::answer(&page, session, ask, body)).await,
@@ -163,7 +163,7 @@ fn send(
         }};
     }
     let xml = match &ask.payload {
-        Payload::Xml(text) => text.as_str(),
+        Payload::Xml(text) => std::str::from_utf8(text).expect("what is read as XML is UTF-8"),
         _ => "",
     };
     Ok(match &ask.verb {

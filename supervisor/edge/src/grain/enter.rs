@@ -12,6 +12,7 @@ use crate::edge::Edge;
 use crate::grain::guard::FETCH_SITE;
 use crate::intake::Intake;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 
 /// `secret=` and 64 digits, with room for what a form may add.
 const FORM: usize = 1024;
@@ -19,6 +20,7 @@ const FORM: usize = 1024;
 /// Answers on the paths that are ours: `POST /_percloud/enter`, and nothing else.
 pub(super) async fn answer(
     edge: &Edge,
+    said: &Said,
     host: &SessionHost,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -34,8 +36,8 @@ pub(super) async fn answer(
     if !from_shell {
         return Err(Refusal::CrossSite);
     }
-    let form = Intake::new(request.into_body(), edge.limits.body_pause)
-        .whole(FORM)
+    let form = Intake::new(request.into_body(), edge.limits.body_pause, said.taken())
+        .whole(FORM, &[])
         .await?;
     let secret = std::str::from_utf8(&form)
         .ok()

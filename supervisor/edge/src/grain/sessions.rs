@@ -11,7 +11,7 @@ use percloud_core::secret::Secret;
 use percloud_link::Direct;
 use percloud_schemas::web_session_capnp::web_session;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::visit::Visit;
 use crate::edge::Edge;
@@ -60,10 +60,35 @@ pub(crate) struct Sessions {
     slots: RefCell<HashMap<Key, Rc<Slot>>>,
 }
 
-/// Opened by the first request; the others of that moment wait for it.
+/// Opened by the first request; the others of that moment wait for it, and for what comes of it.
 #[derive(Default)]
 struct Slot {
     session: OnceCell<Rc<Session>>,
+    /// How often it could not be opened while somebody waited, and why it could not the last time.
+    failures: Cell<u64>,
+    failure: RefCell<Option<Refusal>>,
+}
+
+impl Slot {
+    /// Opens the session, for all who wait for it, unless they have seen that fail: then they are not to wait again, each
+    /// for as long, one after the other. `seen` is what had failed when this one came.
+    async fn open(
+        &self,
+        seen: u64,
+        opening: impl Future<Output = Result<Rc<Session>, Refusal>>,
+    ) -> Result<Rc<Session>, Refusal> {
+        if let Some(failure) = &*self.failure.borrow()
+            && self.failures.get() > seen
+        {
+            return Err(failure.clone());
+        }
+        let opened = opening.await;
+        if let Err(refusal) = &opened {
+            self.failures.set(self.failures.get() + 1);
+            self.failure.replace(Some(refusal.clone()));
+        }
+        opened
+    }
 }
 
 /// An app's `WebSession` for one browser session, or for one program.
@@ -111,11 +136,15 @@ pub(super) async fn get(
         key,
         slot,
     };
-    let session = &waiting.slot.session;
-    let opened = session
-        .get_or_try_init(|| Box::pin(open(edge, way, browser)))
-        .await;
-    opened.cloned()
+    let slot = &waiting.slot;
+    let seen = slot.failures.get();
+    // For all of the wait: whoever opened it may have left, and another may have begun anew.
+    let due = Instant::now() + edge.limits.open;
+    let opened = slot
+        .session
+        .get_or_try_init(|| Box::pin(slot.open(seen, open(edge, way, browser, due))));
+    let opened = timeout_at(due, opened).await;
+    opened.map_err(|_| Refusal::AppSilent)?.cloned()
 }
 
 /// A request that waits for a session, answered or given up. Only what was opened is kept: strangers leave nothing
@@ -142,8 +171,13 @@ pub(super) fn forget(edge: &Edge, way: Way<'_>, session: &Rc<Session>) {
     });
 }
 
-async fn open(edge: &Rc<Edge>, way: Way<'_>, browser: &HeaderMap) -> Result<Rc<Session>, Refusal> {
-    let entered = timeout(edge.limits.open, door::enter(edge, way, browser));
+async fn open(
+    edge: &Rc<Edge>,
+    way: Way<'_>,
+    browser: &HeaderMap,
+    due: Instant,
+) -> Result<Rc<Session>, Refusal> {
+    let entered = timeout_at(due, door::enter(edge, way, browser));
     let entered = entered.await.map_err(|_| Refusal::AppSilent)??;
     let (origin, policy) = match way {
         Way::Page(host, _) => {
@@ -159,7 +193,7 @@ async fn open(edge: &Rc<Edge>, way: Way<'_>, browser: &HeaderMap) -> Result<Rc<S
         web: entered.web,
         relaxed: entered.relaxed,
         origin,
-        share: Share::new(&edge.limits),
+        share: Share::new(&edge.limits, &edge.bodies),
         last_used: Cell::new(Instant::now()),
         connection: entered.connection,
     }))
@@ -210,101 +244,4 @@ impl Sessions {
 }
 
 #[cfg(test)]
-mod tests {
-    use capnp::Error;
-    use futures::FutureExt;
-    use percloud_schemas::front_capnp::front;
-
-    use super::*;
-    use crate::api::guesses::Guesses;
-    use crate::{Assets, BaseUrl, Limits};
-
-    /// A broker that never says whose session it is, or that is about to stop.
-    struct Broker {
-        silent: bool,
-    }
-
-    impl front::Server for Broker {
-        async fn grain_session(
-            self: Rc<Self>,
-            _: front::GrainSessionParams,
-            _: front::GrainSessionResults,
-        ) -> Result<(), Error> {
-            if self.silent {
-                std::future::pending::<()>().await;
-            }
-            Err(Error::failed("stopping".to_owned()))
-        }
-    }
-
-    fn edge(silent: bool) -> Rc<Edge> {
-        let base = BaseUrl::new("http", "percloud.localhost:6080").unwrap();
-        Rc::new(Edge {
-            policy: Policy::new(&base),
-            base,
-            limits: Limits::default(),
-            assets: Assets::new([]),
-            front: capnp_rpc::new_client(Broker { silent }),
-            sessions: Sessions::default(),
-            guesses: Guesses::new(1, Duration::ZERO),
-        })
-    }
-
-    fn stranger() -> (SessionHost, Secret) {
-        let host = "ui-0123456789abcdef0123456789abcdef".parse().unwrap();
-        (host, Secret::from_slice(&[1; 32]).unwrap())
-    }
-
-    fn known(edge: &Edge) -> usize {
-        edge.sessions.slots.borrow().len()
-    }
-
-    /// The clock of `open` needs a runtime.
-    fn run(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build();
-        runtime.unwrap().block_on(test);
-    }
-
-    #[test]
-    fn who_leaves_while_the_broker_is_asked_leaves_nothing_behind() {
-        run(async {
-            let (edge, (host, cookie), headers) = (edge(true), stranger(), HeaderMap::new());
-            let mut first = Box::pin(get(&edge, Way::Page(&host, &cookie), &headers, false));
-            assert!(first.as_mut().now_or_never().is_none());
-            let mut second = Box::pin(get(&edge, Way::Page(&host, &cookie), &headers, false));
-            assert!(second.as_mut().now_or_never().is_none());
-            assert_eq!(known(&edge), 1, "both wait for the same");
-            drop(first);
-            assert_eq!(known(&edge), 1, "somebody still waits");
-            assert!(second.as_mut().now_or_never().is_none());
-            drop(second);
-            assert_eq!(known(&edge), 0);
-        });
-    }
-
-    #[test]
-    fn who_is_refused_leaves_nothing_behind() {
-        run(async {
-            let (edge, (host, cookie), headers) = (edge(false), stranger(), HeaderMap::new());
-            let refused = get(&edge, Way::Page(&host, &cookie), &headers, false).await;
-            assert_eq!(refused.err(), Some(Refusal::Unavailable));
-            assert_eq!(known(&edge), 0);
-        });
-    }
-
-    #[test]
-    fn what_nobody_waits_for_is_swept_away() {
-        let edge = edge(true);
-        let (host, cookie) = stranger();
-        let slot = Rc::new(Slot::default());
-        let slots = || edge.sessions.slots.borrow_mut();
-        slots().insert(Way::Page(&host, &cookie).key(), slot.clone());
-        edge.sessions.sweep(Duration::ZERO);
-        assert_eq!(known(&edge), 1, "somebody waits");
-        drop(slot);
-        edge.sessions.sweep(Duration::ZERO);
-        assert_eq!(known(&edge), 0);
-    }
-}
+mod tests;

@@ -5,29 +5,39 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::bodies::Bodies;
 use crate::budget::Budget;
 use crate::config::Limits;
 use crate::respond::Refusal;
+
+/// Answers of more bytes count towards what all sessions may have, too; a connection costs as much by itself.
+const SMALL: usize = 16 << 10;
 
 /// What a session may take, and what of it is left.
 pub(crate) struct Share {
     sockets: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    collected: Budget,
     whole: Budget,
+    all_whole: Budget,
     streamed: Budget,
 }
 
-/// A WebSocket or a streamed answer that is counted, until dropped.
+/// A WebSocket or a streamed body that is counted, until dropped.
 pub(super) struct Seat(
     #[expect(dead_code, reason = "held for what its drop gives back")] OwnedSemaphorePermit,
 );
 
 impl Share {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, bodies: &Bodies) -> Self {
         let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Self {
             sockets: seats(limits.sockets_per_session),
             streams: seats(limits.streams_per_session),
+            uploads: seats(limits.uploads_per_session),
+            collected: bodies.of_session(),
+            all_whole: bodies.answers.clone(),
             whole: Budget::of(limits.bytes_per_session),
             streamed: Budget::of(limits.bytes_per_session),
         }
@@ -51,15 +61,35 @@ impl Share {
         seat(&self.streams, "it has as many answers streaming as it may have")
     }
 
+    /// Counts a body on its way to the app.
+    ///
+    /// # Errors
+    ///
+    /// When the session has all it may have.
+    pub(super) fn upload(&self) -> Result<Seat, Refusal> {
+        seat(&self.uploads, "it has as many uploads under way as it may have")
+    }
+
+    /// What of its requests may be collected at once.
+    pub(super) fn collected(&self) -> &Budget {
+        &self.collected
+    }
+
     /// Copies an answer that is here whole. One that would have to wait is refused instead: the message it is in
     /// would wait too.
     ///
     /// # Errors
     ///
-    /// When too much of the session waits for slow clients already.
+    /// When too much of the session, or of all sessions, waits for slow clients already.
     pub(super) fn whole(&self, bytes: &[u8]) -> Result<Bytes, Refusal> {
-        let copy = self.whole.try_copy(bytes);
-        copy.ok_or(Refusal::Crowded("too many bytes of it wait to be taken"))
+        let copy = if bytes.len() <= SMALL {
+            self.whole.try_copy(bytes)
+        } else {
+            self.whole.try_copy_within(&self.all_whole, bytes)
+        };
+        copy.ok_or(Refusal::Crowded(
+            "too many bytes of it or of others wait to be taken",
+        ))
     }
 
     /// What streams and WebSockets of the session may hold together.

@@ -1,6 +1,7 @@
 //! Passes a body of unknown or considerable size to the app while it arrives.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use capnp::ErrorKind;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use crate::grain::ask::{Ask, Payload, Verb};
 use crate::grain::call::{self, Page};
 use crate::grain::sessions::Session;
+use crate::grain::share::Seat;
 use crate::grain::{context, reply};
 use crate::intake::Intake;
 use crate::pipe::{Reader, pipe};
@@ -28,16 +30,22 @@ pub(super) async fn answer(
     mut body: Intake,
 ) -> Result<Answer, Refusal> {
     let mut session = session;
+    let mut seat = session.share.upload()?;
     let mut opened = open(page, &session, &ask).await?;
     if matches!(&opened, Err(error) if error.kind == ErrorKind::Disconnected) {
         // Nothing of the body is read, so nothing is lost by starting over.
         session = page.reopen(&session, &ask).await?;
+        seat = session.share.upload()?;
         opened = open(page, &session, &ask).await?;
     }
     match opened {
-        Ok((stream, reader)) => send(page, &session, &ask, body, stream, reader).await,
+        Ok((stream, reader)) => send(page, &session, &ask, (body, seat), stream, reader).await,
         Err(error) if is_unimplemented(&error) => {
-            ask.payload = Payload::Whole(body.whole(page.edge.limits.collected_body).await?);
+            ask.payload = {
+                let budgets = [&page.edge.bodies.requests, session.share.collected()];
+                let limit = page.edge.limits.collected_body;
+                Payload::Whole(body.whole(limit, &budgets).await?)
+            };
             call::whole(page, session, &ask).await
         }
         Err(error) => Err(Refusal::from_app(&error)),
@@ -81,20 +89,22 @@ async fn open(page: &Page<'_>, session: &Rc<Session>, ask: &Ask) -> Result<Opene
 enum Stopped {
     Client(Refusal),
     App,
+    /// It took nothing for as long as it may think. Until then nobody looks whether the client is still there.
+    Late,
 }
 
 async fn send(
     page: &Page<'_>,
     session: &Rc<Session>,
     ask: &Ask,
-    body: Intake,
+    (body, seat): (Intake, Seat),
     stream: request_stream::Client,
     reader: Reader,
 ) -> Result<Answer, Refusal> {
     let patience = page.edge.limits.answer;
     // Once, and before the body: the answer may come before the body ends (sheet trap 15).
     let mut replied = stream.get_response_request().send().promise;
-    let mut pump = Box::pin(pump(stream.cast_to(), body));
+    let mut pump = Box::pin(pump(stream.cast_to(), body, patience));
     let early = tokio::select! {
         biased;
         replied = &mut replied => Some(replied),
@@ -102,6 +112,7 @@ async fn send(
             // An app that stops listening may still have something to say.
             Ok(()) | Err(Stopped::App) => None,
             Err(Stopped::Client(refusal)) => return Err(refusal),
+            Err(Stopped::Late) => return Err(Refusal::AppSilent),
         },
     };
     let replied = match early {
@@ -110,7 +121,7 @@ async fn send(
             let session = session.clone();
             tokio::task::spawn_local(async move {
                 let _ = pump.await;
-                drop(session);
+                drop((session, seat));
             });
             replied
         }
@@ -125,8 +136,9 @@ async fn send(
     reply::compose(page.edge, session, ask, &replied, reader).await
 }
 
-/// Writes the body as fast as the app takes it. Dropping the stream without `done` tells the app that it broke off.
-async fn pump(stream: byte_stream::Client, mut body: Intake) -> Result<(), Stopped> {
+/// Writes the body as fast as the app takes it, if it takes something within `patience`. Dropping the stream without
+/// `done` tells the app that it broke off.
+async fn pump(stream: byte_stream::Client, mut body: Intake, patience: Duration) -> Result<(), Stopped> {
     let announced = body.size().map(|size| {
         let mut request = stream.expect_size_request();
         request.get().set_size(size);
@@ -137,16 +149,20 @@ async fn pump(stream: byte_stream::Client, mut body: Intake) -> Result<(), Stopp
             let piece: Bytes = bytes.split_to(bytes.len().min(PIECE));
             let mut request = stream.write_request();
             request.get().set_data(&piece);
-            request.send().await.map_err(|_| Stopped::App)?;
+            taken(patience, request.send()).await?;
         }
     }
-    stream
-        .done_request()
-        .send()
-        .promise
-        .await
-        .map_err(|_| Stopped::App)?;
+    taken(patience, stream.done_request().send().promise).await?;
     // Held until now so that the call was not cancelled; apps may not know it.
     drop(announced);
     Ok(())
+}
+
+/// What the app says to a part of the body, in time.
+async fn taken<T>(
+    patience: Duration,
+    taking: impl Future<Output = Result<T, capnp::Error>>,
+) -> Result<T, Stopped> {
+    let taken = timeout(patience, taking).await.map_err(|_| Stopped::Late)?;
+    taken.map_err(|_| Stopped::App)
 }

@@ -131,9 +131,10 @@ pub(super) async fn answer(
         answered.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
     }
     let upgrade = hyper::upgrade::on(&mut request);
+    let patience = edge.limits.answer;
     tokio::task::spawn_local(async move {
         if let Ok(upgraded) = upgrade.await {
-            relay(upgraded, from_app, to_app).await;
+            relay(upgraded, from_app, to_app, patience).await;
         }
         // Held as long as frames may pass.
         drop((session, seat, place));
@@ -160,8 +161,14 @@ enum Ended {
     App,
 }
 
-/// Passes bytes both ways, each at the pace of its reader. When one side ends, so does the other.
-async fn relay(upgraded: Upgraded, mut from_app: Reader, to_app: web_socket_stream::Client) {
+/// Passes bytes both ways, each at the pace of its reader. When one side ends, so does the other. So it does when the app
+/// takes nothing for as long as `patience`: until then nobody looks whether the browser is still there.
+async fn relay(
+    upgraded: Upgraded,
+    mut from_app: Reader,
+    to_app: web_socket_stream::Client,
+    patience: Duration,
+) {
     let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
     let down = async {
         while let Some(Ok(bytes)) = from_app.next().await {
@@ -181,7 +188,7 @@ async fn relay(upgraded: Upgraded, mut from_app: Reader, to_app: web_socket_stre
             };
             let mut request = to_app.send_bytes_request();
             request.get().set_message(&buffer[..read]);
-            if request.send().await.is_err() {
+            if !matches!(timeout(patience, request.send()).await, Ok(Ok(()))) {
                 return Ended::App;
             }
         }

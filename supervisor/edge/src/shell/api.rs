@@ -22,6 +22,7 @@ use crate::cookie::Ours;
 use crate::edge::Edge;
 use crate::intake::Intake;
 use crate::respond::{Answer, Refusal};
+use crate::said::Said;
 use crate::shell::api::reply::{ask, broken};
 
 /// Longest JSON document, in bytes.
@@ -49,6 +50,7 @@ struct Call<'a> {
 /// With the refusal to show as JSON.
 pub(super) async fn answer(
     edge: &Rc<Edge>,
+    said: &Said,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
@@ -71,7 +73,7 @@ pub(super) async fn answer(
         path: &path,
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
-        body: Intake::new(body, edge.limits.body_pause),
+        body: Intake::new(body, edge.limits.body_pause, said.taken()),
     };
     if stranger::may_ask(&call) {
         return stranger::answer(call).await;
@@ -86,12 +88,12 @@ pub(super) async fn answer(
 impl Call<'_> {
     /// The document a call came with.
     async fn document(self) -> Result<String, Refusal> {
-        document(self.body).await
+        document(self.edge, self.body).await
     }
 
     /// The document of a call that may come without one.
     async fn any_document(self) -> Result<String, Refusal> {
-        let text = document(self.body).await?;
+        let text = document(self.edge, self.body).await?;
         Ok(if text.is_empty() { "{}".to_owned() } else { text })
     }
 }
@@ -128,7 +130,7 @@ async fn resume(edge: &Edge, headers: &HeaderMap) -> Result<Option<user_session:
     }
 }
 
-async fn document(mut body: Intake) -> Result<String, Refusal> {
-    let bytes = body.whole(DOCUMENT).await?;
+async fn document(edge: &Edge, mut body: Intake) -> Result<String, Refusal> {
+    let bytes = body.whole(DOCUMENT, &[&edge.bodies.requests]).await?;
     String::from_utf8(bytes.into()).map_err(|_| Refusal::BadRequest("The request is not UTF-8."))
 }

@@ -6,6 +6,8 @@ mod broker;
 mod client;
 mod world;
 
+mod bodies;
+mod crowded;
 mod hosts;
 mod methods;
 mod programs;

@@ -65,17 +65,26 @@ fn idle_connections_of_one_leave_room_for_others_and_end() {
         limits.connections_per_client = SHARE;
         limits.header_timeout = Duration::from_secs(2);
     });
-    let crowd: Vec<TcpStream> = (0..SHARE + 200).map(|_| connect(&world, 66)).collect();
+    let Some(from) = crate::crowded::elsewhere() else {
+        return;
+    };
+    let crowd: Vec<TcpStream> = (0..SHARE + 200).map(|_| connect(&world, from)).collect();
     let open = |stream: &TcpStream| {
         stream.set_nonblocking(true).unwrap();
         let mut stream = stream;
         matches!(stream.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     };
+    let mut refused = &crowd[SHARE];
+    refused.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(
+        matches!(refused.read(&mut [0]), Ok(0) | Err(_)),
+        "it is one more than one may have"
+    );
     let begun = Instant::now();
     let mut least = crowd.len();
     while crowd.iter().any(open) {
         // Somebody else is served at once, at every moment.
-        let mut other = connect(&world, 67);
+        let mut other = connect(&world, Ipv4Addr::new(127, 0, 0, 67));
         let request = crate::client::get("/", &world.shell(), "Connection: close\r\n");
         other.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -108,7 +117,9 @@ fn who_asks_for_nothing_gives_way_to_who_comes() {
     early.send(crate::client::get("/", &world.shell(), "").as_bytes());
     assert_eq!(early.answer().status, 200);
     // The others say nothing, or half of something.
-    let mut crowd: Vec<TcpStream> = (0..4 * ROOM).map(|_| connect(&world, 66)).collect();
+    let mut crowd: Vec<TcpStream> = (0..4 * ROOM)
+        .map(|_| connect(&world, Ipv4Addr::new(127, 0, 0, 66)))
+        .collect();
     for (number, stream) in crowd.iter_mut().enumerate() {
         if number % 2 == 0 {
             let _may_be_closed_already = stream.write_all(b"GET / HTTP/1.1\r\nHos");
@@ -143,8 +154,8 @@ fn who_was_being_answered_gives_way_when_that_is_over() {
     }
 }
 
-/// A connection from 127.0.0.`last`: another client than the tests' own.
-fn connect(world: &World, last: u8) -> TcpStream {
+/// A connection from an address of this machine: another client than the tests' own.
+fn connect(world: &World, from: Ipv4Addr) -> TcpStream {
     let SocketAddr::V4(to) = world.address else {
         panic!("the edge listens on IPv4 here")
     };
@@ -154,8 +165,7 @@ fn connect(world: &World, last: u8) -> TcpStream {
         None,
     )
     .unwrap();
-    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
-    rustix::net::bind(&socket, &from).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
     rustix::net::connect(&socket, &to).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::app::pattern;
+use crate::client::Client;
 use crate::world::World;
 
 /// What may be on its way between app and a client that does not read: the window, one message, both sockets'
@@ -381,4 +382,79 @@ fn streams_make_do_with_what_a_session_may_hold() {
     for answer in [world.get("/stream/1000000"), world.get("/open-stream/1000000")] {
         assert!(answer.complete && answer.body == pattern(0, 1_000_000));
     }
+}
+
+/// A world with an app that takes nothing of a body, and a client that has begun to send one.
+fn stuck() -> (World, Client) {
+    let world = World::single(|limits| {
+        limits.answer = Duration::from_millis(300);
+        limits.uploads_per_session = 1;
+    });
+    world.facts.update(|facts| facts.hold = true);
+    // More than the app is sent before it has taken something.
+    let head = world.page_request("PUT", "/up", "Content-Length: 1000000\r\n");
+    let mut client = world.connect();
+    client.send(head.as_bytes());
+    client.send(&pattern(0, 500_000));
+    world
+        .facts
+        .wait("the beginning to arrive", |facts| facts.received > 0);
+    (world, client)
+}
+
+#[test]
+fn an_app_that_takes_nothing_of_a_body_is_given_up() {
+    let (_world, mut client) = stuck();
+    assert_eq!(client.head().unwrap().status, 504);
+}
+
+#[test]
+fn a_client_that_vanishes_while_the_app_takes_nothing_is_given_up() {
+    let (world, client) = stuck();
+    drop(client);
+    let rest = "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n";
+    let head = world.page_request("PUT", "/up", rest);
+    let status = || {
+        let mut client = world.connect();
+        client.send(head.as_bytes());
+        client.head().unwrap().status
+    };
+    World::until(|| (status() == 100).then_some(()));
+}
+
+#[test]
+fn an_app_that_never_says_it_has_all_of_a_body_is_given_up() {
+    let world = World::with(|limits| limits.answer = Duration::from_millis(300));
+    world.facts.update(|facts| facts.hold = true);
+    let rest = "Transfer-Encoding: chunked\r\n\r\n3\r\n\u{0}\u{1}\u{2}\r\n0\r\n\r\n";
+    assert_eq!(world.ask(&world.page_request("POST", "/up", rest)).status, 504);
+}
+
+#[test]
+fn a_session_has_no_more_uploads_under_way_than_it_may() {
+    let world = World::single(|limits| limits.uploads_per_session = 1);
+    let head = world.page_request("PUT", "/up", "Content-Length: 100000\r\n");
+    let mut sending = world.connect();
+    sending.send(head.as_bytes());
+    sending.send(&pattern(0, 1000));
+    world
+        .facts
+        .wait("the beginning to arrive", |facts| facts.received > 0);
+    let refused = world.ask(&head);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+    assert_eq!(
+        world.get("/stream/10").body,
+        pattern(0, 10),
+        "answers have their own"
+    );
+    let short = world.page_request("POST", "/a", "Content-Length: 2\r\n\r\nhi");
+    assert_eq!(world.ask(&short).status, 200, "what is short is no upload");
+    sending.send(&pattern(1000, 99_000));
+    assert_eq!(sending.answer().status, 200);
+    world
+        .facts
+        .update(|facts| (facts.received, facts.done) = (0, false));
+    sending.send(head.as_bytes());
+    sending.send(&pattern(0, 100_000));
+    assert_eq!(sending.answer().status, 200);
 }

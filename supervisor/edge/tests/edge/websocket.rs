@@ -199,3 +199,28 @@ fn a_message_that_is_too_large_ends_the_socket() {
             .is_some_and(|error| error.contains("34603008 bytes"))
     });
 }
+
+#[test]
+fn an_app_that_takes_nothing_of_a_socket_is_given_up() {
+    let world = World::single(|limits| {
+        limits.answer = Duration::from_millis(300);
+        limits.sockets_per_session = 1;
+    });
+    world.facts.update(|facts| facts.hold = true);
+    let origin = format!("Origin: http://{}\r\n", world.page());
+    for stays in [false, true] {
+        // Nobody looks whether the browser is there while the app takes nothing, but not for ever.
+        let mut client = World::until(|| {
+            let (client, answer) = open(&world, "/echo", &origin);
+            (answer.status == 101).then_some(client)
+        });
+        world.facts.update(|facts| facts.received = 0);
+        client.send(&[0; 200_000]);
+        world
+            .facts
+            .wait("something to arrive", |facts| facts.received > 0);
+        if stays {
+            assert!(client.is_closed());
+        }
+    }
+}

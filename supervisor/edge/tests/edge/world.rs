@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use percloud_edge::{Assets, BaseUrl, Config, EdgeError, Limits};
@@ -52,7 +52,7 @@ pub struct Facts {
     pub expected: Option<u64>,
     pub done: bool,
     pub upload_dropped: bool,
-    /// Uploads wait while this is set.
+    /// Uploads and messages wait while this is set.
     pub hold: bool,
     pub package: Vec<u8>,
     pub package_dropped: bool,
@@ -205,6 +205,17 @@ impl World {
     pub fn api_request(&self, method: &str, path: &str, rest: &str) -> String {
         let authorization = format!("Authorization: Bearer {TOKEN}\r\n{rest}");
         request(method, path, &self.api(), &authorization)
+    }
+
+    /// Tries again and again until it works.
+    pub fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(result) = attempt() {
+                return result;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "tried in vain");
+        }
     }
 
     pub fn connect(&self) -> Client {

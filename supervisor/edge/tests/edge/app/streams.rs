@@ -72,6 +72,7 @@ impl web_socket_stream::Server for Echo {
     async fn send_bytes(self: Rc<Self>, params: web_socket_stream::SendBytesParams) -> Done {
         let message = params.get()?.get_message()?;
         self.facts.update(|facts| facts.received += message.len() as u64);
+        self.facts.until(|facts| !facts.hold).await;
         let to = self.to.borrow().clone();
         if let Some(to) = to {
             let mut back = to.send_bytes_request();
@@ -117,6 +118,7 @@ impl byte_stream::Server for Upload {
     }
 
     async fn done(self: Rc<Self>, _: byte_stream::DoneParams, _: byte_stream::DoneResults) -> Done {
+        self.facts.until(|facts| !facts.hold).await;
         self.facts.update(|facts| facts.done = true);
         Ok(())
     }
