@@ -183,7 +183,7 @@ impl Broker {
     /// Commits a batch that is nearly full and begins the next.
     async fn make_room_in(&self, batch: &mut Batch) -> Result<(), Problem> {
         if batch.is_nearly_full() {
-            self.commit_noted(std::mem::take(batch)).await?;
+            self.commit_noted(batch.take()).await?;
         }
         Ok(())
     }

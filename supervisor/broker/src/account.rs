@@ -226,6 +226,8 @@ impl Broker {
             expires: now.plus_seconds(SIGNED_IN),
         };
         let mut batch = Batch::new();
+        // Who makes room on a full disk has to sign in first.
+        batch.frees_space();
         batch.put(cookie.hash().as_bytes(), &session);
         self.commit(batch).await?;
         let me = self.whoami(&SignedIn {

@@ -32,6 +32,7 @@ use crate::outside::{
 use crate::pour::pour;
 use crate::problem::Problem;
 use crate::record::{App, Grain, KnownAs, app_key, person_of_grain};
+use crate::staging::Place;
 use crate::tree;
 use crate::upload::Worker;
 
@@ -43,7 +44,10 @@ const REPORT_LIMIT: u64 = 16 << 20;
 const USERS: usize = 1000;
 
 /// A folder of staging, gone with its content when let go.
-struct Scratch(PathBuf);
+struct Scratch(
+    PathBuf,
+    #[expect(dead_code, reason = "held for as long as the folder")] Place,
+);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -109,7 +113,7 @@ impl Broker {
         stream: byte_stream::Client,
     ) -> Result<(Value, AbortHandle), Problem> {
         let grain = self.own_grain(who, id)?;
-        let scratch = self.scratch()?;
+        let scratch = self.scratch(who)?;
         let archive = scratch.0.join("backup.zip");
         self.pack(id, &grain, &archive).await?;
         {
@@ -128,13 +132,15 @@ impl Broker {
         Ok((json!({"title": grain.title}), sending.abort_handle()))
     }
 
-    fn scratch(&self) -> Result<Scratch, Problem> {
+    fn scratch(&self, who: &SignedIn) -> Result<Scratch, Problem> {
+        // How large it gets is seen when it is there: what a grain takes may shrink to little.
+        let place = self.place_in_staging(&who.account, 0)?;
         let folder = self
             .config
             .layout
             .upload(&UploadId::new(|bytes| (self.outside.random)(bytes)));
         make_private(&folder).map_err(|error| Problem::internal("begin a backup", &error))?;
-        Ok(Scratch(folder))
+        Ok(Scratch(folder, place))
     }
 
     /// Writes the backup of a grain to a new file, of one moment: its app stands still meanwhile, or sleeps.
@@ -142,6 +148,8 @@ impl Broker {
         let io = |error: std::io::Error| Problem::internal("write a backup", &error);
         let slot = self.slot(id);
         let _turn = slot.turn.lock().await;
+        // Waiting may have taken long.
+        self.check_room(0)?;
         let frozen = match slot.running() {
             Some(running) => {
                 let frozen = self.freeze(running.pid).await;
@@ -165,7 +173,11 @@ impl Broker {
         let _worker = started(self.outside.launcher.start_backup(start).await)?;
         let packed = loop {
             match report.next().await {
-                Some(BackupReport::Progress(_)) => {}
+                Some(BackupReport::Progress(_)) => {
+                    if let Err(problem) = self.check_room(0) {
+                        break Err(problem);
+                    }
+                }
                 Some(BackupReport::Done(packed)) => break Ok(packed),
                 Some(BackupReport::Failed { code, message }) => break Err(refused(code, message)),
                 None => break Err(Problem::Unavailable),
@@ -241,7 +253,10 @@ impl Broker {
         let _worker = started(self.outside.launcher.start_restore(start).await)?;
         let restored = loop {
             match report.next().await {
-                Some(RestoreReport::Progress { done, total }) => progress(done, total),
+                Some(RestoreReport::Progress { done, total }) => {
+                    self.check_room(0)?;
+                    progress(done, total);
+                }
                 Some(RestoreReport::Done(restored)) => break *restored,
                 Some(RestoreReport::Failed { code, message }) => return Err(refused(code, message)),
                 None => {
@@ -343,7 +358,7 @@ impl Broker {
         if grain.trashed.is_some() {
             return Err(Problem::InTrash);
         }
-        let scratch = self.scratch()?;
+        let scratch = self.scratch(who)?;
         let archive = scratch.0.join("backup.zip");
         self.pack(id, &grain, &archive).await?;
         let name = |title: &str| Some(format!("Copy of {title}"));

@@ -14,6 +14,7 @@ use percloud_core::throttle::Throttle;
 use percloud_core::time::Timestamp;
 use percloud_core::warm::Budget;
 use percloud_store::{Batch, OpenOptions, Record, Store};
+use serde_json::{Value, json};
 
 use crate::catalogue::Catalogue;
 use crate::event::Events;
@@ -30,8 +31,10 @@ use crate::powerbox::Asked;
 use crate::problem::Problem;
 use crate::record::{About, Account, Transfer};
 use crate::running::Slot;
+use crate::staging::Staging;
 use crate::token::{Leading, Reference};
-use crate::view_info::Described;
+use crate::turns::Turns;
+use crate::view_info::Recent;
 use crate::visit::{SessionId, Visit};
 use crate::{access, audit, sharing, warm};
 
@@ -131,8 +134,12 @@ pub struct Broker {
     pub(crate) ledger: RefCell<Ledger>,
     /// What is kept beside each share.
     pub(crate) abouts: RefCell<HashMap<ShareId, About>>,
-    /// What apps say of themselves, as far as it was needed since the start.
-    pub(crate) views: RefCell<HashMap<GrainId, Rc<Described>>>,
+    /// What apps say of themselves, as far as it was needed lately.
+    pub(crate) views: RefCell<Recent>,
+    /// What people have on its way through staging.
+    pub(crate) staging: Staging,
+    /// Bounds how many identities are saved at a time: whose grain saves one is not known here.
+    pub(crate) identity_saves: Turns,
     /// Where the audit log ends, and where in it is what.
     pub(crate) audit: RefCell<audit::Log>,
     /// Held from planning a change of sharing until it counts, and while something is noted in the audit log.
@@ -211,6 +218,8 @@ impl Broker {
             ledger: RefCell::new(ledger),
             abouts: RefCell::new(abouts.into_iter().collect()),
             views: RefCell::default(),
+            staging: Staging::default(),
+            identity_saves: Turns::default(),
             audit,
             sharing_turn: tokio::sync::Mutex::default(),
             next_sweep: Cell::default(),
@@ -270,6 +279,16 @@ impl Broker {
         self.store
             .commit(batch)
             .await
-            .map_err(|error| Problem::internal("write the store", &error))
+            .map_err(|error| Problem::not_committed(&error))
+    }
+
+    /// That nothing can be made durable any more, for whoever runs the server.
+    pub(crate) fn store_warning(&self) -> Option<Value> {
+        self.store.has_failed().then(|| {
+            json!({
+                "code": "store-failed",
+                "message": "This server could not write to its disk and saves nothing any more, whether there is room by now or not. Look after the disk, then start the server again. The server's log says what happened.",
+            })
+        })
     }
 }

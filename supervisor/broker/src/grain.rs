@@ -234,6 +234,8 @@ impl Broker {
             }
             let people = self.people_of(id);
             let mut batch = Batch::new();
+            // The entry in the log is written; what fills the disk must be possible to delete all the same.
+            batch.frees_space();
             batch.delete::<Grain>(grain_key(id));
             Self::forget_limits(&mut batch, id);
             if let Some(site) = &grain.public_id {
@@ -250,9 +252,6 @@ impl Broker {
             let settled = self.settle(id, batch, changes, |id| self.about(id)).await;
             self.catalogue_again(id);
             settled?;
-            for (hash, _) in self.held_by(id)? {
-                self.forget_token(id, &hash).await?;
-            }
             self.forget_jobs(id).await?;
             for person in people {
                 self.events
@@ -265,6 +264,12 @@ impl Broker {
         // Its host is gone, and nobody knocks there again.
         let _never_opened = std::fs::remove_file(self.config.layout.door(id));
         self.discard(&self.config.layout.grain(id), id.as_str());
+        // From here on it is gone, whatever becomes of its tokens: none of them stands any more. There may be very many, so
+        // nobody waits for them but who deleted it.
+        self.enforce(&Changed::Tokens).await;
+        if let Err(problem) = self.forget_tokens_of(id).await {
+            tracing::warn!(grain = %id, "tokens of a grain that is gone are forgotten later: {problem}");
+        }
         Ok(())
     }
 

@@ -366,6 +366,7 @@ impl host_keeper::Server for Keeper {
             parent,
             by: None,
         };
+        let _turn = self.slot.commits.one().await;
         let text = broker.make_token(token).await.map_err(told)?;
         results.get().set_token(text.expose().as_bytes());
         Ok(())
@@ -394,7 +395,10 @@ impl host_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let broker = self.broker()?;
         match TokenText::from_bytes(params.get()?.get_token()?) {
-            Some(text) => broker.drop_token(&self.grain, &text).await.map_err(told),
+            Some(text) => {
+                let _turn = self.slot.commits.one().await;
+                broker.drop_token(&self.grain, &text).await.map_err(told)
+            }
             None => Ok(()),
         }
     }
@@ -455,6 +459,7 @@ impl host_keeper::Server for Keeper {
         _: host_keeper::ActivityResults,
     ) -> Result<(), Error> {
         let broker = self.broker()?;
+        let _turn = self.slot.commits.one().await;
         broker
             .activity(&self.grain, None, params.get()?.get_event()?)
             .await
@@ -475,6 +480,7 @@ impl host_keeper::Server for Keeper {
             return Err(told(Problem::NoReference));
         };
         let name = params.get_name()?.get_default_text()?.to_string()?;
+        let _turn = self.slot.commits.one().await;
         broker.spend(&hash).await.map_err(told)?;
         broker
             .schedule(&self.grain, id, &name, params.get_job()?)
@@ -489,6 +495,7 @@ impl host_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let broker = self.broker()?;
         let gone = object(&self.grain, object_text(params.get()?.get_object()?)?);
+        let _turn = self.slot.commits.one().await;
         broker.forget_object(&gone).await.map_err(told)
     }
 }

@@ -17,6 +17,7 @@ use crate::broker::Broker;
 use crate::keeper::told;
 use crate::problem::Problem;
 use crate::record::{Follow, Grain, Mute, Notice, Package, Unread, grain_key, grain_of_person};
+use crate::turns::AT_ONCE;
 use crate::view_info::Needed;
 
 /// Notifications kept for one person; the oldest goes first.
@@ -27,6 +28,8 @@ const ALL: &str = "read";
 const TEXT: usize = 300;
 /// People one event may name.
 const NAMED: u32 = 500;
+/// Threads of one grain a person follows; the oldest goes first.
+const THREADS: usize = 256;
 /// Things one grain may do in the background at a time.
 const ONGOING: usize = 16;
 
@@ -171,7 +174,7 @@ impl Broker {
                 .into_iter()
                 .flatten()
             {
-                batch.put(&topic_key(actor, id, topic), &Follow {});
+                self.follow(&mut batch, actor, id, topic);
             }
         }
         let mut concerned = Vec::new();
@@ -232,6 +235,29 @@ impl Broker {
     fn is_muted(&self, person: &AccountId, id: &GrainId, thread: Option<&str>) -> bool {
         let muted = |thread| matches!(self.read::<Mute>(&topic_key(person, id, thread)), Ok(Some(_)));
         muted(None) || (thread.is_some() && muted(thread))
+    }
+
+    /// Has a person hear how a topic goes on. An app may name ever new threads: of those the oldest are forgotten.
+    fn follow(&self, batch: &mut Batch, person: &AccountId, id: &GrainId, thread: Option<&str>) {
+        let topic = topic_key(person, id, thread);
+        if matches!(self.read::<Follow>(&topic), Ok(Some(_))) {
+            return;
+        }
+        let all = topic_key(person, id, None);
+        // There may be more of older times; some go with each that comes.
+        let threads = self.store.page::<Follow>(&all, None, 2 * THREADS);
+        let mut threads = threads.unwrap_or_default();
+        threads.retain(|(key, _)| *key != all);
+        if thread.is_some() && threads.len() >= THREADS {
+            threads.sort_by_key(|(_, follow)| follow.since);
+            // Two at once may both have found room, so there may be one too many.
+            let too_many = threads.len() + 1 - THREADS;
+            for (key, _) in threads.iter().take(too_many.min(AT_ONCE)) {
+                batch.delete::<Follow>(key);
+            }
+        }
+        let since = self.outside.now();
+        batch.put(&topic, &Follow { since });
     }
 
     fn follows(&self, person: &AccountId, id: &GrainId, thread: Option<&str>) -> bool {

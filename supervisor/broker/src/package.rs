@@ -1,13 +1,12 @@
 //! Packages: staged by an upload, installed by a decision, immutable from then on.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use percloud_core::grain::TITLE_LIMIT;
-use percloud_core::id::AccountId;
+use percloud_core::id::{AccountId, GrainId};
 use percloud_core::time::Timestamp;
 use percloud_spk::install::{ICONS, IconKind, PackageInfo};
 use percloud_store::Batch;
@@ -142,30 +141,30 @@ impl Broker {
     /// Installs a staged package: its files become permanent, then the record that makes them count. Grains made
     /// with an older version of the app continue with this one.
     pub(crate) async fn install(self: &Rc<Self>, who: &SignedIn, id: &str) -> Result<Value, Problem> {
+        let info = self.install_app(who, id).await?;
+        // Packages may come and go meanwhile: a grain that is being backed up is waited for, and that may take long.
+        self.upgrade_grains(who, &info.app_id.to_string()).await?;
+        self.app_view(who, &info)
+    }
+
+    /// Makes an app this person's, if it is not; what they already made with it goes on as it was.
+    async fn install_app(&self, who: &SignedIn, id: &str) -> Result<Rc<PackageInfo>, Problem> {
         let _packaging = self.packaging.lock().await;
         if self.staged_info(who, id).is_none() {
             // Installing what is installed already is not an error; it finishes what an earlier try may have left.
-            let info = self.own_package(who, id).await?;
-            if self.app_of(who, &info)?.is_some_and(|app| app.package_id == id) {
-                self.upgrade_grains(who, &info).await?;
-            }
-            return self.app_view(who, &info);
+            return self.own_package(who, id).await;
         }
         // Out of the waiting room, so that nothing that empties it touches these files now.
         let staged = self.staged.borrow_mut().remove(id).ok_or(Problem::NotFound)?;
+        let info = staged.info.clone();
         let outcome = self.install_staged(who, id, &staged).await;
         if outcome.is_err() && staged.folder.join("unpacked").exists() {
             self.staged.borrow_mut().insert(id.to_owned(), staged);
         }
-        outcome
+        outcome.map(|()| info)
     }
 
-    async fn install_staged(
-        self: &Rc<Self>,
-        who: &SignedIn,
-        id: &str,
-        staged: &Staged,
-    ) -> Result<Value, Problem> {
+    async fn install_staged(&self, who: &SignedIn, id: &str, staged: &Staged) -> Result<(), Problem> {
         let info = staged.info.clone();
         let known: Option<Package> = self.read(id.as_bytes())?;
         if known.is_none() {
@@ -206,41 +205,78 @@ impl Broker {
         );
         self.commit(batch).await?;
         self.catalogue_app_again(key);
-        self.upgrade_grains(who, &info).await?;
         let view = self.app_view(who, &info)?;
         self.events
             .tell(&who.account, &json!({"type": "app", "app": view}));
-        Ok(view)
+        Ok(())
     }
 
-    /// Has the grains of an app go on with the package `info`, where that is not older than what they have; then lets go
-    /// of packages nothing needs any more.
-    async fn upgrade_grains(self: &Rc<Self>, who: &SignedIn, info: &PackageInfo) -> Result<(), Problem> {
-        let (id, app_id) = (info.package_id.to_string(), info.app_id.to_string());
-        let mut left = BTreeSet::new();
-        let made = self.catalogue.borrow().grains_of_app(&who.account, &app_id);
-        for grain_id in made {
-            // Changing others took a while; this one may be gone, or somebody else's.
-            let Ok(grain) = self.own_grain(who, &grain_id) else {
+    /// Has the grains of an app go on with what this person has of it now, each when its turn comes. One that is not
+    /// reached, because of a crash or a full disk, goes on when it starts next.
+    async fn upgrade_grains(&self, who: &SignedIn, app_id: &str) -> Result<(), Problem> {
+        let made = self.catalogue.borrow().grains_of_app(&who.account, app_id);
+        for id in made {
+            if !self.is_behind(who, &id).await? {
                 continue;
-            };
-            if grain.package_id != id && self.may_continue(&grain, info).await {
-                // Stopped, and kept from starting: nothing of the old version runs once the record says otherwise.
-                let slot = self.slot(&grain_id);
-                let _turn = slot.turn.lock().await;
-                slot.stop().await;
-                self.update_grain(&grain_id, |grain| grain.package_id.clone_from(&id))
-                    .await?;
-                left.insert(grain.package_id);
             }
-        }
-        for old in left {
-            self.let_go_of_package(&old).await?;
+            let slot = self.slot(&id);
+            let _turn = slot.turn.lock().await;
+            // Waiting took a while.
+            if self.is_behind(who, &id).await? {
+                // Stopped, and kept from starting: nothing of the old version runs once the record says otherwise.
+                slot.stop().await;
+                let grain = self.own_grain(who, &id)?;
+                self.go_on_with_app(&id, grain).await?;
+            }
         }
         Ok(())
     }
 
-    /// Removes a package that no app and no grain names.
+    /// Whether a grain is this person's and may go on with another package; one that is gone meanwhile is not.
+    async fn is_behind(&self, who: &SignedIn, id: &GrainId) -> Result<bool, Problem> {
+        match self.own_grain(who, id) {
+            Ok(grain) => Ok(self.newer_package(&grain).await?.is_some()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Has a grain that does not run go on with what its owner has of its app by now, if that is another package and not
+    /// an older one; then lets go of the one it had, if nothing needs that any more. Returns the grain as it is then.
+    ///
+    /// The caller holds the grain's turn. Of the two locks [`Broker::packaging`] always comes second, and nobody waits for
+    /// a grain while holding it.
+    pub(crate) async fn go_on_with_app(&self, id: &GrainId, mut grain: Grain) -> Result<Grain, Problem> {
+        if self.newer_package(&grain).await?.is_none() {
+            return Ok(grain);
+        }
+        let _packaging = self.packaging.lock().await;
+        // Looked at again: it may have been uninstalled, or another installed, and only what an app or a grain names stays.
+        let Some(package_id) = self.newer_package(&grain).await? else {
+            return Ok(grain);
+        };
+        self.update_grain(id, |grain| grain.package_id.clone_from(&package_id))
+            .await?;
+        let old = std::mem::replace(&mut grain.package_id, package_id);
+        if let Err(problem) = self.let_go_of_package(&old).await {
+            // It takes room and does nothing else; the grain goes on.
+            tracing::warn!("a package that nothing needs is kept: {problem}");
+        }
+        Ok(grain)
+    }
+
+    /// The package a grain's owner has of its app, if it is not the grain's, and at least as new.
+    async fn newer_package(&self, grain: &Grain) -> Result<Option<String>, Problem> {
+        let app: Option<App> = self.read(&app_key(&grain.owner, &grain.app_id))?;
+        let Some(app) = app.filter(|app| app.package_id != grain.package_id) else {
+            return Ok(None);
+        };
+        let info = self.package_info(&app.package_id).await?;
+        let old: Option<Package> = self.read(grain.package_id.as_bytes())?;
+        let may = old.is_none_or(|old| old.app_version <= info.manifest.app_version);
+        Ok(may.then_some(app.package_id))
+    }
+
+    /// Removes a package that no app and no grain names. The caller holds [`Broker::packaging`].
     async fn let_go_of_package(&self, id: &str) -> Result<(), Problem> {
         if self.catalogue.borrow().is_needed(id) {
             return Ok(());
@@ -251,12 +287,6 @@ impl Broker {
         self.infos.borrow_mut().remove(id);
         self.discard(&self.config.layout.package(id), id);
         Ok(())
-    }
-
-    /// A grain goes on with a package at least as new as the one it has.
-    async fn may_continue(&self, grain: &Grain, info: &PackageInfo) -> bool {
-        let old = self.package_info(&grain.package_id).await;
-        old.map_or(true, |old| old.manifest.app_version <= info.manifest.app_version)
     }
 
     /// Forgets an upload, or uninstalls an app nothing was made with.

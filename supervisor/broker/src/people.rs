@@ -139,6 +139,8 @@ impl Broker {
         let _turn = self.sharing_turn.lock().await;
         let invitation: Invitation = self.read(id.as_str().as_bytes())?.ok_or(Problem::NotFound)?;
         let mut batch = Batch::new();
+        // The entry in the log is written, but an invitation must be taken back on a full disk, too.
+        batch.frees_space();
         batch.delete::<Invitation>(id.as_str().as_bytes());
         self.note(
             &mut batch,

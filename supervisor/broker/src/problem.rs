@@ -1,6 +1,7 @@
 //! Why a use case did not happen: a stable code, a status and a sentence for the person.
 
 use percloud_core::account::Unfit;
+use percloud_store::CommitError;
 use serde_json::{Value, json};
 
 /// Every way a use case ends without happening.
@@ -67,6 +68,9 @@ pub enum Problem {
     /// The disk is full.
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
+    /// Writing failed, and nothing is written until the server is started again.
+    #[error("this server could not write to its disk; nothing can be saved until it is started again")]
+    StoreFailed,
     /// They have it, and may not pass it on.
     #[error("this was shared with you to use, not to pass on")]
     MayNotShare,
@@ -117,6 +121,7 @@ impl Problem {
             Self::HandleTaken => "bad-request",
             Self::NoReference => "not-found",
             Self::GrainFailed(_) => "grain-failed",
+            Self::StoreFailed => "store-failed",
             Self::Unavailable | Self::NoWayOut => "unavailable",
         }
     }
@@ -137,7 +142,7 @@ impl Problem {
             Self::DiskFull => 507,
             Self::GrainFailed(_) => 502,
             Self::Unavailable => 500,
-            Self::NoWayOut => 503,
+            Self::NoWayOut | Self::StoreFailed => 503,
         }
     }
 
@@ -158,6 +163,24 @@ impl Problem {
         if is_disk_full(cause) {
             return Self::DiskFull;
         }
+        Self::log(what, cause);
+        Self::Unavailable
+    }
+
+    /// Why nothing was committed. A full disk is what the store says it is: where it found that out only while it wrote, it
+    /// is not enough to make room.
+    pub(crate) fn not_committed(error: &CommitError) -> Self {
+        let what = "write the store";
+        match error {
+            CommitError::Failed(_) | CommitError::ReadOnly(_) => {
+                Self::log(what, error);
+                Self::StoreFailed
+            }
+            other => Self::internal(what, other),
+        }
+    }
+
+    fn log(what: &str, cause: &(dyn std::error::Error + 'static)) {
         let mut chain = cause.to_string();
         let mut next = cause.source();
         while let Some(source) = next {
@@ -166,7 +189,6 @@ impl Problem {
             next = source.source();
         }
         tracing::error!("cannot {what}: {chain}");
-        Self::Unavailable
     }
 }
 
@@ -219,5 +241,15 @@ mod tests {
         assert_eq!(Problem::internal("write", &full).code(), "disk-full");
         let other = Outer(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         assert_eq!(Problem::internal("write", &other).code(), "unavailable");
+    }
+
+    #[test]
+    fn a_store_that_has_failed_is_not_called_a_full_disk() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for failed in [CommitError::Failed(full()), CommitError::ReadOnly(full())] {
+            assert!(matches!(Problem::not_committed(&failed), Problem::StoreFailed));
+        }
+        let refused = Problem::not_committed(&CommitError::DiskFull(full()));
+        assert_eq!(refused.code(), "disk-full", "making room helps");
     }
 }

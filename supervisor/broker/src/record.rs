@@ -381,7 +381,11 @@ table!(Mute, "mute");
 
 /// A person took part in a grain, or in a thread in it, and wants to hear how it goes on. Keyed like [`Mute`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Follow {}
+pub(crate) struct Follow {
+    /// Since when, where that was noted.
+    #[serde(default)]
+    pub since: Timestamp,
+}
 table!(Follow, "follow");
 
 /// Something happened in a grain since a person looked. Key: the account id, `/`, the grain id.

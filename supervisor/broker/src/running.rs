@@ -27,6 +27,7 @@ use crate::limits::Limit;
 use crate::outside::GrainStart;
 use crate::problem::Problem;
 use crate::record::{Grain, grain_key};
+use crate::turns::Turns;
 use crate::view_info::Described;
 
 /// How long a grain host may take to answer for the first time.
@@ -97,6 +98,8 @@ pub(crate) struct Slot {
     running: RefCell<Option<Rc<Running>>>,
     /// A host whose connection broke and whose process may not be gone yet.
     ending: RefCell<Option<Rc<Running>>>,
+    /// Whatever is made durable because its app asks for it waits for one of these.
+    pub commits: Turns,
     /// Held while the grain starts or stops, so that it happens once however many ask.
     pub turn: tokio::sync::Mutex<()>,
 }
@@ -208,6 +211,14 @@ impl Broker {
         if grain.trashed.is_some() {
             return Err(Problem::InTrash);
         }
+        // Where installing a newer version of its app did not come this far. What it was made with works as well.
+        let grain = match self.go_on_with_app(id, grain.clone()).await {
+            Ok(grain) => grain,
+            Err(problem) => {
+                tracing::warn!(grain = %id, "a grain starts with the older version of its app: {problem}");
+                grain
+            }
+        };
         let info = self.package_info(&grain.package_id).await?;
         let command = described::command(&info, grain.begun, grain.action)?;
         let door = self.config.layout.door(id);

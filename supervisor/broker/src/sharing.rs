@@ -337,6 +337,8 @@ impl Broker {
             .borrow()
             .plan_remove(&self.facts(), &share.id, removal)?;
         let mut batch = Batch::new();
+        // Nobody keeps access because the disk is full.
+        batch.frees_space();
         self.note(
             &mut batch,
             by,
@@ -372,6 +374,7 @@ impl Broker {
             let role = (!role.is_unlimited()).then_some(role);
             let changes = self.ledger.borrow().plan_ceiling(id, &who.account, role);
             let mut batch = Batch::new();
+            batch.frees_space();
             self.note(&mut batch, Some(&who.account), Act::LimitedMyself, Some(id), "");
             self.settle(id, batch, changes, |id| self.about(id)).await?;
         }

@@ -1,12 +1,15 @@
 //! Use cases over a real store, with a clock the test sets and a launcher that plays the grain host in-process.
 
 mod accounts;
+mod deleted;
+mod full_disk;
 mod grains;
 mod jobs;
 mod limits;
 mod many;
 mod notices;
 mod outlets;
+mod packages;
 mod pages;
 mod pour;
 mod programs;

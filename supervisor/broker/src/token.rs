@@ -74,11 +74,21 @@ impl Broker {
         for _ in 0..CHAIN {
             let Some(hash) = next else { return true };
             match self.read::<Token>(&hash.0) {
-                Ok(Some(token)) if token.expires.is_none_or(|expires| now < expires) => next = token.parent,
+                Ok(Some(token)) if !self.has_ended(&token, now) => next = token.parent,
                 _ => return false,
             }
         }
         false
+    }
+
+    /// Whether a token has expired, or belongs to a grain that is gone: its record goes first, those of its tokens later.
+    fn has_ended(&self, token: &Token, now: Timestamp) -> bool {
+        let is_gone = |grain: &GrainId| !self.catalogue.borrow().has(grain);
+        let of_nobody = match &token.seal {
+            Sealed::Grain(grain) | Sealed::Grant(grain) | Sealed::Job(grain) => is_gone(grain),
+            Sealed::Answer(_) => false,
+        };
+        of_nobody || token.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Whether all of these are true at the moment.
@@ -326,10 +336,8 @@ impl Broker {
         if !batch.is_empty() {
             self.commit(batch).await?;
         }
-        {
-            let mut leading = self.leading.borrow_mut();
-            listed.iter().for_each(|hash| leading.unlist(hash, gone));
-        }
+        let ended = listed.iter().map(|hash| (*hash, gone));
+        self.leading.borrow_mut().unlist_all(ended);
         let mut ended = Vec::new();
         self.references.borrow_mut().retain(|id, reference| {
             let leads_there = reference.what.as_ref() == Some(gone);
@@ -344,7 +352,52 @@ impl Broker {
         Ok(())
     }
 
-    /// Forgets answers nobody claimed in time. Looks at all tokens, so not often, and at some at a time.
+    /// Forgets the tokens of a grain that is gone. None of them stands any more, so nothing has to be ended.
+    pub(crate) async fn forget_tokens_of(&self, grain: &GrainId) -> Result<(), Problem> {
+        let prefix = format!("{grain}/");
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.page::<Held>(prefix.as_bytes(), after.as_deref(), STEP);
+            let page = page.map_err(|error| Problem::internal("read the store", &error))?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            let mut tokens = Vec::with_capacity(page.len());
+            for (_, held) in page {
+                let Ok(hash) = TokenHash::try_from(held.id) else {
+                    continue;
+                };
+                tokens.push((hash, self.read::<Token>(&hash.0)?, held_key(grain, &hash)));
+            }
+            self.forget_records(tokens).await?;
+        }
+    }
+
+    /// Forgets tokens and, where it is given, the record under which a grain finds each; in full batches.
+    async fn forget_records(&self, tokens: Vec<(TokenHash, Option<Token>, Vec<u8>)>) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        for (hash, _, held) in &tokens {
+            if batch.is_nearly_full() {
+                self.commit(batch.take()).await?;
+            }
+            batch.delete::<Token>(&hash.0);
+            if !held.is_empty() {
+                batch.delete::<Held>(held);
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch).await?;
+        }
+        let ended = tokens
+            .iter()
+            .filter_map(|(hash, token, _)| Some((*hash, &token.as_ref()?.what)));
+        self.leading.borrow_mut().unlist_all(ended);
+        Ok(())
+    }
+
+    /// Forgets answers nobody claimed in time, and what a crash left of the tokens of a grain that was deleted. Looks at all
+    /// tokens, so not often, and at some at a time.
     pub(crate) async fn forget_expired_tokens(&self, now: Timestamp) -> Result<(), Problem> {
         if self.next_sweep.get() > now {
             return Ok(());
@@ -356,22 +409,15 @@ impl Broker {
             let page = page.map_err(|error| Problem::internal("read the store", &error))?;
             let is_last = page.len() < STEP;
             after = page.last().map(|(key, _)| key.clone());
-            let mut batch = Batch::new();
-            let expired = page
+            let ended = page
                 .into_iter()
-                .filter(|(_, token)| token.expires.is_some_and(|expires| expires <= now));
-            for (key, token) in expired {
-                if batch.is_nearly_full() {
-                    self.commit(std::mem::take(&mut batch)).await?;
-                }
-                batch.delete::<Token>(&key);
-                if let Ok(hash) = <[u8; 32]>::try_from(&key[..]) {
-                    self.leading.borrow_mut().unlist(&TokenHash(hash), &token.what);
-                }
-            }
-            if !batch.is_empty() {
-                self.commit(batch).await?;
-            }
+                .filter(|(_, token)| self.has_ended(token, now))
+                .filter_map(|(key, token)| {
+                    let hash = TokenHash(<[u8; 32]>::try_from(&key[..]).ok()?);
+                    let held = token.seal.holder().map(|grain| held_key(grain, &hash));
+                    Some((hash, Some(token), held.unwrap_or_default()))
+                });
+            self.forget_records(ended.collect()).await?;
             if is_last {
                 return Ok(());
             }

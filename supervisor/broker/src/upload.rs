@@ -18,6 +18,7 @@ use crate::layout::make_private;
 use crate::outside::{UnpackReport, UnpackStart};
 use crate::package::Staged;
 use crate::problem::Problem;
+use crate::staging::Place;
 use crate::tree;
 
 /// Largest package file, compressed, in bytes. The format itself ends at 1 GiB uncompressed (sheet 1.1).
@@ -68,6 +69,7 @@ pub(crate) struct Upload {
     last_told: Cell<(&'static str, Option<Instant>)>,
     size: Option<u64>,
     finished: Cell<bool>,
+    _place: Place,
 }
 
 impl Upload {
@@ -81,6 +83,7 @@ impl Upload {
         if size > kind.limit() {
             return Err(Problem::TooLarge);
         }
+        let place = broker.place_in_staging(&who.account, size)?;
         let id = UploadId::new(|bytes| (broker.outside.random)(bytes));
         let folder = broker.config.layout.upload(&id);
         let io = |error: std::io::Error| Problem::internal("begin an upload", &error);
@@ -97,6 +100,7 @@ impl Upload {
             last_told: Cell::default(),
             size: (size > 0).then_some(size),
             finished: Cell::new(false),
+            _place: place,
         })
     }
 
@@ -106,6 +110,11 @@ impl Upload {
         if received > self.kind.limit() {
             self.file.take();
             return Err(Problem::TooLarge);
+        }
+        // Its size is only what a browser says.
+        if let Err(problem) = self.broker.check_room(data.len() as u64) {
+            self.file.take();
+            return Err(problem);
         }
         let mut file = self.file.borrow_mut();
         let file = file
@@ -195,6 +204,7 @@ impl Upload {
             }
             match serde_json::from_slice(&line).map_err(|_| died())? {
                 UnpackReport::Progress(progress) => {
+                    self.broker.check_room(0)?;
                     let stage = match progress.stage {
                         Stage::Verify => "verifying",
                         Stage::Unpack | Stage::Sync => "unpacking",

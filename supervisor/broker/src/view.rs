@@ -74,6 +74,7 @@ impl Broker {
             .map(|(code, message)| json!({"code": code, "message": message}))
             .chain(self.room_warning())
             .chain(self.part_warnings())
+            .chain(self.store_warning())
             .collect();
         let warnings = if self.runs_the_server(who).is_ok() {
             warnings

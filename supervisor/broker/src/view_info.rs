@@ -3,6 +3,8 @@
 //! Asked of the running app and kept beside the grain, so that a sleeping grain can be shared, too. Nothing here is
 //! authority: it says what roles mean, never who has them.
 
+mod recent;
+
 use std::rc::Rc;
 
 use percloud_core::id::GrainId;
@@ -20,12 +22,16 @@ use crate::problem::Problem;
 use crate::running::Running;
 use crate::visit::Changed;
 
+pub(crate) use self::recent::Recent;
+
 /// Roles kept of an app.
 const ROLES: usize = 256;
 /// Kinds of events kept of an app.
 const EVENTS: usize = 256;
 /// Longest text kept, in characters.
 const TEXT: usize = 300;
+/// Text kept of one app, in bytes: whatever has roles and events for people has fewer words for them.
+const WORDS: usize = 64 << 10;
 /// Longest description kept on disk, in bytes.
 const FILE: u64 = 1 << 20;
 
@@ -127,13 +133,19 @@ impl Described {
 impl Broker {
     /// What the app of a grain last said of itself; nothing if it never ran.
     pub(crate) fn view_of(&self, id: &GrainId) -> Rc<Described> {
-        if let Some(known) = self.views.borrow().get(id) {
-            return known.clone();
+        if let Some(known) = self.said(id).or_else(|| self.views.borrow_mut().get(id)) {
+            return known;
         }
         let file = self.config.layout.grain(id).join("view.json");
         let described: Rc<Described> = Rc::new(read(&file).unwrap_or_default());
-        self.views.borrow_mut().insert(id.clone(), described.clone());
+        self.views.borrow_mut().put(id.clone(), described.clone());
         described
+    }
+
+    /// What the app of a running grain said, if it was asked; also where that could not be kept on disk.
+    fn said(&self, id: &GrainId) -> Option<Rc<Described>> {
+        let running = self.slots.borrow().get(id)?.running()?;
+        running.view.get().cloned()
     }
 
     /// Asks a running app what it says of itself, once in its life, and keeps the answer. Sessions that mean something
@@ -155,7 +167,7 @@ impl Broker {
             );
             let changed = *self.view_of(id) != *described;
             if changed {
-                self.views.borrow_mut().insert(id.clone(), described.clone());
+                self.views.borrow_mut().put(id.clone(), described.clone());
                 let folder = self.config.layout.grain(id);
                 let text = serde_json::to_vec(&*described).expect("plain data is JSON");
                 let kept = tokio::task::spawn_blocking(move || keep(&folder, &text)).await;
@@ -190,6 +202,7 @@ fn keep(folder: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
+    let mut words = Words(WORDS);
     let permissions = info.get_permissions()?;
     let roles = info.get_roles()?;
     let mut described = Described {
@@ -201,7 +214,7 @@ fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
     };
     for event in info.get_event_types()?.iter().take(EVENTS) {
         described.events.push(EventType {
-            verb: text(event.get_verb_phrase()?)?,
+            verb: words.text(event.get_verb_phrase()?)?,
             needed: match event.get_required_permission().which()? {
                 required_permission::Everyone(()) => Needed::Nothing,
                 required_permission::PermissionIndex(index) => Needed::Permission(index),
@@ -216,8 +229,8 @@ fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
     // What it offers is its own affair: if that cannot be read, it offers nothing.
     described.match_requests = descriptor::read(info.get_match_requests()?).unwrap_or_default();
     for permission in permissions.iter().take(PERMISSION_LIMIT) {
-        let name: String = permission.get_name()?.to_str()?.chars().take(TEXT).collect();
-        described.permissions.push(name);
+        let name = permission.get_name()?.to_str()?.chars();
+        described.permissions.push(words.keep(name));
     }
     for role in roles.iter().take(ROLES) {
         // A list longer than any app's may be is an app's mistake; it means nothing rather than something else.
@@ -227,20 +240,65 @@ fn describe(info: ui_view::view_info::Reader<'_>) -> capnp::Result<Described> {
             is_default: role.get_default(),
         });
         described.roles.push(RoleText {
-            title: text(role.get_title()?)?,
-            verb: text(role.get_verb_phrase()?)?,
-            description: text(role.get_description()?)?,
+            title: words.text(role.get_title()?)?,
+            verb: words.text(role.get_verb_phrase()?)?,
+            description: words.text(role.get_description()?)?,
             obsolete: role.get_obsolete(),
         });
     }
     Ok(described)
 }
 
-fn text(words: localized_text::Reader<'_>) -> capnp::Result<String> {
-    let words = words.get_default_text()?.to_str()?;
-    Ok(words
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(TEXT)
-        .collect())
+/// How many bytes of text are kept yet. What is beyond is left out, as if the app had no words for it; what its roles mean
+/// does not depend on them.
+struct Words(usize);
+
+impl Words {
+    fn text(&mut self, words: localized_text::Reader<'_>) -> capnp::Result<String> {
+        let words = words.get_default_text()?.to_str()?;
+        Ok(self.keep(words.chars().filter(|letter| !letter.is_control())))
+    }
+
+    fn keep(&mut self, letters: impl Iterator<Item = char>) -> String {
+        let text: String = letters.take(TEXT).collect();
+        match self.0.checked_sub(text.len()) {
+            Some(left) => {
+                self.0 = left;
+                text
+            }
+            None => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words_of(events: u32, length: usize) -> (Described, usize) {
+        let mut message = capnp::message::Builder::new_default();
+        let info: ui_view::view_info::Builder<'_> = message.init_root();
+        let mut kinds = info.init_event_types(events);
+        let verb = "x".repeat(length);
+        for index in 0..events {
+            let kind = kinds.reborrow().get(index);
+            kind.init_verb_phrase().set_default_text(&verb);
+        }
+        let described = describe(message.get_root_as_reader().unwrap()).unwrap();
+        let words = described.events.iter().map(|event| event.verb.len()).sum();
+        (described, words)
+    }
+
+    #[test]
+    fn an_app_that_says_much_is_kept_in_part() {
+        let (described, words) = words_of(256, 10_000);
+        assert_eq!(described.events.len(), 256, "its events are all there");
+        assert!(words <= WORDS && words > WORDS / 2, "{words}");
+    }
+
+    #[test]
+    fn an_app_that_says_as_much_as_others_is_kept_whole() {
+        let (described, words) = words_of(100, 40);
+        assert_eq!((described.events.len(), words), (100, 4000));
+    }
 }

@@ -95,6 +95,17 @@ impl Batch {
         self.frees_space = true;
     }
 
+    /// Takes out what is in the batch, to be committed, and begins the next one of the same act: what frees space goes on
+    /// to do so.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let next = Self {
+            frees_space: self.frees_space,
+            ..Self::default()
+        };
+        std::mem::replace(self, next)
+    }
+
     /// Whether the batch does nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

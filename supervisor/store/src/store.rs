@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -113,6 +113,8 @@ impl Store {
             commits: AtomicU64::new(content.commits),
             records: AtomicU64::new(content.records),
             syncs: AtomicU64::new(0),
+            reserve,
+            failed: AtomicBool::new(false),
         });
         let (messages, received) = mpsc::channel();
         let writer = Writer {
@@ -120,7 +122,6 @@ impl Store {
             dir: dir.clone(),
             head,
             content,
-            reserve,
             snapshot: None,
             failed: None,
         };
@@ -228,6 +229,21 @@ impl Store {
             records: shared.records.load(Ordering::Relaxed),
             syncs: shared.syncs.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether a commit failed midway. Reading goes on, but nothing is committed until the store is opened again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.inner.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// Changes what has to be free on the disk, in bytes: for a batch, and for one that frees space. For tests, whose disk
+    /// has as much room as it has.
+    #[doc(hidden)]
+    pub fn keep_free(&self, ordinary: u64, last: u64) {
+        let reserve = &self.inner.shared.reserve;
+        reserve.ordinary.store(ordinary, Ordering::Relaxed);
+        reserve.last.store(last, Ordering::Relaxed);
     }
 
     fn read_range<R: Record>(

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -50,20 +50,34 @@ pub(crate) struct Shared {
     pub commits: AtomicU64,
     pub records: AtomicU64,
     pub syncs: AtomicU64,
+    pub reserve: Reserve,
+    /// Set once and for all: nothing is committed any more.
+    pub failed: AtomicBool,
 }
 
 /// Free space below which batches are refused, in bytes.
-#[derive(Clone, Copy)]
 pub(crate) struct Reserve {
-    pub ordinary: u64,
-    pub last: u64,
+    pub ordinary: AtomicU64,
+    pub last: AtomicU64,
+}
+
+impl Reserve {
+    /// What has to be free for a batch.
+    fn of(&self, batch: &Batch) -> u64 {
+        let reserve = if batch.is_urgent() {
+            &self.last
+        } else {
+            &self.ordinary
+        };
+        reserve.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Reserve {
     fn default() -> Self {
         Self {
-            ordinary: RESERVE,
-            last: LAST_RESERVE,
+            ordinary: AtomicU64::new(RESERVE),
+            last: AtomicU64::new(LAST_RESERVE),
         }
     }
 }
@@ -74,7 +88,6 @@ pub(crate) struct Writer {
     pub dir: PathBuf,
     pub head: Head,
     pub content: Content,
-    pub reserve: Reserve,
     pub snapshot: Option<Snapshot>,
     pub failed: Option<io::Error>,
 }
@@ -116,12 +129,7 @@ impl Writer {
                 (Some(failure), _) => Err(CommitError::ReadOnly(same(failure))),
                 (None, Err(error)) => Err(CommitError::Failed(same(error))),
                 (None, Ok(room)) => {
-                    let reserve = if batch.is_urgent() {
-                        self.reserve.last
-                    } else {
-                        self.reserve.ordinary
-                    };
-                    if *room < reserve {
+                    if *room < self.shared.reserve.of(&batch) {
                         Err(CommitError::DiskFull(io::ErrorKind::StorageFull.into()))
                     } else {
                         staged.stage(self.shared.engine.as_ref(), batch)
@@ -132,7 +140,7 @@ impl Writer {
                 Ok(()) => waiting.push(acknowledge),
                 Err(error) => {
                     if let CommitError::Failed(cause) = &error {
-                        self.failed.get_or_insert(same(cause));
+                        self.fail(cause);
                     }
                     acknowledge.tell(Err(error));
                 }
@@ -187,10 +195,18 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!("the store takes no more commits: {error}");
-                self.failed = Some(same(&error));
+                self.fail(&error);
                 Err(error)
             }
+        }
+    }
+
+    /// Takes no more commits, for good.
+    fn fail(&mut self, cause: &io::Error) {
+        if self.failed.is_none() {
+            tracing::error!("the store takes no more commits: {cause}");
+            self.failed = Some(same(cause));
+            self.shared.failed.store(true, Ordering::Release);
         }
     }
 

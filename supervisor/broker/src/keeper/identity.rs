@@ -123,6 +123,8 @@ impl Broker {
             parent: reference.token,
             by: None,
         };
+        let slot = self.slot(&reference.holder);
+        let _turn = slot.commits.one().await;
         self.make_token(token).await.map_err(told)
     }
 }
@@ -196,7 +198,10 @@ impl persistent::Server for Person {
             parent: None,
             by: None,
         };
-        let text = broker.make_token(token).await.map_err(told)?;
+        let text = {
+            let _turn = broker.identity_saves.one().await;
+            broker.make_token(token).await.map_err(told)?
+        };
         write_token(&text, results)
     }
 }

@@ -75,7 +75,11 @@ impl Keeper {
         into: restored::Builder<'_>,
     ) -> Result<(), Error> {
         let visit = &self.door.visit;
-        let (grant, token) = broker.take_answer(visit, text, condition).await.map_err(told)?;
+        let (grant, token) = {
+            let slot = broker.slot(&visit.grain);
+            let _turn = slot.commits.one().await;
+            broker.take_answer(visit, text, condition).await.map_err(told)?
+        };
         broker.revive(&visit.grain, &token, grant, into).await
     }
 
@@ -90,6 +94,8 @@ impl Keeper {
         let text = TokenText::from_bytes(token).ok_or_else(unknown)?;
         let seal = Sealed::Answer(percloud_core::secret::hex(&self.door.visit.id));
         let (hash, mut token) = broker.token(&text, &seal).map_err(told)?;
+        let slot = broker.slot(&self.door.visit.grain);
+        let _turn = slot.commits.one().await;
         broker.spend(&hash).await.map_err(told)?;
         token.requirements.push(condition);
         Ok(token)
@@ -107,7 +113,11 @@ impl Keeper {
             ));
         };
         let grain = grain.clone();
-        broker.receive_view(person, provided).await.map_err(told)?;
+        {
+            let slot = broker.slot(&visit.grain);
+            let _turn = slot.commits.one().await;
+            broker.receive_view(person, provided).await.map_err(told)?;
+        }
         let event = serde_json::json!({
             "type": "show", "grain": grain, "path": "/", "newTab": false, "from": visit.grain,
         });
@@ -158,6 +168,8 @@ impl session_keeper::Server for Keeper {
             return self.hand_over(&broker, provided).await;
         };
         let descriptor = params.get_descriptor()?;
+        let slot = broker.slot(&visit.grain);
+        let _turn = slot.commits.one().await;
         let answer = broker
             .answer_request(&asked, provided, descriptor)
             .await
@@ -297,6 +309,8 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let actor = visit.visitor.person.as_ref();
+        let slot = broker.slot(&visit.grain);
+        let _turn = slot.commits.one().await;
         broker
             .activity(&visit.grain, actor, params.get()?.get_event()?)
             .await
@@ -308,7 +322,11 @@ impl session_keeper::Server for Keeper {
         mut results: session_keeper::PublicIdResults,
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
-        let id = broker.public_id(&visit.grain).await.map_err(told)?;
+        let id = {
+            let slot = broker.slot(&visit.grain);
+            let _turn = slot.commits.one().await;
+            broker.public_id(&visit.grain).await.map_err(told)?
+        };
         let (scheme, shell) = &broker.config.base;
         let mut results = results.get();
         results.set_public_id(&id);

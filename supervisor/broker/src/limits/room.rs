@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Limit, measure};
 use crate::broker::Broker;
+use crate::problem::Problem;
 use crate::running::Slot;
 
 /// Time between two looks at the room that is left on the disk.
@@ -100,6 +101,19 @@ impl Broker {
                 }
             });
         measured.await;
+    }
+
+    /// Refuses what would take `more` bytes of the disk where grains may not grow, or could not when it is there.
+    pub(crate) fn check_room(&self, more: u64) -> Result<(), Problem> {
+        let disk = (self.outside.disk)(&self.config.layout.grains());
+        let is_short = |disk: Disk| {
+            let free = disk.free.saturating_sub(more);
+            Disk { free, ..disk }.is_short()
+        };
+        match disk {
+            Some(disk) if is_short(disk) => Err(Problem::DiskFull),
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is too little room for grains to grow, for whoever runs the server.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{World, run};
 use crate::account::SignedIn;
-use crate::record::Notice;
+use crate::record::{Follow, Notice};
 
 async fn report(
     world: &World,
@@ -218,5 +218,59 @@ fn an_app_that_only_its_owner_visits_is_asked_what_its_events_are() {
         report(&world, &id, Some(&anna), |_| {}).await.unwrap();
         let unknown = report(&world, &id, Some(&anna), |mut event| event.set_type(1)).await;
         assert!(unknown.is_err());
+    });
+}
+
+#[test]
+fn of_ever_new_threads_somebody_follows_the_latest() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        let bela = world.member(&anna, "Bela").await;
+        *world.stage.roles.borrow_mut() = super::ROLES.to_vec();
+        *world.stage.events.borrow_mut() = vec![("wrote a comment", None, true)];
+        world.app(&anna).await;
+        let id = world.grain(&anna).await;
+        world.broker.sharing(&anna, &id).await.unwrap();
+        let body = json!({"to": {"person": bela.account}, "role": {"index": 0}}).to_string();
+        let made = world.broker.share(&anna, &id, &body).await.unwrap();
+        let way = made["way"]["id"].as_str().unwrap();
+        world.broker.answer_offer(&bela, way, true).await.unwrap();
+        let write = async |who: &SignedIn, thread: u32| {
+            let thread = format!("thread/{thread}");
+            let written = report(&world, &id, Some(who), |event| {
+                event.init_thread().set_path(&thread)
+            });
+            written.await.unwrap();
+        };
+        let followed = |who: &SignedIn| {
+            let prefix = format!("{}/", who.account);
+            world
+                .broker
+                .store
+                .scan::<Follow>(prefix.as_bytes())
+                .unwrap()
+                .len()
+        };
+        write(&anna, 0).await;
+        for thread in 0..300 {
+            world.pass(1);
+            write(&bela, thread).await;
+            write(&bela, thread).await;
+        }
+        assert_eq!(followed(&bela), 256);
+        assert_eq!(followed(&anna), 1, "each has their own");
+        // The first is forgotten, the last is not.
+        let news = async |thread: u32| {
+            let before = told(&world, &bela).await.len();
+            write(&anna, thread).await;
+            let after = told(&world, &bela).await;
+            let read = json!({"until": world.broker.outside.now()}).to_string();
+            world.broker.answer_notice(&bela, "read", &read).await.unwrap();
+            after.len() - before
+        };
+        assert_eq!(news(0).await, 0);
+        assert_eq!(news(299).await, 1);
+        world.broker.stop().await;
     });
 }

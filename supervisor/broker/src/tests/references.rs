@@ -1,9 +1,12 @@
 //! Saved references: sealed for one grain, alive while their conditions hold.
 
+use std::pin::pin;
+
 use percloud_schemas::host_capnp::{host_keeper, restored};
 use serde_json::json;
 
 use super::{World, enter, run, with_roles};
+use crate::turns::AT_ONCE;
 
 /// Has the latest grain host save one of its app's objects.
 async fn save(keeper: &host_keeper::Client, grain: &str, object: &str) -> Result<Vec<u8>, capnp::Error> {
@@ -163,6 +166,47 @@ fn ties_end_when_the_person_loses_what_they_need() {
         assert!(!world.stage.ended.borrow().contains(&weak));
         world.broker.revoke_share(&anna, &id, way, "").await.unwrap();
         assert!(world.stage.ended.borrow().contains(&weak));
+        world.broker.stop().await;
+    });
+}
+
+/// Has the latest grain host say how large its grain is, which makes nothing durable; whatever it asked for before has been
+/// taken up by then.
+async fn is_heard(keeper: &host_keeper::Client) {
+    let mut request = keeper.report_size_request();
+    request.get().set_bytes(1);
+    request.send().promise.await.unwrap();
+}
+
+#[test]
+fn one_grain_has_some_commits_under_way_and_others_wait_for_none_of_its_own() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        world.app(&anna).await;
+        let (id, other) = (world.grain(&anna).await, world.grain(&anna).await);
+        world.broker.wake(&id).await.unwrap();
+        world.broker.wake(&other).await.unwrap();
+        let keepers = world.stage.keepers.borrow().clone();
+        let token = save(&keepers[0], id.as_str(), "the object").await.unwrap();
+        let slot = world.broker.slot(&id);
+        let turns = futures::future::join_all((0..AT_ONCE).map(|_| slot.commits.one())).await;
+        let mut saving = pin!(save(&keepers[0], id.as_str(), "another"));
+        let mut request = keepers[0].drop_request();
+        request.get().set_token(&token);
+        let mut dropping = request.send().promise;
+        assert!(futures::poll!(&mut saving).is_pending());
+        is_heard(&keepers[0]).await;
+        // The disk takes them in the order in which they were asked for: had its own been among them, they were done.
+        save(&keepers[1], other.as_str(), "theirs").await.unwrap();
+        world.grain(&anna).await;
+        is_heard(&keepers[0]).await;
+        assert!(futures::poll!(&mut saving).is_pending());
+        assert!(futures::poll!(&mut dropping).is_pending());
+        drop(turns);
+        let another = saving.await.unwrap();
+        dropping.await.unwrap();
+        assert_eq!(restore(&keepers[0], &another).await.unwrap(), "another");
         world.broker.stop().await;
     });
 }

@@ -550,3 +550,24 @@ fn noting_that_somebody_came_brings_nothing_back() {
         world.broker.stop().await;
     });
 }
+
+#[test]
+fn what_an_app_said_is_read_again_once_it_is_not_at_hand() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        let id = with_roles(&world, &anna).await;
+        let said = world.broker.view_of(&id);
+        assert_eq!(said.roles.len(), 2);
+        // Of a grain that runs, what it said is known from itself.
+        world.broker.views.borrow_mut().remove(&id);
+        assert_eq!(world.broker.view_of(&id), said);
+        assert_eq!(world.broker.views.borrow().len(), 0);
+        world.broker.stop_grain(&id).await;
+        assert_eq!(world.broker.view_of(&id), said);
+        assert_eq!(world.broker.views.borrow().len(), 1);
+        world.broker.views.borrow_mut().remove(&id);
+        assert_eq!(world.broker.view_of(&id), said);
+        world.broker.stop().await;
+    });
+}

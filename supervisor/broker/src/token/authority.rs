@@ -84,6 +84,8 @@ impl Broker {
         {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
+            // Nothing is kept from its owner because the disk is full.
+            batch.frees_space();
             self.note(
                 &mut batch,
                 Some(&who.account),
@@ -111,7 +113,7 @@ impl Broker {
         {
             let mut leading = self.leading.borrow_mut();
             let ended = held.iter().filter(|(hash, _)| all.contains(hash));
-            ended.for_each(|(hash, token)| leading.unlist(hash, &token.what));
+            leading.unlist_all(ended.map(|(hash, token)| (*hash, &token.what)));
         }
         self.enforce(&Changed::Tokens).await;
         Ok(())

@@ -1,6 +1,6 @@
 //! Finds the tokens of an object.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use percloud_core::sharing::requirement::TokenHash;
 use percloud_store::{ReadError, Store};
@@ -53,7 +53,25 @@ impl Leading {
         }
     }
 
-    pub(super) fn to(&self, what: &Referent) -> Vec<TokenHash> {
+    /// The same for many: the tokens of an object are gone through once, however many of them go.
+    pub(super) fn unlist_all<'t>(&mut self, tokens: impl Iterator<Item = (TokenHash, &'t Referent)>) {
+        let mut ended: BTreeMap<[u8; 32], BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for (token, what) in tokens {
+            if let Some(key) = Self::key(what) {
+                ended.entry(key).or_default().insert(token.0);
+            }
+        }
+        for (key, ended) in ended {
+            if let Some(tokens) = self.0.get_mut(&key) {
+                tokens.retain(|known| !ended.contains(&known.0));
+                if tokens.is_empty() {
+                    self.0.remove(&key);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn to(&self, what: &Referent) -> Vec<TokenHash> {
         let tokens = Self::key(what).and_then(|key| self.0.get(&key));
         tokens.cloned().unwrap_or_default()
     }

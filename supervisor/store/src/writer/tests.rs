@@ -94,6 +94,13 @@ fn store(dir: &Path, engine: Memory, reserve: Reserve) -> Store {
     Store::start(parts, reserve).unwrap()
 }
 
+fn reserve(ordinary: u64, last: u64) -> Reserve {
+    Reserve {
+        ordinary: AtomicU64::new(ordinary),
+        last: AtomicU64::new(last),
+    }
+}
+
 fn put(key: &str, value: u64) -> Batch {
     let mut batch = Batch::new();
     batch.put(key.as_bytes(), &Count(value));
@@ -108,7 +115,7 @@ fn commits_that_wait_share_one_sync() {
         permits: Some(Mutex::new(permits)),
         ..Memory::default()
     };
-    let store = store(temp.path(), engine, Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), engine, reserve(0, 0));
     // The first sync has no permit yet: everything behind it has to wait, and then goes together.
     let first = store.commit(put("first", 0));
     while store.statistics().syncs == 0 {
@@ -137,7 +144,7 @@ fn a_group_stays_below_what_one_segment_holds() {
         permits: Some(Mutex::new(permits)),
         ..Memory::default()
     };
-    let store = store(temp.path(), engine, Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), engine, reserve(0, 0));
     let count = MAX_BATCH_WRITES * 3;
     let all: Vec<_> = (0..count)
         .map(|n| store.commit(put(&format!("k{n}"), 0)))
@@ -157,13 +164,15 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         fail: fail.clone(),
         ..Memory::default()
     };
-    let store = store(temp.path(), engine, Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), engine, reserve(0, 0));
     store.commit_blocking(put("a", 1)).unwrap();
+    assert!(!store.has_failed());
     fail.store(true, Ordering::Relaxed);
     let Err(CommitError::Failed(cause)) = store.commit_blocking(put("a", 2)) else {
         panic!("acknowledged")
     };
     assert_eq!(cause.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    assert!(store.has_failed());
     // The disk works again, but a sync that failed once proves nothing when it succeeds later.
     fail.store(false, Ordering::Relaxed);
     assert!(matches!(
@@ -182,14 +191,7 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
 #[test]
 fn a_full_disk_refuses_and_forgets() {
     let temp = tempfile::tempdir().unwrap();
-    let store = store(
-        temp.path(),
-        Memory::default(),
-        Reserve {
-            ordinary: u64::MAX,
-            last: 0,
-        },
-    );
+    let store = store(temp.path(), Memory::default(), reserve(u64::MAX, 0));
     let Err(CommitError::DiskFull(cause)) = store.commit_blocking(put("a", 1)) else {
         panic!("accepted")
     };
@@ -201,6 +203,44 @@ fn a_full_disk_refuses_and_forgets() {
     delete.delete::<Count>(b"a");
     store.commit_blocking(delete).unwrap();
     assert_eq!(store.get::<Count>(b"a").unwrap(), None);
+    assert!(!store.has_failed(), "a full disk is no failure of the store");
+}
+
+#[test]
+fn the_next_batch_of_an_act_that_frees_space_does_so_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = store(temp.path(), Memory::default(), reserve(u64::MAX, 0));
+    let mut act = put("a", 1);
+    act.frees_space();
+    let first = act.take();
+    assert!(act.is_empty());
+    act.put(b"b", &Count(2));
+    store.commit_blocking(first).unwrap();
+    store.commit_blocking(act).unwrap();
+    // What began as an ordinary act stays one.
+    let mut act = put("c", 3);
+    let _first = act.take();
+    act.put(b"d", &Count(4));
+    assert!(matches!(
+        store.commit_blocking(act),
+        Err(CommitError::DiskFull(_))
+    ));
+}
+
+#[test]
+fn a_store_whose_disk_cannot_be_looked_at_says_that_it_has_failed() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    let store = store(&dir, Memory::default(), reserve(0, 0));
+    store.commit_blocking(put("a", 1)).unwrap();
+    assert!(!store.has_failed());
+    std::fs::rename(&dir, temp.path().join("elsewhere")).unwrap();
+    assert!(matches!(
+        store.commit_blocking(put("a", 2)),
+        Err(CommitError::Failed(_))
+    ));
+    assert!(store.has_failed());
 }
 
 #[test]
@@ -211,7 +251,7 @@ fn preconditions_see_the_batches_before_them() {
         permits: Some(Mutex::new(permits)),
         ..Memory::default()
     };
-    let store = store(temp.path(), engine, Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), engine, reserve(0, 0));
     let blocker = store.commit(put("blocker", 0));
     let claim = |value| {
         let mut batch = put("seat", value);
@@ -244,7 +284,7 @@ fn preconditions_see_the_batches_before_them() {
 #[test]
 fn the_summary_follows_every_kind_of_write() {
     let temp = tempfile::tempdir().unwrap();
-    let store = store(temp.path(), Memory::default(), Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), Memory::default(), reserve(0, 0));
     let mut batch = put("a", 1);
     batch.put(b"a", &Count(2));
     batch.put(b"b", &Count(3));
@@ -261,7 +301,7 @@ fn the_summary_follows_every_kind_of_write() {
 #[test]
 fn mistakes_are_told_when_the_batch_is_committed() {
     let temp = tempfile::tempdir().unwrap();
-    let store = store(temp.path(), Memory::default(), Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), Memory::default(), reserve(0, 0));
 
     #[derive(Serialize, Deserialize)]
     struct Text(String);
@@ -314,7 +354,7 @@ fn a_queue_that_only_grows_is_refused() {
         permits: Some(Mutex::new(permits)),
         ..Memory::default()
     };
-    let store = store(temp.path(), engine, Reserve { ordinary: 0, last: 0 });
+    let store = store(temp.path(), engine, reserve(0, 0));
     // The writer takes at most one group off the queue while its sync is held back.
     let queued: Vec<_> = (0..MAX_WAITING + 2 * MAX_BATCH_WRITES)
         .map(|n| store.commit(put("k", n as u64)))
