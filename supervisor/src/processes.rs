@@ -16,6 +16,7 @@ use percloud_link::{Bounds, Link};
 use percloud_sandbox::launcher::{Client, Kind};
 use percloud_sandbox::parent;
 use percloud_sandbox::process::Child;
+use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 
 use crate::base::Base;
@@ -24,8 +25,9 @@ use crate::parent_role::{EDGE, EGRESS, LAUNCHER};
 use crate::processes::restarts::{Restarts, SETTLED};
 use crate::wiring::{LauncherHandle, Machine, outside};
 
-/// How long the launcher may take to look at the machine.
+/// How long the launcher may take to look at the machine, and bytes of what it says of it.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+const MOST_SAID: u64 = 64 << 10;
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Server {
             parent,
         } = settings;
         let (mut client, launcher_process) = start_launcher(&parent)?;
-        let warnings = weaknesses(&mut client)?;
+        let weaknesses = weaknesses(&mut client)?;
         let launcher = LauncherHandle::new(client, idle, rest);
         let egress_door = layout.egress_door();
         let config = Config {
@@ -80,9 +82,9 @@ impl Server {
             base: (base.scheme.clone(), base.host.clone()),
             warm_memory,
             record_refused,
-            warnings,
         };
         let (broker, setup) = Broker::start(config, outside(launcher.clone(), machine))?;
+        broker.set_weaknesses(weaknesses);
         let egress = start_egress(&parent, &broker, &egress_door)?;
         let edge = start_edge(&parent, &broker, threads)?;
         Ok(Self {
@@ -123,6 +125,7 @@ impl Server {
             keep(broker, Part::Launcher, launcher_process, || {
                 let (client, process) = start_launcher(parent)?;
                 launcher.replace(client);
+                tokio::task::spawn_local(look_again(broker.clone(), launcher.clone()));
                 Ok(process)
             }),
         );
@@ -198,20 +201,36 @@ fn watch(child: &Child) -> std::io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Asks the launcher what is weaker on this machine than it should be, and says so; the shell shows it to the owner.
-fn weaknesses(client: &mut Client) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+fn weaknesses(client: &mut Client) -> Result<Vec<String>, Box<dyn Error>> {
     let (ours, theirs) = UnixStream::pair()?;
     let job = serde_json::to_value(Job::Weaknesses)?;
     client.request(&Kind::Worker { job }, &[theirs.as_fd()])?;
     drop(theirs);
     ours.set_read_timeout(Some(PROBE_DEADLINE))?;
-    let found: Vec<String> = serde_json::from_reader(ours)?;
-    for weakness in &found {
-        tracing::warn!("{weakness}");
+    Ok(said(serde_json::from_reader(ours)?))
+}
+
+/// Asks the next launcher the same: it may have got less of the machine than the one before, as when memory is short.
+async fn look_again(broker: Rc<Broker>, launcher: LauncherHandle) {
+    let look = async || -> Result<Vec<String>, Box<dyn Error>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        launcher.work(&Job::Weaknesses, vec![theirs.into()]).await?;
+        let mut text = Vec::new();
+        stream(ours)?.take(MOST_SAID).read_to_end(&mut text).await?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    match tokio::time::timeout(PROBE_DEADLINE, look()).await {
+        Ok(Ok(found)) => broker.set_weaknesses(said(found)),
+        Ok(Err(error)) => tracing::error!("the new launcher did not look at the machine: {error}"),
+        Err(_) => tracing::error!("the new launcher took too long to look at the machine"),
     }
-    Ok(found
-        .into_iter()
-        .map(|weakness| ("weaker-sandbox".to_owned(), weakness))
-        .collect())
+}
+
+fn said(weaknesses: Vec<String>) -> Vec<String> {
+    weaknesses
+        .iter()
+        .for_each(|weakness| tracing::warn!("{weakness}"));
+    weaknesses
 }
 
 fn start_launcher(parent: &parent::Client) -> Result<(Client, Child), Box<dyn Error>> {

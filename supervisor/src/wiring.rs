@@ -158,7 +158,8 @@ impl LauncherHandle {
         .boxed_local()
     }
 
-    fn work(
+    /// Has the launcher start a worker.
+    pub fn work(
         &self,
         job: &Job,
         fds: Vec<OwnedFd>,

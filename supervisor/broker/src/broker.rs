@@ -54,8 +54,6 @@ pub struct Config {
     pub warm_memory: Budget,
     /// Whether grains record what the kernel refuses them.
     pub record_refused: bool,
-    /// Things about this server its owner should see, as (code, sentence).
-    pub warnings: Vec<(String, String)>,
 }
 
 /// Why a broker could not start.
@@ -122,6 +120,8 @@ pub struct Broker {
     pub(crate) egress: RefCell<Option<Egress>>,
     /// Parts of the server that end again and again.
     pub(crate) failing: RefCell<BTreeSet<Part>>,
+    /// Things about this server its owner should see, as (code, sentence).
+    pub(crate) warnings: RefCell<Vec<(&'static str, String)>>,
     /// Whose grains there are, in order.
     pub(crate) catalogue: RefCell<Catalogue>,
     /// When jobs are due.
@@ -156,7 +156,7 @@ pub struct Broker {
 impl Broker {
     /// Prepares the folders and opens the store. Returns the setup secret too while nobody owns the server.
     pub fn start(config: Config, outside: Outside) -> Result<(Rc<Self>, Option<Secret>), StartError> {
-        let mut config = config;
+        let mut warnings = Vec::new();
         config.layout.prepare().map_err(StartError::Layout)?;
         let options = OpenOptions {
             export_dir: config.layout.export(),
@@ -167,7 +167,7 @@ impl Broker {
         config.layout.sweep().map_err(StartError::Layout)?;
         if let Some(warning) = opened.warning() {
             tracing::warn!("{warning}");
-            config.warnings.push(("store-rebuilt".to_owned(), warning));
+            warnings.push(("store-rebuilt", warning));
         }
         let accounts: BTreeMap<AccountId, Account> = store
             .scan::<Account>(b"")
@@ -211,6 +211,7 @@ impl Broker {
             handed_views: RefCell::new(Views::new()),
             egress: RefCell::default(),
             failing: RefCell::default(),
+            warnings: RefCell::new(warnings),
             catalogue: RefCell::new(catalogue),
             timetable: RefCell::new(timetable),
             leading: RefCell::new(leading),

@@ -36,6 +36,14 @@ impl Part {
 }
 
 impl Broker {
+    /// Says what protects less than it should from now on.
+    pub fn set_weaknesses(&self, weaknesses: Vec<String>) {
+        const CODE: &str = "weaker-sandbox";
+        let mut warnings = self.warnings.borrow_mut();
+        warnings.retain(|(code, _)| *code != CODE);
+        warnings.extend(weaknesses.into_iter().map(|weakness| (CODE, weakness)));
+    }
+
     /// Takes note that a part ends again and again, or has settled.
     pub fn part_fails(&self, part: Part, fails: bool) {
         let mut failing = self.failing.borrow_mut();

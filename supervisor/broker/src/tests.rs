@@ -145,7 +145,6 @@ impl World {
             base: ("http".into(), "percloud.localhost:6080".into()),
             record_refused: false,
             warm_memory: percloud_core::warm::Budget::Share(50),
-            warnings: Vec::new(),
         };
         let since = std::time::Instant::now();
         let (broker, secret) = loop {

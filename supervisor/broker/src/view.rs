@@ -68,8 +68,8 @@ impl Broker {
         grains.extend(trash);
         grains.extend(self.shared_with(who)?);
         let warnings: Vec<Value> = self
-            .config
             .warnings
+            .borrow()
             .iter()
             .map(|(code, message)| json!({"code": code, "message": message}))
             .chain(self.room_warning())
