@@ -1,6 +1,6 @@
 //! A running server: broker in this process, launcher, edge and egress beside it, started by the parent.
 
-mod restarts;
+pub mod restarts;
 
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};

@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::backup_workers::{BackupJob, FreezeJob, RestoreJob};
 use crate::doctor::proc;
 use crate::launcher_role::{AdjustJob, HostJob, Job, Storage, UnpackJob};
+use crate::processes::restarts::LONGEST;
 
 /// Files of the kernel that the broker looks into again and again, opened before it is confined. By descriptor and not
 /// by a rule for their paths: the kernel forgets which file it made for one when memory is short, and rules with it.
@@ -106,8 +107,8 @@ fn limits(limits: &GrainLimits) -> percloud_sandbox::Limits {
     }
 }
 
-/// How long a request waits for the launcher after one that has ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for the launcher after one that has ended: until it is there, if it can be started.
+const PATIENCE: Duration = LONGEST.saturating_add(Duration::from_secs(3));
 
 /// The launcher as the broker sees it. The process behind it may be replaced when it dies; who asks meanwhile waits.
 #[derive(Clone)]

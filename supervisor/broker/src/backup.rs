@@ -115,7 +115,7 @@ impl Broker {
         let grain = self.own_grain(who, id)?;
         let scratch = self.scratch(who)?;
         let archive = scratch.0.join("backup.zip");
-        self.pack(id, &grain, &archive).await?;
+        self.pack(who, id, &archive).await?;
         {
             let _turn = self.sharing_turn.lock().await;
             let mut batch = Batch::new();
@@ -144,11 +144,12 @@ impl Broker {
     }
 
     /// Writes the backup of a grain to a new file, of one moment: its app stands still meanwhile, or sleeps.
-    async fn pack(self: &Rc<Self>, id: &GrainId, grain: &Grain, archive: &Path) -> Result<(), Problem> {
+    async fn pack(self: &Rc<Self>, who: &SignedIn, id: &GrainId, archive: &Path) -> Result<(), Problem> {
         let io = |error: std::io::Error| Problem::internal("write a backup", &error);
         let slot = self.slot(id);
         let _turn = slot.turn.lock().await;
-        // Waiting may have taken long.
+        // Waiting may have taken long: it may be somebody else's by now, or go on with another version of its app.
+        let grain = self.own_grain(who, id)?;
         self.check_room(0)?;
         let frozen = match slot.running() {
             Some(running) => {
@@ -165,7 +166,7 @@ impl Broker {
         let out = File::create_new(archive).map_err(io)?;
         let start = BackupStart {
             grain: self.config.layout.grain(id),
-            info: self.grain_info(id, grain).await?,
+            info: self.grain_info(id, &grain).await?,
             limits: Limits::default(),
             out: OwnedFd::from(out),
             report: theirs.into(),
@@ -360,7 +361,7 @@ impl Broker {
         }
         let scratch = self.scratch(who)?;
         let archive = scratch.0.join("backup.zip");
-        self.pack(id, &grain, &archive).await?;
+        self.pack(who, id, &archive).await?;
         let name = |title: &str| Some(format!("Copy of {title}"));
         self.restore_backup(who, &scratch.0, archive, name, |_, _| {})
             .await

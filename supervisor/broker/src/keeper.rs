@@ -458,9 +458,7 @@ impl host_keeper::Server for Keeper {
         params: host_keeper::ActivityParams,
         _: host_keeper::ActivityResults,
     ) -> Result<(), Error> {
-        let broker = self.broker()?;
-        let _turn = self.slot.commits.one().await;
-        broker
+        self.broker()?
             .activity(&self.grain, None, params.get()?.get_event()?)
             .await
     }

@@ -166,6 +166,9 @@ impl Broker {
         } else {
             &event.caption
         };
+        // Not before: what was asked of the app may wait for something it has made durable first.
+        let slot = self.slot(id);
+        let _turn = slot.commits.one().await;
         let mut batch = Batch::new();
         if let Some(actor) = actor {
             // Who takes part wants to know how it goes on, where the app says so.

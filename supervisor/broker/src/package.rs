@@ -225,8 +225,10 @@ impl Broker {
             if self.is_behind(who, &id).await? {
                 // Stopped, and kept from starting: nothing of the old version runs once the record says otherwise.
                 slot.stop().await;
-                let grain = self.own_grain(who, &id)?;
-                self.go_on_with_app(&id, grain).await?;
+                // That took a while too: it may be somebody else's by now.
+                if let Ok(grain) = self.own_grain(who, &id) {
+                    self.go_on_with_app(&id, grain).await?;
+                }
             }
         }
         Ok(())

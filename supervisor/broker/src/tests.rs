@@ -62,6 +62,8 @@ struct Stage {
     /// With which limits grains were started, and changed while they ran.
     limited: RefCell<Vec<(crate::GrainLimits, Option<crate::Limit>)>>,
     adjusted: RefCell<Vec<crate::GrainLimits>>,
+    /// The versions of the apps whose grains were to be backed up.
+    backed_up: RefCell<Vec<u32>>,
     ended_sessions: Cell<u32>,
     /// Ids of sessions and references that were ended.
     ended: RefCell<Vec<Vec<u8>>>,
@@ -347,7 +349,8 @@ impl Launcher for Played {
         async { Err(LaunchError("not played".into())) }.boxed_local()
     }
 
-    fn start_backup(&self, _: BackupStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+    fn start_backup(&self, start: BackupStart) -> LocalBoxFuture<'static, Result<HostProcess, LaunchError>> {
+        self.stage.backed_up.borrow_mut().push(start.info.app_version);
         async { Err(LaunchError("not played".into())) }.boxed_local()
     }
 

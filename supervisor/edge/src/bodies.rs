@@ -20,6 +20,8 @@ pub(crate) struct Bodies {
     pub answers: Budget,
     /// What the requests of one session may take on one thread, in bytes.
     share: usize,
+    /// The same for its answers; the first of them may be larger.
+    answers_share: usize,
 }
 
 impl Bodies {
@@ -34,17 +36,23 @@ impl Bodies {
         let part = usize::try_from(memory / OF_MEMORY).unwrap_or(usize::MAX);
         let total = limits.bodies.min(part.max(LEAST));
         // A session has its share on each thread it comes to. One body of the largest must fit.
-        let share = (total / OF_ALL / threads.max(1)).max(limits.collected_body);
+        let part = total / OF_ALL / threads.max(1);
         Self {
             requests: Budget::of(total),
             answers: Budget::of(total),
-            share,
+            share: part.max(limits.collected_body),
+            answers_share: part.min(limits.bytes_per_session),
         }
     }
 
     /// What the requests of one more session may take.
-    pub(crate) fn of_session(&self) -> Budget {
+    pub(crate) fn requests_of_session(&self) -> Budget {
         Budget::of(self.share.min(self.requests.total()))
+    }
+
+    /// What the answers of one more session may take.
+    pub(crate) fn answers_of_session(&self) -> Budget {
+        Budget::of(self.answers_share)
     }
 }
 
@@ -56,17 +64,25 @@ mod tests {
     fn a_small_machine_gives_less_and_a_session_has_a_part() {
         const MIB: usize = 1 << 20;
         let limits = Limits::default();
-        for (memory, threads, total, share) in [
-            (24_000, 2, 256, 32),
-            (24_000, 1, 256, 64),
-            (1_000, 1, 125, 31),
-            (256, 1, 64, 16),
-            (256, 4, 64, 16),
-            (24_000, 64, 256, 16),
+        for (memory, threads, total, requests, answers) in [
+            (24_000, 2, 256, 32, 32),
+            (24_000, 1, 256, 64, 64),
+            (1_000, 1, 125, 31, 31),
+            (256, 1, 64, 16, 16),
+            (256, 4, 64, 16, 4),
+            (24_000, 64, 256, 16, 1),
         ] {
             let bodies = Bodies::of(&limits, threads, memory << 20);
-            let found = (bodies.requests.total() / MIB, bodies.of_session().total() / MIB);
-            assert_eq!(found, (total, share), "{memory} MiB, {threads} threads");
+            let found = [
+                bodies.requests.total(),
+                bodies.requests_of_session().total(),
+                bodies.answers_of_session().total(),
+            ];
+            assert_eq!(
+                found.map(|bytes| bytes / MIB),
+                [total, requests, answers],
+                "{memory} MiB, {threads} threads"
+            );
             assert_eq!(bodies.answers.total(), bodies.requests.total());
         }
     }

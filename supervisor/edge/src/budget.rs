@@ -37,14 +37,17 @@ impl Budget {
     }
 
     /// A copy as of [`Budget::copy`], if there is room for it now.
+    #[cfg(test)]
     pub(crate) fn try_copy(&self, bytes: &[u8]) -> Option<Bytes> {
         let taken = self.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
         Some(counted(bytes, taken))
     }
 
-    /// A copy as of [`Budget::try_copy`] that counts towards another budget too.
+    /// A copy as of [`Budget::copy`] that counts towards another budget too, if there is room for it now. One of more than [`Budget::total`] counts
+    /// as all there is: who has nothing lying here may always have one.
     pub(crate) fn try_copy_within(&self, other: &Budget, bytes: &[u8]) -> Option<Bytes> {
-        let taken = self.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
+        let own = count(bytes).min(u32::try_from(self.total).unwrap_or(u32::MAX));
+        let taken = self.room.clone().try_acquire_many_owned(own).ok()?;
         let more = other.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
         Some(counted(bytes, (taken, more)))
     }
@@ -132,6 +135,20 @@ mod tests {
         drop(part);
         assert_eq!(budget.try_copy(b"defg").unwrap(), "defg");
         assert!(budget.try_copy(b"hijkl").is_none(), "more than there ever is");
+    }
+
+    #[test]
+    fn who_has_nothing_here_may_have_one_that_is_larger_than_its_part() {
+        let (all, part) = (Budget::of(10), Budget::of(4));
+        let large = part.try_copy_within(&all, b"abcdefgh").unwrap();
+        assert!(part.try_copy_within(&all, b"i").is_none(), "but no more");
+        assert!(
+            Budget::of(4).try_copy_within(&all, b"ijk").is_none(),
+            "nor more than there is of all"
+        );
+        assert_eq!(Budget::of(4).try_copy_within(&all, b"ij").unwrap(), "ij");
+        drop(large);
+        assert_eq!(part.try_copy_within(&all, b"i").unwrap(), "i");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(200);
 /// The longest pause: what somebody waits for a page before they give up. A start takes some ten milliseconds, so that a
 /// process that cannot live costs next to nothing even so.
-const LONGEST: Duration = Duration::from_secs(5);
+pub const LONGEST: Duration = Duration::from_secs(5);
 /// When the pause has grown to this, whoever runs the server is told.
 const WORRYING: Duration = Duration::from_secs(2);
 /// A process that lived for longer died of something new.

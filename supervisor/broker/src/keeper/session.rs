@@ -168,8 +168,6 @@ impl session_keeper::Server for Keeper {
             return self.hand_over(&broker, provided).await;
         };
         let descriptor = params.get_descriptor()?;
-        let slot = broker.slot(&visit.grain);
-        let _turn = slot.commits.one().await;
         let answer = broker
             .answer_request(&asked, provided, descriptor)
             .await
@@ -309,8 +307,6 @@ impl session_keeper::Server for Keeper {
     ) -> Result<(), Error> {
         let (broker, visit) = self.alive()?;
         let actor = visit.visitor.person.as_ref();
-        let slot = broker.slot(&visit.grain);
-        let _turn = slot.commits.one().await;
         broker
             .activity(&visit.grain, actor, params.get()?.get_event()?)
             .await

@@ -153,3 +153,24 @@ fn a_grain_does_not_go_on_with_an_older_version_nor_wait_for_room_on_the_disk() 
         world.broker.stop_all_grains().await;
     });
 }
+
+#[test]
+fn a_backup_that_waits_for_its_turn_is_of_the_version_its_grain_has_by_then() {
+    run(async {
+        let world = World::new();
+        let anna = world.owner().await;
+        world.app(&anna).await;
+        let id = world.grain(&anna).await;
+        let slot = world.broker.slot(&id);
+        let turn = slot.turn.lock().await;
+        let mut copying = Box::pin(world.broker.duplicate(&anna, &id));
+        assert!(futures::poll!(&mut copying).is_pending());
+        version(&world, &anna, SECOND, 2).await;
+        let grain: Grain = world.broker.read(grain_key(&id)).unwrap().unwrap();
+        world.broker.go_on_with_app(&id, grain).await.unwrap();
+        assert!(!is_there(&world, PACKAGE));
+        drop(turn);
+        assert!(copying.await.is_err(), "nobody packs anything in this world");
+        assert_eq!(*world.stage.backed_up.borrow(), [2]);
+    });
+}

@@ -36,9 +36,9 @@ impl Share {
             sockets: seats(limits.sockets_per_session),
             streams: seats(limits.streams_per_session),
             uploads: seats(limits.uploads_per_session),
-            collected: bodies.of_session(),
+            collected: bodies.requests_of_session(),
             all_whole: bodies.answers.clone(),
-            whole: Budget::of(limits.bytes_per_session),
+            whole: bodies.answers_of_session(),
             streamed: Budget::of(limits.bytes_per_session),
         }
     }
@@ -82,11 +82,11 @@ impl Share {
     ///
     /// When too much of the session, or of all sessions, waits for slow clients already.
     pub(super) fn whole(&self, bytes: &[u8]) -> Result<Bytes, Refusal> {
-        let copy = if bytes.len() <= SMALL {
-            self.whole.try_copy(bytes)
-        } else {
-            self.whole.try_copy_within(&self.all_whole, bytes)
-        };
+        if bytes.len() <= SMALL {
+            // A connection costs as much by itself.
+            return Ok(Bytes::copy_from_slice(bytes));
+        }
+        let copy = self.whole.try_copy_within(&self.all_whole, bytes);
         copy.ok_or(Refusal::Crowded(
             "too many bytes of it or of others wait to be taken",
         ))

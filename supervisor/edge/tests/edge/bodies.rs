@@ -154,3 +154,23 @@ fn answers_of_all_sessions_share_what_may_wait_for_slow_clients() {
     assert!(answer.body == pattern(0, MOST));
     assert_eq!(inline(SOME).body, pattern(0, SOME));
 }
+
+#[test]
+fn answers_of_one_session_leave_room_for_those_of_others() {
+    const LARGE: usize = 24 << 20;
+    let world = World::single(|limits| limits.bodies = 4 * LARGE);
+    let mut slow = world.connect();
+    slow.send(
+        world
+            .page_request("GET", &format!("/inline/{LARGE}"), "")
+            .as_bytes(),
+    );
+    let mut answer = slow.head().unwrap();
+    assert_eq!(answer.status, 200);
+    is_refused(&world.ask(&world.page_request("GET", &format!("/inline/{SOME}"), "")));
+    let other = world.ask(&world.api_request("GET", &format!("/inline/{LARGE}"), ""));
+    assert_eq!(other.status, 200);
+    assert!(other.body == pattern(0, LARGE));
+    slow.body(&mut answer);
+    assert!(answer.body == pattern(0, LARGE));
+}

@@ -360,7 +360,12 @@ fn whole_answers_share_what_may_wait_for_slow_clients() {
     );
     let mut head = slow.head().unwrap();
     assert_eq!(head.status, 200);
-    assert_eq!(world.get("/inline/10").status, 503);
+    assert_eq!(world.get("/inline/20000").status, 503);
+    assert_eq!(
+        world.get("/inline/10").status,
+        200,
+        "what is small is not counted"
+    );
     assert_eq!(
         world.get("/stream/100000").body,
         pattern(0, 100_000),
@@ -368,12 +373,8 @@ fn whole_answers_share_what_may_wait_for_slow_clients() {
     );
     slow.body(&mut head);
     assert!(head.body == pattern(0, MOST));
-    assert_eq!(world.get("/inline/10").status, 200);
-    assert_eq!(
-        world.get(&format!("/inline/{}", MOST + 1)).status,
-        503,
-        "not ever"
-    );
+    let larger = world.get(&format!("/inline/{}", MOST + 1));
+    assert!(larger.body == pattern(0, MOST + 1), "the first may be larger");
 }
 
 #[test]
@@ -387,7 +388,7 @@ fn streams_make_do_with_what_a_session_may_hold() {
 /// A world with an app that takes nothing of a body, and a client that has begun to send one.
 fn stuck() -> (World, Client) {
     let world = World::single(|limits| {
-        limits.answer = Duration::from_millis(300);
+        limits.answer = Duration::from_secs(2);
         limits.uploads_per_session = 1;
     });
     world.facts.update(|facts| facts.hold = true);

@@ -60,7 +60,14 @@ impl Share {
             }
             // Without a result the machine is short of something; soon it may not be.
             pause = usage::PAUSE;
-            let Some(usage) = self.walk().await else { continue };
+            let Some(mut usage) = self.walk().await else {
+                continue;
+            };
+            if usage.is_hidden {
+                // It may have been changing the mode of a folder just then, as an archive is unpacked.
+                let Some(again) = self.walk().await else { continue };
+                usage = again;
+            }
             pause = usage.pause;
             if let Some(ended) = self.judge(usage) {
                 return ended;
