@@ -36,15 +36,8 @@ impl Budget {
         }
     }
 
-    /// A copy as of [`Budget::copy`], if there is room for it now.
-    #[cfg(test)]
-    pub(crate) fn try_copy(&self, bytes: &[u8]) -> Option<Bytes> {
-        let taken = self.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
-        Some(counted(bytes, taken))
-    }
-
-    /// A copy as of [`Budget::copy`] that counts towards another budget too, if there is room for it now. One of more than [`Budget::total`] counts
-    /// as all there is: who has nothing lying here may always have one.
+    /// A copy as of [`Budget::copy`] that counts towards another budget too, if there is room for it now. One of more than
+    /// [`Budget::total`] counts as all there is: who has nothing lying here may always have one.
     pub(crate) fn try_copy_within(&self, other: &Budget, bytes: &[u8]) -> Option<Bytes> {
         let own = count(bytes).min(u32::try_from(self.total).unwrap_or(u32::MAX));
         let taken = self.room.clone().try_acquire_many_owned(own).ok()?;
@@ -126,15 +119,21 @@ mod tests {
     #[test]
     fn bytes_count_until_the_last_part_of_them_is_let_go() {
         let budget = Budget::of(4);
-        let mut first = budget.try_copy(b"abc").unwrap();
-        assert!(budget.try_copy(b"de").is_none());
-        assert_eq!(budget.try_copy(b"d").unwrap(), "d");
+        let mut first = budget.copy(b"abc").now_or_never().unwrap();
+        assert!(budget.copy(b"de").now_or_never().is_none());
+        assert_eq!(budget.copy(b"d").now_or_never().unwrap(), "d");
         let part = first.split_to(1);
         drop(first);
-        assert!(budget.try_copy(b"de").is_none(), "a part keeps the whole");
+        assert!(
+            budget.copy(b"de").now_or_never().is_none(),
+            "a part keeps the whole"
+        );
         drop(part);
-        assert_eq!(budget.try_copy(b"defg").unwrap(), "defg");
-        assert!(budget.try_copy(b"hijkl").is_none(), "more than there ever is");
+        assert_eq!(budget.copy(b"defg").now_or_never().unwrap(), "defg");
+        assert!(
+            budget.copy(b"hijkl").now_or_never().is_none(),
+            "more than there ever is"
+        );
     }
 
     #[test]
@@ -154,7 +153,7 @@ mod tests {
     #[test]
     fn who_waits_is_served_when_there_is_room() {
         let budget = Budget::of(4);
-        let first = budget.try_copy(b"abcd").unwrap();
+        let first = budget.copy(b"abcd").now_or_never().unwrap();
         let mut waiting = Box::pin(budget.copy(b"ef"));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(first);

@@ -77,8 +77,8 @@ pub struct Limits {
     /// Bodies one session may have streaming to its app, on each thread; further ones are answered with 503.
     pub uploads_per_session: usize,
     /// Bytes of answers given whole that may wait for the clients of one session, on each thread, if its part of
-    /// [`Limits::bodies`] is not less; what would exceed them, and is not the first, is answered with 503. Streams and WebSockets of the session may together hold as many again; beyond
-    /// them, the app waits.
+    /// [`Limits::bodies`] is not less; what would exceed them, and is not the first, is answered with 503. Streams and
+    /// WebSockets of the session may together hold as many again; beyond them, the app waits.
     pub bytes_per_session: usize,
     /// Wrong API tokens one client may bring in a row before it has to wait, on each thread.
     pub wrong_tokens: u32,

@@ -510,7 +510,7 @@ mod tests {
     fn a_stream_is_done_after_the_pieces_that_waited() {
         let budget = Budget::of(4);
         let (writer, mut reader) = pipe(4, budget.clone());
-        let held = budget.try_copy(b"abcd").unwrap();
+        let held = budget.copy(b"abcd").now_or_never().unwrap();
         let mut write = Box::pin(writer.copy(b"ef"));
         assert!(write.as_mut().now_or_never().is_none());
         let mut done = Box::pin(writer.finish_in_turn());
@@ -527,7 +527,7 @@ mod tests {
     fn nobody_waits_for_a_budget_in_vain() {
         let budget = Budget::of(4);
         let (writer, reader) = pipe(4, budget.clone());
-        let _held = budget.try_copy(b"abcd").unwrap();
+        let _held = budget.copy(b"abcd").now_or_never().unwrap();
         let mut waiting = Box::pin(writer.copy(b"e"));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(reader);

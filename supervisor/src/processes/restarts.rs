@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_end_worries_nobody() {
+    fn a_few_ends_worry_nobody() {
         let mut restarts = Restarts::new();
         pauses(&mut restarts, 3, AT_ONCE);
         assert!(!restarts.is_worrying());
