@@ -24,6 +24,7 @@ use crate::account::SignedIn;
 use crate::audit::Act;
 use crate::broker::Broker;
 use crate::described;
+use crate::front::finished;
 use crate::layout::{make_private, sync_folder};
 use crate::limits::OwnLimits;
 use crate::outside::{
@@ -116,12 +117,15 @@ impl Broker {
         let scratch = self.scratch(who)?;
         let archive = scratch.0.join("backup.zip");
         self.pack(who, id, &archive).await?;
-        {
-            let _turn = self.sharing_turn.lock().await;
+        let (broker, account, grain_id) = (self.clone(), who.account.clone(), id.clone());
+        // To its end: what is noted and not committed would be missing in the log.
+        finished(async move {
+            let _turn = broker.sharing_turn.lock().await;
             let mut batch = Batch::new();
-            self.note(&mut batch, Some(&who.account), Act::BackedUp, Some(id), "");
-            self.commit_noted(batch).await?;
-        }
+            broker.note(&mut batch, Some(&account), Act::BackedUp, Some(&grain_id), "");
+            broker.commit_noted(batch).await
+        })
+        .await?;
         let io = |error: std::io::Error| Problem::internal("read a backup", &error);
         let file = File::open(&archive).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();

@@ -238,6 +238,7 @@ impl Broker {
             batch.frees_space();
             batch.delete::<Grain>(grain_key(id));
             Self::forget_limits(&mut batch, id);
+            let jobs = self.forget_jobs(&mut batch, id)?;
             if let Some(site) = &grain.public_id {
                 batch.delete::<Site>(site.as_bytes());
             }
@@ -252,7 +253,7 @@ impl Broker {
             let settled = self.settle(id, batch, changes, |id| self.about(id)).await;
             self.catalogue_again(id);
             settled?;
-            self.forget_jobs(id).await?;
+            self.no_longer_due(jobs);
             for person in people {
                 self.events
                     .tell(&person, &json!({"type": "grain-deleted", "id": id}));

@@ -13,7 +13,7 @@ use percloud_core::id::{GrainId, JobId};
 use percloud_core::time::Timestamp;
 use percloud_schemas::grain_capnp::SchedulingPeriod;
 use percloud_schemas::host_capnp::job_schedule;
-use percloud_store::{Batch, ReadError, Store};
+use percloud_store::{Batch, CommitError, ReadError, Store};
 use serde_json::{Value, json};
 
 use crate::account::SignedIn;
@@ -212,20 +212,20 @@ impl Broker {
         Ok(())
     }
 
-    /// Forgets the jobs of a grain that is gone.
-    pub(crate) async fn forget_jobs(&self, grain: &GrainId) -> Result<(), Problem> {
+    /// Has a batch forget the jobs of a grain; returns what [`Broker::no_longer_due`] is to hear once it is committed.
+    pub(crate) fn forget_jobs(&self, batch: &mut Batch, grain: &GrainId) -> Result<Vec<Vec<u8>>, Problem> {
         let jobs = self.jobs_of(grain)?;
         let records: Vec<Vec<u8>> = jobs.iter().map(|(id, _)| key(grain, id)).collect();
-        let mut batch = Batch::new();
         for record in &records {
             batch.delete::<Job>(record);
         }
-        if !batch.is_empty() {
-            self.commit(batch).await?;
-        }
+        Ok(records)
+    }
+
+    /// Takes note that these jobs are gone.
+    pub(crate) fn no_longer_due(&self, records: Vec<Vec<u8>>) {
         let mut timetable = self.timetable.borrow_mut();
         records.into_iter().for_each(|record| timetable.put(record, None));
-        Ok(())
     }
 
     /// Runs what is due, when it is due. Runs for as long as the server does.
@@ -309,6 +309,8 @@ impl Broker {
                 true
             }
         };
+        // A job that ran must be put away, or it runs again: a full disk is no reason.
+        batch.frees_space();
         // It may have been forgotten while it ran.
         batch.expect_present::<Job>(&record);
         if keep {
@@ -316,13 +318,19 @@ impl Broker {
         } else {
             batch.delete::<Job>(&record);
         }
-        match self.commit(batch).await {
-            Ok(()) => {
-                let next = keep.then_some(job.next);
-                self.timetable.borrow_mut().put(record, next);
+        let next = match self.store.commit(batch).await {
+            Ok(()) => keep.then_some(job.next),
+            Err(CommitError::Conflict { .. }) => {
+                tracing::debug!(grain = %grain, "a job that ran is gone");
+                None
             }
-            Err(problem) => tracing::debug!(grain = %grain, "a job that ran is gone: {problem}"),
-        }
+            // The record says that it is due, this that it has run: only a server that is started anew runs it again.
+            Err(error) => {
+                tracing::warn!(grain = %grain, "a job ran and could not be put away: {error}");
+                keep.then(|| job.next.max(Timestamp(now.0.saturating_add(PAUSE))))
+            }
+        };
+        self.timetable.borrow_mut().put(record, next);
     }
 
     async fn call_job(self: &Rc<Self>, grain: &GrainId, job: &Job) -> Result<bool, Failure> {

@@ -105,11 +105,14 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Stops what runs here; the caller holds the turn.
+    /// Stops what runs here; the caller holds the turn. It ends, and the next start waits for that, also when the caller is
+    /// given up meanwhile.
     pub(crate) async fn stop(&self) {
+        self.wait_for_the_last_one().await;
         let running = self.running.borrow_mut().take();
         if let Some(running) = running {
-            running.end().await;
+            self.state.set(State::Asleep);
+            self.let_end(running);
         }
         self.wait_for_the_last_one().await;
         self.state.set(State::Asleep);
@@ -119,9 +122,11 @@ impl Slot {
 
     /// Two apps must never share one storage: the next starts when the last is gone.
     async fn wait_for_the_last_one(&self) {
-        let ending = self.ending.borrow_mut().take();
+        let ending = self.ending.borrow().clone();
         if let Some(ending) = ending {
             ending.end().await;
+            // Not before: whoever waits here may go away.
+            self.ending.borrow_mut().take_if(|last| Rc::ptr_eq(last, &ending));
         }
     }
 

@@ -49,6 +49,8 @@ use crate::{Broker, Config, Layout};
 #[derive(Default)]
 struct Stage {
     now: Cell<u64>,
+    /// Whether hosts end only when they are killed.
+    lingers: Cell<bool>,
     disk_is_short: Cell<bool>,
     /// Bytes the machine has less than it should have left, and hundredths of the time programs wait for memory.
     lacking: Cell<u64>,
@@ -311,7 +313,7 @@ impl Launcher for Played {
         async move {
             stage.starts.borrow_mut().push(start.argv);
             stage.limited.borrow_mut().push((start.limits, start.full));
-            let figures = stage.figures.get();
+            let (figures, lingers) = (stage.figures.get(), stage.lingers.get());
             #[allow(clippy::disallowed_methods, reason = "a test plays the launcher")]
             let child = Sleeper(
                 std::process::Command::new("sleep")
@@ -336,6 +338,9 @@ impl Launcher for Played {
             tokio::task::spawn_local(async move {
                 let _child = child;
                 let _ = end.await;
+                if lingers {
+                    std::future::pending::<()>().await;
+                }
             });
             Ok(HostProcess {
                 pid: pid.as_raw_nonzero().get().unsigned_abs(),

@@ -27,6 +27,11 @@ impl Budget {
         self.total
     }
 
+    /// Whether somebody else holds this, or bytes that it counts.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.room) > 1
+    }
+
     /// A copy that counts until its last byte is let go, once there is room for it. Who asks first is served first.
     /// Waits for ever if it is more than [`Budget::total`].
     pub(crate) async fn copy(&self, bytes: &[u8]) -> Bytes {
@@ -37,11 +42,13 @@ impl Budget {
     }
 
     /// A copy as of [`Budget::copy`] that counts towards another budget too, if there is room for it now. One of more than
-    /// [`Budget::total`] counts as all there is: who has nothing lying here may always have one.
+    /// [`Budget::total`] counts as all there is: who has nothing lying here may always have one. Of the other it counts as
+    /// half at most: nobody alone leaves others without.
     pub(crate) fn try_copy_within(&self, other: &Budget, bytes: &[u8]) -> Option<Bytes> {
-        let own = count(bytes).min(u32::try_from(self.total).unwrap_or(u32::MAX));
-        let taken = self.room.clone().try_acquire_many_owned(own).ok()?;
-        let more = other.room.clone().try_acquire_many_owned(count(bytes)).ok()?;
+        let part = |most: usize| count(bytes).min(u32::try_from(most).unwrap_or(u32::MAX));
+        let taken = self.room.clone().try_acquire_many_owned(part(self.total)).ok()?;
+        let more = part(other.total / 2);
+        let more = other.room.clone().try_acquire_many_owned(more).ok()?;
         Some(counted(bytes, (taken, more)))
     }
 }
@@ -141,11 +148,13 @@ mod tests {
         let (all, part) = (Budget::of(10), Budget::of(4));
         let large = part.try_copy_within(&all, b"abcdefgh").unwrap();
         assert!(part.try_copy_within(&all, b"i").is_none(), "but no more");
+        let another = Budget::of(4).try_copy_within(&all, b"ijk").unwrap();
+        assert_eq!(another, "ijk", "the large one has half of it all");
         assert!(
-            Budget::of(4).try_copy_within(&all, b"ijk").is_none(),
+            Budget::of(4).try_copy_within(&all, b"lmn").is_none(),
             "nor more than there is of all"
         );
-        assert_eq!(Budget::of(4).try_copy_within(&all, b"ij").unwrap(), "ij");
+        assert_eq!(Budget::of(4).try_copy_within(&all, b"lm").unwrap(), "lm");
         drop(large);
         assert_eq!(part.try_copy_within(&all, b"i").unwrap(), "i");
     }

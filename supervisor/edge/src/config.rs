@@ -60,7 +60,7 @@ pub struct Limits {
     pub collected_body: usize,
     /// Bytes of requests that may be collected at once, over all sessions and threads, and of answers given whole that may
     /// wait for their clients; less on a machine with little memory. What would exceed them is answered with 503. One
-    /// session may have a quarter of each, divided by the threads.
+    /// session may have a quarter of each.
     pub bodies: usize,
     /// Longest XML document of a WebDAV request, in bytes.
     pub xml_body: usize,
@@ -76,9 +76,9 @@ pub struct Limits {
     pub streams_per_session: usize,
     /// Bodies one session may have streaming to its app, on each thread; further ones are answered with 503.
     pub uploads_per_session: usize,
-    /// Bytes of answers given whole that may wait for the clients of one session, on each thread, if its part of
+    /// Bytes of answers given whole that may wait for the clients of one session, if its part of
     /// [`Limits::bodies`] is not less; what would exceed them, and is not the first, is answered with 503. Streams and
-    /// WebSockets of the session may together hold as many again; beyond them, the app waits.
+    /// WebSockets of the session may together hold as many again on each thread; beyond them, the app waits.
     pub bytes_per_session: usize,
     /// Wrong API tokens one client may bring in a row before it has to wait, on each thread.
     pub wrong_tokens: u32,

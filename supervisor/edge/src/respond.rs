@@ -65,6 +65,10 @@ pub(crate) enum Refusal {
     AppSilent,
     #[error("The app's answer was not understood: {0}.")]
     AppAnswer(&'static str),
+    #[error(
+        "The app has answered, but there is no room for its answer. See whether it did what was asked before you ask again."
+    )]
+    AnswerLost,
     #[error("The app is busy. Try again in a moment.")]
     Overloaded,
     #[error("This page has too much under way: {0}. Try again in a moment.")]
@@ -107,7 +111,9 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotXml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownMethod(_) | Self::NotOffered => StatusCode::NOT_IMPLEMENTED,
-            Self::ForeignDestination | Self::AppAnswer(_) | Self::AppGone => StatusCode::BAD_GATEWAY,
+            Self::ForeignDestination | Self::AppAnswer(_) | Self::AppGone | Self::AnswerLost => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Aborted => StatusCode::BAD_REQUEST,
             Self::AppFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -66,7 +66,7 @@ pub fn run(config: Config) -> Result<(), EdgeError> {
         return Err(EdgeError::NothingToServe);
     }
     let places = Places::new(&limits, room_for_connections());
-    let bodies = Bodies::new(&limits, brokers.len());
+    let bodies = Bodies::new(&limits);
     let (stop, stopped) = watch::channel(false);
     let stop = Arc::new(stop);
     let mut threads = Vec::with_capacity(brokers.len());

@@ -11,6 +11,7 @@ use percloud_schemas::host_capnp::{restored, session_keeper};
 
 use super::told;
 use crate::broker::Broker;
+use crate::front::finished;
 use crate::problem::Problem;
 use crate::record::{Referent, Sealed, Token};
 use crate::token::{Reference, TokenText};
@@ -116,7 +117,11 @@ impl Keeper {
         {
             let slot = broker.slot(&visit.grain);
             let _turn = slot.commits.one().await;
-            broker.receive_view(person, provided).await.map_err(told)?;
+            let (broker, person) = (broker.clone(), person.clone());
+            // To its end, whether the app is still there to hear of it or not.
+            finished(async move { broker.receive_view(&person, provided).await })
+                .await
+                .map_err(told)?;
         }
         let event = serde_json::json!({
             "type": "show", "grain": grain, "path": "/", "newTab": false, "from": visit.grain,

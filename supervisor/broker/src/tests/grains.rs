@@ -276,6 +276,32 @@ fn a_start_nobody_waits_for_any_more_is_finished_and_not_repeated() {
 }
 
 #[test]
+fn a_stop_nobody_waits_for_any_more_is_over_before_the_next_start() {
+    run(async {
+        let world = World::new();
+        let who = world.owner().await;
+        world.app(&who).await;
+        let id = world.grain(&who).await;
+        world.stage.lingers.set(true);
+        let last = world.broker.wake(&id).await.unwrap().pid;
+        {
+            // Who takes a backup and closes the page.
+            let stopping = world.broker.stop_grain(&id);
+            futures::pin_mut!(stopping);
+            assert!(futures::poll!(stopping).is_pending());
+        }
+        world.broker.wake(&id).await.unwrap();
+        assert_eq!(world.stage.starts.borrow().len(), 2);
+        let state = std::fs::read_to_string(format!("/proc/{last}/stat")).unwrap_or_default();
+        assert!(
+            state.is_empty() || state.contains(") Z "),
+            "two apps have one storage: {state}"
+        );
+        world.broker.stop_all_grains().await;
+    });
+}
+
+#[test]
 fn what_is_deleted_leaves_nothing_in_memory() {
     run(async {
         let world = World::new();

@@ -5,6 +5,7 @@ use percloud_schemas::grain_capnp::SchedulingPeriod;
 use percloud_schemas::host_capnp::host_keeper;
 
 use super::{World, run};
+use crate::record::Job;
 
 const HOUR: u64 = 60 * 60;
 
@@ -219,6 +220,64 @@ fn a_grain_is_started_shortly_before_its_job_is_due_and_the_job_waits_for_its_ti
         assert!(world.stage.ran.borrow().is_empty(), "it is not due");
         world.stage.now.set(next);
         until(&world, |world| world.stage.ran.borrow().len() == 1).await;
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn a_job_that_cannot_be_put_away_has_run_all_the_same() {
+    run(async {
+        let (world, anna, id, keeper) = world_with_grain().await;
+        schedule(&keeper, "hourly", |mut job| {
+            job.set_periodic(SchedulingPeriod::Hourly)
+        })
+        .await
+        .unwrap();
+        let when = i64::try_from((world.stage.now.get() + 1000) * 1_000_000).unwrap();
+        schedule(&keeper, "once", |job| job.init_one_shot().set_when(when))
+            .await
+            .unwrap();
+        world.broker.store.keep_free(u64::MAX, u64::MAX);
+        world.pass(HOUR / 2);
+        until(&world, |world| world.stage.ran.borrow().len() == 2).await;
+        world.pass(120);
+        until(&world, |_| true).await;
+        assert_eq!(world.stage.ran.borrow().len(), 2, "each of them once");
+        world.broker.store.keep_free(0, 0);
+        world.pass(HOUR);
+        until(&world, |world| world.stage.ran.borrow().len() == 3).await;
+        assert_eq!(world.stage.ran.borrow()[2], "hourly", "its rhythm goes on");
+        let jobs = world.broker.jobs(&anna, &id).await.unwrap();
+        let next = jobs["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|job| job["period"] == "hourly");
+        assert!(
+            next.unwrap()["next"].as_u64().unwrap() > world.stage.now.get(),
+            "{jobs}"
+        );
+        world.broker.stop().await;
+    });
+}
+
+#[test]
+fn a_grain_that_cannot_be_deleted_keeps_its_jobs() {
+    run(async {
+        let (world, anna, id, keeper) = world_with_grain().await;
+        schedule(&keeper, "job", |mut job| {
+            job.set_periodic(SchedulingPeriod::Weekly)
+        })
+        .await
+        .unwrap();
+        world.broker.trash_grain(&anna, &id).await.unwrap();
+        let left = || world.broker.store.scan::<Job>(b"").unwrap().len();
+        world.broker.store.keep_free(u64::MAX, u64::MAX);
+        world.broker.delete_grain(&anna, &id).await.unwrap_err();
+        assert_eq!(left(), 1);
+        world.broker.store.keep_free(u64::MAX, 0);
+        world.broker.delete_grain(&anna, &id).await.unwrap();
+        assert_eq!(left(), 0);
         world.broker.stop().await;
     });
 }

@@ -54,12 +54,17 @@ pub(super) async fn compose(
     replied: &capnp::capability::Response<response::Owned>,
     mut reader: Reader,
 ) -> Result<Answer, Refusal> {
+    // What was done already is not to be done again for want of room for the answer.
+    let for_good = |refusal| match refusal {
+        Refusal::Crowded(_) if !ask.may_be_repeated() => Refusal::AnswerLost,
+        other => other,
+    };
     let (mut answer, handle) = {
         let reply = replied.get().map_err(|_| UNREADABLE)?;
-        head(ask, reply, session)?
+        head(ask, reply, session).map_err(for_good)?
     };
     if let Some(handle) = handle {
-        let seat = session.share.stream()?;
+        let seat = session.share.stream().map_err(for_good)?;
         let _ = timeout(FIRST_WORD, reader.first_word()).await;
         let held = Held {
             pinging: ping(handle, edge.limits.ping),

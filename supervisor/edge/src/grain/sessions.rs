@@ -34,7 +34,7 @@ pub(super) enum Way<'a> {
 
 /// Looked up for every request without allocating. Found by keyed hash, so the time a look-up takes tells nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
+pub(crate) enum Key {
     /// A session host with the cookie that opens it, side by side.
     Page([u8; 67]),
     Program([u8; 32]),
@@ -193,7 +193,7 @@ async fn open(
         web: entered.web,
         relaxed: entered.relaxed,
         origin,
-        share: Share::new(&edge.limits, &edge.bodies),
+        share: Share::new(&edge.limits, &edge.bodies, edge.bodies.of_session(way.key())),
         last_used: Cell::new(Instant::now()),
         connection: entered.connection,
     }))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Part};
 use crate::budget::Budget;
 use crate::config::Limits;
 use crate::respond::Refusal;
@@ -30,15 +30,15 @@ pub(super) struct Seat(
 );
 
 impl Share {
-    pub(super) fn new(limits: &Limits, bodies: &Bodies) -> Self {
+    pub(super) fn new(limits: &Limits, bodies: &Bodies, part: Part) -> Self {
         let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Self {
             sockets: seats(limits.sockets_per_session),
             streams: seats(limits.streams_per_session),
             uploads: seats(limits.uploads_per_session),
-            collected: bodies.requests_of_session(),
+            collected: part.requests,
             all_whole: bodies.answers.clone(),
-            whole: bodies.answers_of_session(),
+            whole: part.answers,
             streamed: Budget::of(limits.bytes_per_session),
         }
     }

@@ -114,7 +114,9 @@ impl Guest {
             return None;
         }
         let taking = *self.takes.lock();
-        let sending = self.sends.get().filter(|_| !self.is_answered.get());
+        // Once the answer is sent, what still comes of the request is all that says whether it is idle.
+        let is_over = self.asking.get() == 0;
+        let sending = self.sends.get().filter(|_| is_over || !self.is_answered.get());
         // Who moves one way is not late the other.
         let waits = match (sending, taking.wait) {
             (Some(one), Some(other)) if one.since < other.since => Some(other),
@@ -122,7 +124,7 @@ impl Guest {
         };
         match waits {
             Some(wait) => (wait.since.elapsed() >= patience).then_some(wait.moment),
-            None if self.asking.get() == 0 => Some(self.since.get().max(taking.ended)),
+            None if is_over => Some(self.since.get().max(taking.ended)),
             None => None,
         }
     }
@@ -249,6 +251,23 @@ mod tests {
         assert!(!goes(&guest));
         guest.takes().begin(Duration::ZERO);
         assert!(!goes(&guest), "it has only begun not to read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_sending_after_the_answer_stays_while_it_does() {
+        let guest = guest();
+        guest.asks();
+        guest.answered();
+        guest.finishes();
+        for _ in 0..10 {
+            guest.sends(Some(Duration::ZERO));
+            tokio::time::advance(SECOND * 4).await;
+            assert!(!goes(&guest), "it sends, if slowly");
+        }
+        tokio::time::advance(SECOND).await;
+        assert!(goes(&guest), "it no longer does");
+        guest.sends(None);
+        assert!(goes(&guest), "it is idle");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,14 @@
 //! What bodies may take of memory, all together and each session by itself.
 
 use crate::app::pattern;
-use crate::client::{Answer, Client};
-use crate::world::World;
+use crate::client::{Answer, Client, request};
+use crate::world::{TOKEN, World};
 
 /// Hardly more than is collected without counting.
 const SOME: usize = 17_000;
+
+/// The least that is read at a time.
+const READ: usize = 4096;
 
 /// A request to the app whose last byte is missing, so that the edge holds what has come of it.
 fn hold(world: &World, size: usize) -> Client {
@@ -32,6 +35,10 @@ fn program(world: &World, size: usize) -> Answer {
 fn hold_from(world: &World, size: usize, ask: impl Fn() -> Answer) -> (Client, Answer) {
     World::until(|| {
         let mut held = hold(world, size);
+        // Whoever has been served so often on the same thread has seen it read what lies there.
+        for _ in 0..2 * size / READ {
+            assert_eq!(page(world, "PROPFIND", 1).status, 200);
+        }
         for _ in 0..20 {
             let answer = ask();
             if answer.status != 200 {
@@ -134,25 +141,67 @@ fn who_announces_much_and_sends_nothing_takes_nothing() {
     drop(announced);
 }
 
+/// Begins an answer of so many bytes that is not taken; more than the kernel takes for a client that does not read.
+fn begin(world: &World, request: &str) -> (Client, Answer) {
+    let mut slow = world.connect();
+    slow.send(request.as_bytes());
+    let answer = slow.head().unwrap();
+    assert_eq!(answer.status, 200);
+    (slow, answer)
+}
+
 #[test]
 fn answers_of_all_sessions_share_what_may_wait_for_slow_clients() {
-    // More than the kernel takes for a client that does not read.
-    const MOST: usize = 32 << 20;
-    let world = World::single(|limits| limits.bodies = MOST);
-    let mut slow = world.connect();
-    slow.send(
-        world
-            .page_request("GET", &format!("/inline/{MOST}"), "")
-            .as_bytes(),
+    const LARGE: usize = 32 << 20;
+    let world = World::single(|limits| limits.bodies = 2 * LARGE);
+    let authorization = format!("Authorization: Bearer {TOKEN}\r\n\r\n");
+    let other = |size: usize| {
+        let host = format!("api.{}", world.shell());
+        world.ask(&request("GET", &format!("/inline/{size}"), &host, &authorization))
+    };
+    // The first of a session may be larger than its part, and however large is half of it all.
+    const LARGEST: usize = LARGE * 3 / 2;
+    let (mut first, mut answer) = begin(
+        &world,
+        &world.page_request("GET", &format!("/inline/{LARGEST}"), ""),
     );
-    let mut answer = slow.head().unwrap();
-    assert_eq!(answer.status, 200);
-    let inline = |size: usize| world.ask(&world.api_request("GET", &format!("/inline/{size}"), ""));
-    is_refused(&inline(SOME));
-    assert_eq!(inline(10).status, 200, "what is small is not counted");
-    slow.body(&mut answer);
-    assert!(answer.body == pattern(0, MOST));
-    assert_eq!(inline(SOME).body, pattern(0, SOME));
+    assert_eq!(other(SOME).status, 200);
+    let second = begin(&world, &world.api_request("GET", &format!("/inline/{LARGE}"), ""));
+    is_refused(&other(SOME));
+    assert_eq!(other(10).status, 200, "what is small is not counted");
+    first.body(&mut answer);
+    assert!(answer.body == pattern(0, LARGEST));
+    assert_eq!(other(SOME).body, pattern(0, SOME));
+    drop(second);
+}
+
+#[test]
+fn what_the_app_has_done_is_not_to_be_tried_again_for_want_of_room() {
+    const LARGE: usize = 24 << 20;
+    let world = World::single(|limits| limits.bodies = 4 * LARGE);
+    let slow = begin(
+        &world,
+        &world.page_request("GET", &format!("/inline/{LARGE}"), ""),
+    );
+    let ask = |method: &str| {
+        let rest = "Content-Length: 1\r\n\r\nx";
+        world.ask(&world.page_request(method, &format!("/inline/{SOME}"), rest))
+    };
+    for method in ["POST", "PATCH"] {
+        let answer = ask(method);
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (502, None),
+            "{method}"
+        );
+        assert!(
+            answer.text().contains("before you ask again"),
+            "{}",
+            answer.text()
+        );
+    }
+    is_refused(&ask("PUT"));
+    drop(slow);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Share {
         Some(usage)
     }
 
-    /// Measures it for the last time.
+    /// Measures it by a walk that begins now.
     pub(crate) async fn measure_anew(&self) -> Option<Usage> {
         let found = self.walks.measure_anew(self.storage.get().files).await?;
         Some(self.found(found))
@@ -64,8 +64,11 @@ impl Share {
                 continue;
             };
             if usage.is_hidden {
-                // It may have been changing the mode of a folder just then, as an archive is unpacked.
-                let Some(again) = self.walk().await else { continue };
+                // It may have been changing the mode of a folder just then, as an archive is unpacked. Joining would find the
+                // walk that is just over.
+                let Some(again) = self.measure_anew().await else {
+                    continue;
+                };
                 usage = again;
             }
             pause = usage.pause;

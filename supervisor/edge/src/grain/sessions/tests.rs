@@ -34,7 +34,7 @@ fn edge(broker: &Broker) -> Rc<Edge> {
     Rc::new(Edge {
         policy: Policy::new(&base),
         base,
-        bodies: Bodies::new(&Limits::default(), 1),
+        bodies: Bodies::new(&Limits::default()),
         limits: Limits::default(),
         assets: Assets::new([]),
         front: capnp_rpc::new_client(broker.clone()),
