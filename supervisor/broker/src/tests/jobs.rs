@@ -26,6 +26,15 @@ async fn schedule(
     request.send().promise.await.map(drop)
 }
 
+/// The same, once per period.
+async fn every(
+    period: SchedulingPeriod,
+    keeper: &host_keeper::Client,
+    object: &str,
+) -> Result<(), capnp::Error> {
+    schedule(keeper, object, |mut job| job.set_periodic(period)).await
+}
+
 async fn world_with_grain() -> (World, crate::account::SignedIn, GrainId, host_keeper::Client) {
     let world = World::new();
     let anna = world.owner().await;
@@ -63,11 +72,7 @@ async fn until_after(world: &World, happens: impl Future<Output = ()>, enough: i
 fn a_periodic_job_runs_once_per_period_however_long_nobody_was_there() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "hourly", |mut job| {
-            job.set_periodic(SchedulingPeriod::Hourly)
-        })
-        .await
-        .unwrap();
+        every(SchedulingPeriod::Hourly, &keeper, "hourly").await.unwrap();
         let jobs = world.broker.jobs(&anna, &id).await.unwrap();
         assert_eq!(
             (&jobs["jobs"][0]["name"], &jobs["jobs"][0]["period"]),
@@ -143,11 +148,7 @@ fn a_job_for_once_is_gone_when_it_has_run() {
 fn failures_are_shown_and_only_lost_connections_are_tried_again() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "job", |mut job| {
-            job.set_periodic(SchedulingPeriod::Daily)
-        })
-        .await
-        .unwrap();
+        every(SchedulingPeriod::Daily, &keeper, "job").await.unwrap();
         *world.stage.runs.borrow_mut() = vec![
             Ok(true),
             Err(capnp::Error::failed("no space in the attic".to_owned())),
@@ -181,18 +182,9 @@ fn a_grain_has_so_many_jobs_and_a_deleted_one_none() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
         for _ in 0..50 {
-            schedule(&keeper, "job", |mut job| {
-                job.set_periodic(SchedulingPeriod::Weekly)
-            })
-            .await
-            .unwrap();
+            every(SchedulingPeriod::Weekly, &keeper, "job").await.unwrap();
         }
-        assert!(
-            schedule(&keeper, "job", |mut job| job
-                .set_periodic(SchedulingPeriod::Weekly))
-            .await
-            .is_err()
-        );
+        assert!(every(SchedulingPeriod::Weekly, &keeper, "job").await.is_err());
         world.broker.trash_grain(&anna, &id).await.unwrap();
         world.broker.delete_grain(&anna, &id).await.unwrap();
         world.pass(8 * 24 * HOUR);
@@ -206,11 +198,7 @@ fn a_grain_has_so_many_jobs_and_a_deleted_one_none() {
 fn a_grain_is_started_shortly_before_its_job_is_due_and_the_job_waits_for_its_time() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "hourly", |mut job| {
-            job.set_periodic(SchedulingPeriod::Hourly)
-        })
-        .await
-        .unwrap();
+        every(SchedulingPeriod::Hourly, &keeper, "hourly").await.unwrap();
         world.broker.stop_grain(&id).await;
         let next = world.broker.jobs(&anna, &id).await.unwrap()["jobs"][0]["next"]
             .as_u64()
@@ -228,11 +216,7 @@ fn a_grain_is_started_shortly_before_its_job_is_due_and_the_job_waits_for_its_ti
 fn a_job_that_cannot_be_put_away_has_run_all_the_same() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "hourly", |mut job| {
-            job.set_periodic(SchedulingPeriod::Hourly)
-        })
-        .await
-        .unwrap();
+        every(SchedulingPeriod::Hourly, &keeper, "hourly").await.unwrap();
         let when = i64::try_from((world.stage.now.get() + 1000) * 1_000_000).unwrap();
         schedule(&keeper, "once", |job| job.init_one_shot().set_when(when))
             .await
@@ -265,11 +249,7 @@ fn a_job_that_cannot_be_put_away_has_run_all_the_same() {
 fn a_grain_that_cannot_be_deleted_keeps_its_jobs() {
     run(async {
         let (world, anna, id, keeper) = world_with_grain().await;
-        schedule(&keeper, "job", |mut job| {
-            job.set_periodic(SchedulingPeriod::Weekly)
-        })
-        .await
-        .unwrap();
+        every(SchedulingPeriod::Weekly, &keeper, "job").await.unwrap();
         world.broker.trash_grain(&anna, &id).await.unwrap();
         let left = || world.broker.store.scan::<Job>(b"").unwrap().len();
         world.broker.store.keep_free(u64::MAX, u64::MAX);
