@@ -321,6 +321,8 @@ const WARNINGS = {
   "disk-short": ["nothing on it can grow", "kann nichts darauf wachsen"],
   "edge-fails": ["Pages may fail to load", "dass Seiten nicht laden"],
   "egress-fails": ["they reach none", "erreichen sie keinen"],
+  "broker-fails": ["Everything begins anew", "beginnt alles von vorn"],
+  "store-failed": ["the server starts anew by itself", "startet der Server von selbst neu"],
   "launcher-fails": ["takes all that run along", "alle mit, die gerade laufen"],
 };
 

@@ -1,5 +1,5 @@
-//! `percloud serve`: the parent of a server. It listens, starts the broker and whatever the broker asks for, and ends
-//! with it. Why it is a process of its own: docs/adr/0015-confined-roles.md.
+//! `percloud serve`: the parent of a server. It listens, starts the broker and whatever the broker asks for, and begins
+//! anew when that ends without being asked to. Why it is a process of its own: docs/adr/0015-confined-roles.md.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use percloud_broker::Layout;
 use percloud_sandbox::parent::Parent;
@@ -23,6 +24,8 @@ use crate::cli::Serve;
 use crate::edge_role::LISTENER_FD;
 use crate::egress_role::{BROKER_FD, DOOR_FD};
 use crate::launcher_role::CONTROL_FD;
+use crate::processes::restarts::Restarts;
+use crate::serve::log_to_stderr;
 
 /// The number under which the broker finds its connection to the parent.
 pub const PARENT_FD: i32 = 3;
@@ -33,6 +36,13 @@ pub const TRIAL_FD: i32 = 4;
 pub const LAUNCHER: &str = "launcher";
 pub const EDGE: &str = "edge";
 pub const EGRESS: &str = "egress";
+
+/// The code with which the broker asks to be started anew, as a service that cannot do its work for now (sysexits.h,
+/// `EX_TEMPFAIL`).
+pub const AGAIN: u8 = 75;
+
+/// After so many starts in vain, a quarter of a minute in all, a server that did serve ends; a service manager may know better.
+const IN_VAIN: u32 = 7;
 
 /// This same program, whatever became of its file.
 const SELF: &str = "/proc/self/exe";
@@ -50,9 +60,10 @@ fn raise_open_files() {
     }
 }
 
-/// Starts a server and stays until it has ended; the exit code is the broker's.
+/// Starts a server and stays until it is asked to stop, or cannot be started; the exit code is the broker's.
 pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
+    log_to_stderr();
     raise_open_files();
     // Before anything is started: groups for apps need a parent without processes.
     percloud_sandbox::cgroup::delegate();
@@ -67,51 +78,125 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         .threads
         .unwrap_or_else(|| u16::try_from(cores.min(64)).expect("64 fits"));
 
-    let parent = Parent::new()?;
+    let mut parent = Parent::new()?;
     confine::parent(options.trial)?;
     let doors = Layout::new(data.clone(), runtime.clone()).doors().to_owned();
-    let (ours, theirs) = UnixStream::pair()?;
-    let mut arguments: Vec<OsString> = vec!["broker".into(), "--data".into(), data.into()];
-    arguments.extend(["--runtime".into(), runtime.into()]);
-    arguments.extend(["--base".into(), base.url().into()]);
-    arguments.extend(["--address".into(), listener.local_addr()?.to_string().into()]);
-    arguments.extend(["--threads".into(), threads.to_string().into()]);
-    arguments.extend(["--idle".into(), options.idle.to_string().into()]);
-    arguments.extend(["--rest".into(), options.rest.to_string().into()]);
-    arguments.extend(["--warm-memory".into(), options.warm_memory.to_string().into()]);
-    let mut fds = vec![(OwnedFd::from(theirs), PARENT_FD)];
-    if let Some(trial) = trial {
-        arguments.push("--trial".into());
-        fds.push((trial, TRIAL_FD));
-    }
-    let broker = spawn(&arguments, fds)?;
-
-    let roles = Roles {
+    let mut server = Server {
         options,
+        data,
+        runtime,
         listener,
         base,
         threads,
         doors,
+        trial,
+        serves: false,
     };
-    match parent.run(ours.into(), broker, |role, fds| roles.start(role, fds))? {
-        Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
-        ended @ Exit::Signal(_) => Err(format!("the broker was {ended}, and everything ends with it").into()),
+    let mut lives = Lives::new();
+    loop {
+        let since = Instant::now();
+        let exit = server.live(&mut parent, lives.is_worrying())?;
+        let served = std::mem::take(&mut server.serves);
+        let goes_on = exit != Exit::Code(0) && !parent.is_stopping() && !options.trial;
+        if !goes_on || !lives.goes_on(served, since.elapsed()) {
+            return match exit {
+                Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+                ended @ Exit::Signal(_) => {
+                    Err(format!("the broker was {ended}, and everything ends with it").into())
+                }
+            };
+        }
+        if exit != Exit::Code(AGAIN.into()) {
+            tracing::error!("the broker ended ({exit}); everything begins anew");
+        }
+        parent.pause(lives.pause())?;
+        if parent.is_stopping() {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
 }
 
-/// The roles the broker may ask for, and what each is told. Nothing of it is the broker's to choose but the other ends
-/// of its own connections.
-struct Roles<'a> {
+/// A server's lives: each as long as its broker's.
+struct Lives {
+    restarts: Restarts,
+    /// Whether one of them served anybody.
+    served: bool,
+    /// How many in a row did not.
+    in_vain: u32,
+}
+
+impl Lives {
+    const fn new() -> Self {
+        Self {
+            restarts: Restarts::new(),
+            served: false,
+            in_vain: 0,
+        }
+    }
+
+    /// Takes down how the last one was; whether there is to be another. Where there never was one that served, what is
+    /// wrong is best told at once; where there was, most likely it passes.
+    fn goes_on(&mut self, served: bool, lived: Duration) -> bool {
+        self.restarts.ended(lived);
+        self.served |= served;
+        self.in_vain = if served { 0 } else { self.in_vain + 1 };
+        self.served && self.in_vain < IN_VAIN
+    }
+
+    /// How long to wait before the next.
+    fn pause(&mut self) -> Duration {
+        self.restarts.pause()
+    }
+
+    fn is_worrying(&self) -> bool {
+        self.restarts.is_worrying()
+    }
+}
+
+/// What stays the same over the lives of a server: whom it starts, and what each is told. Nothing of it is the broker's to
+/// choose but the other ends of its own connections.
+struct Server<'a> {
     options: &'a Serve,
+    data: PathBuf,
+    runtime: PathBuf,
+    /// Open all the time: who comes between two lives waits.
     listener: TcpListener,
     base: Base,
     threads: u16,
     /// Where the sockets of grain hosts are.
     doors: PathBuf,
+    /// The connection to `percloud try`, until the broker has it.
+    trial: Option<OwnedFd>,
+    /// Whether somebody listens to browsers, or did in this life.
+    serves: bool,
 }
 
-impl Roles<'_> {
-    fn start(&self, role: &str, fds: Vec<OwnedFd>) -> Result<Child, Box<dyn Error>> {
+impl Server<'_> {
+    /// Starts the broker and whatever it asks for until it ends; returns how it did.
+    fn live(&mut self, parent: &mut Parent, worrying: bool) -> Result<Exit, Box<dyn Error>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let options = self.options;
+        let mut arguments: Vec<OsString> = vec!["broker".into(), "--data".into(), self.data.clone().into()];
+        arguments.extend(["--runtime".into(), self.runtime.clone().into()]);
+        arguments.extend(["--base".into(), self.base.url().into()]);
+        arguments.extend(["--address".into(), self.listener.local_addr()?.to_string().into()]);
+        arguments.extend(["--threads".into(), self.threads.to_string().into()]);
+        arguments.extend(["--idle".into(), options.idle.to_string().into()]);
+        arguments.extend(["--rest".into(), options.rest.to_string().into()]);
+        arguments.extend(["--warm-memory".into(), options.warm_memory.to_string().into()]);
+        if worrying {
+            arguments.push("--ends-often".into());
+        }
+        let mut fds = vec![(OwnedFd::from(theirs), PARENT_FD)];
+        if let Some(trial) = self.trial.take() {
+            arguments.push("--trial".into());
+            fds.push((trial, TRIAL_FD));
+        }
+        let broker = spawn(&arguments, fds)?;
+        Ok(parent.run(ours.into(), broker, |role, fds| self.start(role, fds))?)
+    }
+
+    fn start(&mut self, role: &str, fds: Vec<OwnedFd>) -> Result<Child, Box<dyn Error>> {
         match role {
             LAUNCHER => {
                 let mut arguments = vec![OsString::from("launcher")];
@@ -135,7 +220,9 @@ impl Roles<'_> {
                 ];
                 let mut arguments = arguments.map(OsString::from).to_vec();
                 arguments.push(self.doors.clone().into());
-                Ok(spawn(&arguments, fds)?)
+                let edge = spawn(&arguments, fds)?;
+                self.serves = true;
+                Ok(edge)
             }
             EGRESS => {
                 let options = &self.options.egress;
@@ -237,4 +324,33 @@ fn runtime_folder(
 
 fn temporary() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("percloud-").tempdir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn a_server_that_never_served_is_not_started_again() {
+        assert!(!Lives::new().goes_on(false, SHORT));
+    }
+
+    #[test]
+    fn one_that_did_is_until_it_fails_for_a_quarter_of_a_minute() {
+        let mut lives = Lives::new();
+        let mut waited = Duration::ZERO;
+        for _ in 0..100 {
+            assert!(lives.goes_on(true, SHORT));
+            lives.pause();
+        }
+        assert!(lives.is_worrying());
+        assert!(lives.goes_on(true, Duration::from_secs(3600)));
+        assert!(!lives.is_worrying());
+        while lives.goes_on(false, SHORT) {
+            waited += lives.pause();
+        }
+        assert!((10..30).contains(&waited.as_secs()), "{waited:?}");
+    }
 }

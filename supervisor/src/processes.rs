@@ -148,6 +148,7 @@ async fn keep(
     start: impl Fn() -> Result<Child, Box<dyn Error>>,
 ) {
     let what = match part {
+        Part::Broker => "broker",
         Part::Edge => "edge",
         Part::Egress => "egress",
         Part::Launcher => "launcher, and with it every running grain,",

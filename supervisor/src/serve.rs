@@ -1,4 +1,4 @@
-//! The broker's role: a server until it is told to stop.
+//! The broker's role: a server until it is told to stop, or has to be started anew.
 
 use std::error::Error;
 use std::io::Write;
@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use percloud_broker::{Broker, Layout, StartError};
+use percloud_broker::{Broker, Layout, Part, StartError};
 use percloud_sandbox::{confine, parent, process};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, sleep};
 use tracing_subscriber::EnvFilter;
 
 use crate::base::Base;
 use crate::cli;
-use crate::parent_role::{PARENT_FD, TRIAL_FD};
+use crate::parent_role::{AGAIN, PARENT_FD, TRIAL_FD};
+use crate::processes::restarts::SETTLED;
 use crate::processes::{Server, Settings};
 use crate::trial::Trial;
 use crate::wiring::Machine;
@@ -63,25 +64,42 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         let broker = server.broker.clone();
+        let settled = async {
+            if options.ends_often {
+                broker.part_fails(Part::Broker, true);
+                sleep(SETTLED).await;
+                broker.part_fails(Part::Broker, false);
+            }
+            std::future::pending().await
+        };
         let tried = async {
             match trial {
                 Some(trial) => trial.serve(&broker).await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-            () = tried => {}
+        let again = tokio::select! {
+            _ = interrupted.recv() => false,
+            _ = terminated.recv() => false,
+            () = tried => false,
+            () = broker.until_the_store_can_be_opened_again() => true,
+            () = settled => unreachable!("there is nothing after it"),
             () = server.keep_alive() => unreachable!("processes are kept for good"),
             () = maintain(&broker) => unreachable!("maintenance has no end"),
             () = broker.keep_jobs() => unreachable!("jobs have no end"),
             () = broker.keep_time() => unreachable!("time has no end"),
             () = broker.keep_room() => unreachable!("watching the disk has no end"),
             () = broker.keep_memory() => unreachable!("watching memory has no end"),
+        };
+        if again {
+            tracing::warn!("the disk takes writes again: everything begins anew, with what is on it");
         }
         server.stop().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(if again {
+            ExitCode::from(AGAIN)
+        } else {
+            ExitCode::SUCCESS
+        })
     })
 }
 

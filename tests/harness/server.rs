@@ -312,6 +312,25 @@ impl Server {
         self.reap(&all);
     }
 
+    /// Ends the broker with SIGKILL, and waits until all that ran but the parent is gone and the server answers again.
+    pub fn kill_the_broker(&self) {
+        let mut before = self.processes();
+        before.remove(&self.parent());
+        self.broker().kill();
+        wait::until("everything to end with the broker", || {
+            (!before.iter().any(Process::is_running)).then_some(())
+        });
+        self.wait_for_an_answer();
+    }
+
+    /// Waits until it answers, whatever became of its processes.
+    pub fn wait_for_an_answer(&self) {
+        wait::until("the server to answer", || {
+            let answer = Request::new("GET", "/api/settings").send(self.address(), self.host());
+            answer.ok().filter(|answer| answer.status == 200)
+        });
+    }
+
     /// Asks it to stop as a service manager would, and waits until none of it is left; returns whether it exited with 0.
     pub fn stop(&mut self) -> bool {
         let all = self.processes();

@@ -65,14 +65,11 @@ impl Churn {
         Residue::at_rest(&self.server, &self.ever)
     }
 
-    /// Kills one process that has this part, if there is one; with the broker everything ends and begins again.
+    /// Kills one process that has this part, if there is one; with the broker everything ends and begins anew.
     fn kill(&mut self, part: Part, dice: &mut Dice) {
         self.remember();
         if part == Part::Broker {
-            let broker = self.server.broker();
-            self.server.kill_and_expect_the_end(broker);
-            self.server.run();
-            self.owner = Owner::sign_in(&self.server);
+            self.server.kill_the_broker();
             self.remember();
             return;
         }
@@ -86,10 +83,7 @@ impl Churn {
 
     /// Waits until the server answers and a grain opens, whatever was killed.
     fn recover(&mut self) {
-        wait::until("the server to answer", || {
-            let answer = Request::new("GET", "/api/settings").send(self.server.address(), self.server.host());
-            answer.ok().filter(|answer| answer.status == 200)
-        });
+        self.server.wait_for_an_answer();
         for grain in &self.grains {
             let opened = wait::within(wait::DEADLINE, || {
                 let visit = self.owner.attempt_visit(grain)?;

@@ -1,6 +1,7 @@
 //! Kill anything, start again, and find the data.
 
 use percloud_tests::http::Request;
+use percloud_tests::owner::change;
 use percloud_tests::{Owner, Server, built, wait};
 
 use crate::lifecycle::sign;
@@ -27,20 +28,101 @@ fn everything_killed_at_once_comes_back_with_its_data() {
 }
 
 #[test]
-fn with_the_broker_everything_ends_and_with_the_parent() {
-    let (mut server, owner) = Server::owned();
+fn with_the_broker_everything_begins_anew_and_people_only_wait() {
+    let (server, owner) = Server::owned();
     let grain = owner.grain_of(&built::sample("guestbook"));
-    assert_eq!(owner.open(&grain).get("/").status, 200);
+    sign(&owner, &grain, "kept over the end of the broker");
     assert!(
         server.processes().len() >= 7,
         "parent, broker, edge, egress, launcher, grain host and app: {:?}",
         server.processes()
     );
-    for which in [Server::broker, Server::parent] {
-        server.kill_and_expect_the_end(which(&server));
-        server.run();
-        assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+    let parent = server.parent();
+    for _ in 0..2 {
+        server.kill_the_broker();
+        assert_eq!(server.parent(), parent);
+        // Signed in as before, at the same address.
+        let page = owner.open(&grain).get("/").text();
+        assert!(page.contains("kept over the end of the broker"), "{page}");
     }
+}
+
+#[test]
+fn with_the_parent_everything_ends() {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    assert_eq!(owner.open(&grain).get("/").status, 200);
+    let parent = server.parent();
+    server.kill_and_expect_the_end(parent);
+    server.run();
+    assert_eq!(Owner::sign_in(&server).open(&grain).get("/").status, 200);
+}
+
+#[test]
+fn who_stops_a_server_that_begins_anew_has_it_stopped() {
+    let (mut server, _owner) = Server::owned();
+    for _ in 0..2 {
+        server.kill_the_broker();
+    }
+    // The next pause is the third, and long enough to be met.
+    let broker = server.broker();
+    broker.kill();
+    wait::until("the broker to end", || (!broker.is_running()).then_some(()));
+    server.stop();
+    server.run();
+    Owner::sign_in(&server);
+}
+
+#[test]
+fn a_server_that_cannot_begin_anew_says_so_and_ends() {
+    let (mut server, _owner) = Server::owned();
+    let store = server.data().join("store");
+    let aside = server.data().join("store-aside");
+    std::fs::rename(&store, &aside).unwrap();
+    std::fs::write(&store, "this is no store").unwrap();
+    let broker = server.broker();
+    server.kill_and_expect_the_end(broker);
+    let said = server.log();
+    assert!(said.contains("store"), "{said}");
+    std::fs::remove_file(&store).unwrap();
+    std::fs::rename(&aside, &store).unwrap();
+    server.run();
+    Owner::sign_in(&server);
+}
+
+#[test]
+fn a_store_that_has_failed_is_opened_anew_once_its_disk_takes_writes() {
+    let (server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
+    sign(&owner, &grain, "before the disk failed");
+    let broker = server.broker();
+    let store = server.data().join("store");
+    let aside = server.data().join("store-aside");
+    std::fs::rename(&store, &aside).unwrap();
+    let invite = || owner.attempt(change("POST", "/api/invitations").body("application/json", "{}"));
+    let refused = invite().expect("it answers");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.json()["error"]["code"], "store-failed");
+    assert_eq!(hears(&owner, "store-failed"), Some(true));
+    // It is not made anew, empty, in the place of the one that is missing, and people can read on.
+    std::fs::create_dir(&store).unwrap();
+    wait::until("the disk to be tried", || {
+        server.log().contains("cannot be opened again yet").then_some(())
+    });
+    assert!(broker.is_running());
+    assert_eq!(owner.get("/api/home")["grains"][0]["id"], grain.as_str());
+
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(&aside, &store).unwrap();
+    wait::until("the store to be opened anew", || {
+        (!broker.is_running()).then_some(())
+    });
+    wait::until("something to be saved", || {
+        invite().filter(|answer| answer.status == 201)
+    });
+    assert_eq!(hears(&owner, "store-failed"), Some(false));
+    let page = owner.open(&grain).get("/").text();
+    assert!(page.contains("before the disk failed"), "{page}");
 }
 
 #[test]
@@ -73,11 +155,12 @@ fn who_opens_a_grain_while_the_launcher_is_replaced_only_waits() {
 fn who_runs_the_server_hears_of_a_part_that_ends_again_and_again() {
     let (server, owner) = Server::owned();
     let other = owner.invite(&server, "Bela");
-    // The edge comes last: while it is down nobody can be asked.
+    // The edge comes late: while it is down nobody can be asked. With the broker the others are forgotten.
     for (role, code) in [
         ("egress", "egress-fails"),
         ("launcher", "launcher-fails"),
         ("edge", "edge-fails"),
+        ("broker", "broker-fails"),
     ] {
         assert_eq!(hears(&owner, code), Some(false));
         wait::until(code, || {

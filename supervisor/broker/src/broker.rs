@@ -14,7 +14,6 @@ use percloud_core::throttle::Throttle;
 use percloud_core::time::Timestamp;
 use percloud_core::warm::Budget;
 use percloud_store::{Batch, OpenOptions, Record, Store};
-use serde_json::{Value, json};
 
 use crate::catalogue::Catalogue;
 use crate::event::Events;
@@ -281,15 +280,5 @@ impl Broker {
             .commit(batch)
             .await
             .map_err(|error| Problem::not_committed(&error))
-    }
-
-    /// That nothing can be made durable any more, for whoever runs the server.
-    pub(crate) fn store_warning(&self) -> Option<Value> {
-        self.store.has_failed().then(|| {
-            json!({
-                "code": "store-failed",
-                "message": "This server could not write to its disk and saves nothing any more, whether there is room by now or not. Look after the disk, then start the server again. The server's log says what happened.",
-            })
-        })
     }
 }

@@ -23,6 +23,7 @@ mod keeper;
 mod layout;
 mod limits;
 mod log;
+mod mend;
 mod notice;
 mod open;
 mod outlet;

@@ -1,4 +1,4 @@
-//! Parts of the server beside the broker that end again and again, for whoever runs it to hear of.
+//! Parts of the server that end again and again, for whoever runs it to hear of.
 
 use serde_json::{Value, json};
 
@@ -7,6 +7,8 @@ use crate::broker::Broker;
 /// A process without which something does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// This process, with which everything begins anew.
+    Broker,
     /// Answers browsers.
     Edge,
     /// Opens connections to other machines.
@@ -18,6 +20,10 @@ pub enum Part {
 impl Part {
     fn warning(self) -> Value {
         let (code, message) = match self {
+            Self::Broker => (
+                "broker-fails",
+                "The part of this server that holds it together ends again and again. Everything begins anew each time, and apps lose what they had not saved. The server's log says why.",
+            ),
             Self::Edge => (
                 "edge-fails",
                 "The part of this server that answers browsers ends again and again. Pages may fail to load. The server's log says why.",

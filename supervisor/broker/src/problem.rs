@@ -68,8 +68,8 @@ pub enum Problem {
     /// The disk is full.
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
-    /// Writing failed, and nothing is written until the server is started again.
-    #[error("this server could not write to its disk; nothing can be saved until it is started again")]
+    /// Writing failed, and nothing is written until the store has been opened anew.
+    #[error("this server could not write to its disk; nothing can be saved until it can")]
     StoreFailed,
     /// They have it, and may not pass it on.
     #[error("this was shared with you to use, not to pass on")]

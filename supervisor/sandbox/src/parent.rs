@@ -2,9 +2,9 @@
 //!
 //! A process that has given up executing programs, or that Landlock keeps from mounting, hands that down to whatever
 //! it starts. So nothing that is confined starts anything: each role asks the parent, which starts what it was told to
-//! know and nothing else. It has one thread, decodes a role's name and no other byte, and lives as long as the first
-//! process it started: when that ends, however it ends, all others end, by themselves or killed, and when the parent ends
-//! the kernel kills them all.
+//! know and nothing else. It has one thread and decodes a role's name and no other byte. When the first process it started
+//! ends, however it ends, all others end, by themselves or killed, and all may begin anew; when the parent ends the kernel
+//! kills them all.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -99,6 +99,8 @@ impl Client {
 pub struct Parent {
     signals: SignalFd,
     started: Vec<Child>,
+    /// Whether it was asked to stop.
+    stopping: bool,
 }
 
 impl Parent {
@@ -118,6 +120,7 @@ impl Parent {
         Ok(Self {
             signals,
             started: Vec::new(),
+            stopping: false,
         })
     }
 
@@ -129,7 +132,7 @@ impl Parent {
     ///
     /// When the parent's own signals cannot be read. The kernel kills the others as this process ends.
     pub fn run<E: std::fmt::Display>(
-        mut self,
+        &mut self,
         control: OwnedFd,
         first: Child,
         mut start: impl FnMut(&str, Vec<OwnedFd>) -> Result<Child, E>,
@@ -146,11 +149,9 @@ impl Parent {
                 Err(errno) => return Err(errno.into()),
             }
             let asked = polled.get(1).is_some_and(|control| !control.revents().is_empty());
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                if signal.ssi_signo != Caught::SIGCHLD as u32 {
-                    // Ended already: then its end is the next thing heard.
-                    let _ = rustix::process::pidfd_send_signal(&first.pidfd, Signal::TERM);
-                }
+            if self.hear() {
+                // Ended already: then its end is the next thing heard.
+                let _ = rustix::process::pidfd_send_signal(&first.pidfd, Signal::TERM);
             }
             if let Some(exit) = self.collect(&first)? {
                 self.end_all();
@@ -164,6 +165,43 @@ impl Parent {
                 control = None;
             }
         }
+    }
+
+    /// Waits for `time`, while nothing runs, or until it is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// When the parent's own signals cannot be read.
+    pub fn pause(&mut self, time: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + time;
+        loop {
+            self.hear();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.stopping || left.is_zero() {
+                return Ok(());
+            }
+            let left = Timespec::try_from(left).expect("no longer than `time`");
+            match poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Whether it was asked to stop, ever.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Reads the signals there are; returns whether one of them asks to stop.
+    fn hear(&mut self) -> bool {
+        let mut asked = false;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            asked |= signal.ssi_signo != Caught::SIGCHLD as u32;
+        }
+        self.stopping |= asked;
+        asked
     }
 
     /// Takes one message, and answers it if it completes a request.

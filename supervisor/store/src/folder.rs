@@ -4,6 +4,7 @@
 //! <store>/format          what this is, and in which format
 //! <store>/head            the high-water mark (see `head`)
 //! <store>/sled/           the engine's own files
+//! <store>/probe           while a disk that failed is tried (see `retry`); rubbish after a crash
 //! <store>.lock            held while the store is open; beside the folder, since recovery replaces the folder
 //! <store>.building        a store on its way; rubbish after a crash
 //! <store>.damaged-<n>     what recovery replaced
@@ -39,6 +40,11 @@ pub(crate) fn engine(dir: &Path) -> PathBuf {
 /// The high-water mark of the store `dir`.
 pub(crate) fn head(dir: &Path) -> PathBuf {
     dir.join("head")
+}
+
+/// What is written to try the disk of the store `dir`.
+pub(crate) fn probe(dir: &Path) -> PathBuf {
+    dir.join("probe")
 }
 
 /// A path beside `dir`, its name extended by `suffix`.

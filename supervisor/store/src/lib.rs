@@ -27,6 +27,7 @@ mod head;
 mod open;
 mod recent;
 mod record;
+mod retry;
 mod snapshot;
 mod store;
 mod writer;

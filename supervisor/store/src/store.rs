@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::head::Head;
 use crate::open::{self, OpenOptions, Opened};
 use crate::recent::Recent;
 use crate::record::{Record, decode, engine_key, table};
+use crate::retry::{self, Identity};
 use crate::writer::{MAX_WAITING, Message, Reserve, Shared, Writer};
 
 /// An open store. Clones are handles on the same one; it is closed, and its lock released, when the last is dropped.
@@ -44,6 +46,8 @@ struct Inner {
     shared: Arc<Shared>,
     messages: Option<Sender<Message>>,
     writer: Option<JoinHandle<()>>,
+    dir: PathBuf,
+    identity: Identity,
     export_dir: PathBuf,
     last_export: Mutex<LastExport>,
     // Dropped last: whoever gets the lock finds the engine closed.
@@ -105,6 +109,11 @@ impl Store {
             exported,
             lock,
         } = parts;
+        let identity = Identity::of(&dir).map_err(|source| OpenError::Io {
+            what: "look at",
+            path: dir.clone(),
+            source,
+        })?;
         let shared = Arc::new(Shared {
             engine,
             recent: Recent::default(),
@@ -130,7 +139,7 @@ impl Store {
             .spawn(move || writer.run(&received))
             .map_err(|source| OpenError::Io {
                 what: "start the writer of",
-                path: dir,
+                path: dir.clone(),
                 source,
             })?;
         let last_export = LastExport {
@@ -143,6 +152,8 @@ impl Store {
                 shared,
                 messages: Some(messages),
                 writer: Some(writer),
+                dir,
+                identity,
                 export_dir,
                 last_export: Mutex::new(last_export),
                 _lock: lock,
@@ -235,6 +246,17 @@ impl Store {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.inner.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// After a failure: sees that the store is still in its place and that its disk takes writes again, so that it can be
+    /// opened anew, by another process or once this one is closed. Blocks for a write and a sync.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn try_disk(&self) -> io::Result<()> {
+        let reserve = self.inner.shared.reserve.ordinary.load(Ordering::Relaxed);
+        retry::try_disk(&self.inner.dir, self.inner.identity, reserve)
     }
 
     /// Changes what has to be free on the disk, in bytes: for a batch, and for one that frees space. For tests, whose disk
