@@ -32,6 +32,7 @@ mod crowd;
 mod edge;
 mod grain;
 mod intake;
+mod language;
 mod percent;
 mod pipe;
 mod policy;

@@ -1,12 +1,15 @@
 //! Says no: every refusal and failure, and its one translation to HTTP.
 
+mod german;
+
 use std::fmt::Write;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::body::Body;
+use crate::language::Language;
 use crate::policy::Policy;
 
 /// An answer on its way to a client.
@@ -146,21 +149,25 @@ impl Refusal {
     }
 
     /// The refusal as a small page.
-    pub(crate) fn page(&self, policy: &Policy) -> Answer {
-        let status = self.status();
+    pub(crate) fn page(&self, policy: &Policy, language: Language) -> Answer {
+        let sentence = match language {
+            Language::English => self.to_string(),
+            Language::German => german::sentence(self),
+        };
         let mut text = String::new();
-        escape(&self.to_string(), &mut text);
-        let title = status.canonical_reason().unwrap_or("Error");
+        escape(&sentence, &mut text);
         let page = format!(
-            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+            "<!DOCTYPE html><html lang=\"{}\"><head><meta charset=\"utf-8\"><title>{text}</title>\
              <meta name=\"viewport\" content=\"width=device-width\"><style>\
              :root{{color-scheme:light dark}}body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;\
-             padding:0 1.5rem;overflow-wrap:anywhere}}</style></head><body><p>{text}</p></body></html>\n"
+             padding:0 1.5rem;overflow-wrap:anywhere}}</style></head><body><p>{text}</p></body></html>\n",
+            language.tag()
         );
         let mut answer = Response::new(Body::from(page));
-        *answer.status_mut() = status;
+        *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         policy.page(headers);
         self.finish(&mut answer);
         answer
@@ -249,16 +256,19 @@ mod tests {
     #[test]
     fn what_an_app_says_of_its_failure_is_text_and_not_markup() {
         let policy = Policy::new(&BaseUrl::new("http", "percloud.localhost:6080").unwrap());
-        let Body::Whole(page) = Refusal::AppFailed("<script>alert(1)</script>\u{202e}".to_owned())
-            .page(&policy)
-            .into_body()
-        else {
-            panic!("a page is at hand");
-        };
-        let page = std::str::from_utf8(&page).unwrap();
-        assert!(
-            page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&#xfffd;"),
-            "{page}"
-        );
+        for language in [Language::English, Language::German] {
+            let refusal = Refusal::AppFailed("<script>alert(1)</script>\u{202e}".to_owned());
+            let Body::Whole(page) = refusal.page(&policy, language).into_body() else {
+                panic!("a page is at hand");
+            };
+            let page = std::str::from_utf8(&page).unwrap();
+            assert_eq!(
+                page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&#xfffd;")
+                    .count(),
+                2,
+                "as title and as text: {page}"
+            );
+            assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
+        }
     }
 }

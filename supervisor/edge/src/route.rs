@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue, LOCATION};
+use hyper::header::{ACCEPT_LANGUAGE, HOST, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::base_url::Place;
 use crate::body::Body;
 use crate::edge::Edge;
+use crate::language::Language;
 use crate::respond::{Answer, Refusal};
 use crate::said::Said;
 use crate::{api, grain, shell, site};
@@ -18,6 +19,8 @@ use crate::{api, grain, shell, site};
 pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: Request<Incoming>) -> Answer {
     // A request to a session host is the usual one: what the others need while they wait has a place of its own, and
     // does not make every request larger that is moved about.
+    // For a page of ours that says no; what was asked is the app's by then.
+    let languages = request.headers().get(ACCEPT_LANGUAGE).cloned();
     let answered = match place(&edge, said, &request) {
         Ok(place) => match &*place {
             Place::Session(host) => grain::answer(&edge, said, host, request).await,
@@ -33,7 +36,7 @@ pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: R
         },
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| refusal.page(&edge.policy))
+    answered.unwrap_or_else(|refusal| refusal.page(&edge.policy, Language::preferred(languages.as_ref())))
 }
 
 /// The host meant. There must be exactly one `Host` (RFC 9112 section 3.2), and a target in absolute form must name

@@ -12,9 +12,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
+use hyper::header::ACCEPT_LANGUAGE;
 use hyper::{Method, Request};
 
 use crate::edge::Edge;
+use crate::language::Language;
 use crate::respond::{Answer, Refusal};
 use crate::said::Said;
 
@@ -26,9 +28,10 @@ pub(crate) async fn answer(edge: &Rc<Edge>, said: &Said, peer: IpAddr, request: 
             .await
             .unwrap_or_else(|refusal| refusal.json());
     }
+    let language = Language::preferred(request.headers().get(ACCEPT_LANGUAGE));
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Refusal::UnknownMethod(request.method().as_str().chars().take(32).collect())
-            .page(&edge.policy);
+            .page(&edge.policy, language);
     }
     match edge.assets.answer(path, request.headers()) {
         Some(mut answer) => {
@@ -39,6 +42,6 @@ pub(crate) async fn answer(edge: &Rc<Edge>, said: &Said, peer: IpAddr, request: 
             }
             answer
         }
-        None => Refusal::NotFound.page(&edge.policy),
+        None => Refusal::NotFound.page(&edge.policy, language),
     }
 }

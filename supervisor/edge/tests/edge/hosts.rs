@@ -34,6 +34,34 @@ fn each_host_gets_its_own_and_strangers_get_nothing() {
 }
 
 #[test]
+fn pages_that_say_no_say_it_in_the_language_of_who_asks() {
+    let world = World::new();
+    let (shell, page) = (world.shell(), world.page());
+    for (method, host, english, german) in [
+        (
+            "GET",
+            "evil.example",
+            "no site with this name",
+            "Website mit diesem Namen",
+        ),
+        ("GET", &page, "This page is closed", "Diese Seite ist geschlossen"),
+        ("PUT", &shell, "The method PUT", "Die Methode PUT"),
+    ] {
+        for (languages, tag, sentence) in [
+            ("", "en", english),
+            ("Accept-Language: fr,en;q=0.5\r\n", "en", english),
+            ("Accept-Language: de-AT,de;q=0.9,en;q=0.5\r\n", "de", german),
+        ] {
+            let answer = world.ask(&crate::client::request(method, "/", host, languages));
+            assert_eq!(answer.header("content-language"), Some(tag), "{method} {host}");
+            let text = answer.text();
+            assert!(text.contains(&format!("lang=\"{tag}\"")), "{text}");
+            assert!(text.contains(sentence), "{text}");
+        }
+    }
+}
+
+#[test]
 fn requests_without_one_clear_host_are_refused() {
     let world = World::new();
     let shell = world.shell();
