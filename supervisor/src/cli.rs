@@ -222,6 +222,9 @@ pub struct Broker {
     pub warm_memory: percloud_core::warm::Budget,
     #[arg(long)]
     pub trial: bool,
+    /// Whether another broker served from the same folders a moment ago.
+    #[arg(long)]
+    pub again: bool,
     /// Whether brokers before this one ended again and again.
     #[arg(long)]
     pub ends_often: bool,

@@ -17,7 +17,7 @@ use percloud_broker::Layout;
 use percloud_sandbox::parent::Parent;
 use percloud_sandbox::process::{self, Child, SpawnError};
 use percloud_sandbox::{Exit, confine};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
 use crate::base::Base;
 use crate::cli::Serve;
@@ -41,7 +41,8 @@ pub const EGRESS: &str = "egress";
 /// `EX_TEMPFAIL`).
 pub const AGAIN: u8 = 75;
 
-/// After so many starts in vain, a quarter of a minute in all, a server that did serve ends; a service manager may know better.
+/// After so many starts in vain, with pauses of a quarter to half a minute, a server that did serve ends: a person, or a
+/// service manager, may know better.
 const IN_VAIN: u32 = 7;
 
 /// This same program, whatever became of its file.
@@ -95,16 +96,28 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let mut lives = Lives::new();
     loop {
         let since = Instant::now();
-        let exit = server.live(&mut parent, lives.is_worrying())?;
+        let exit = match server.start_broker(&lives) {
+            Ok((control, broker)) => parent.run(control, broker, |role, fds| server.start(role, fds))?,
+            Err(error) if lives.served => {
+                tracing::error!("cannot start the broker: {error}");
+                Exit::Code(1)
+            }
+            Err(error) => return Err(error),
+        };
         let served = std::mem::take(&mut server.serves);
-        let goes_on = exit != Exit::Code(0) && !parent.is_stopping() && !options.trial;
-        if !goes_on || !lives.goes_on(served, since.elapsed()) {
-            return match exit {
-                Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
-                ended @ Exit::Signal(_) => {
-                    Err(format!("the broker was {ended}, and everything ends with it").into())
-                }
-            };
+        if exit == Exit::Code(0) || options.trial {
+            return last(exit);
+        }
+        if parent.is_stopping() {
+            // It may have been about to begin anew, or not yet ready to hear of it.
+            let obeyed = [Exit::Code(AGAIN.into()), Exit::Signal(Signal::TERM.as_raw())].contains(&exit);
+            return if obeyed { Ok(ExitCode::SUCCESS) } else { last(exit) };
+        }
+        if !lives.goes_on(served, since.elapsed()) {
+            if lives.served {
+                tracing::error!("the broker did not start {IN_VAIN} times in a row; everything ends");
+            }
+            return last(exit);
         }
         if exit != Exit::Code(AGAIN.into()) {
             tracing::error!("the broker ended ({exit}); everything begins anew");
@@ -113,6 +126,14 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         if parent.is_stopping() {
             return Ok(ExitCode::SUCCESS);
         }
+    }
+}
+
+/// How a server ends whose last broker ended like this.
+fn last(exit: Exit) -> Result<ExitCode, Box<dyn Error>> {
+    match exit {
+        Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        ended @ Exit::Signal(_) => Err(format!("the broker was {ended}, and everything ends with it").into()),
     }
 }
 
@@ -172,8 +193,8 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Starts the broker and whatever it asks for until it ends; returns how it did.
-    fn live(&mut self, parent: &mut Parent, worrying: bool) -> Result<Exit, Box<dyn Error>> {
+    /// Starts the broker, and returns the other end of its connection to the parent.
+    fn start_broker(&mut self, lives: &Lives) -> Result<(OwnedFd, Child), Box<dyn Error>> {
         let (ours, theirs) = UnixStream::pair()?;
         let options = self.options;
         let mut arguments: Vec<OsString> = vec!["broker".into(), "--data".into(), self.data.clone().into()];
@@ -184,7 +205,10 @@ impl Server<'_> {
         arguments.extend(["--idle".into(), options.idle.to_string().into()]);
         arguments.extend(["--rest".into(), options.rest.to_string().into()]);
         arguments.extend(["--warm-memory".into(), options.warm_memory.to_string().into()]);
-        if worrying {
+        if lives.served {
+            arguments.push("--again".into());
+        }
+        if lives.is_worrying() {
             arguments.push("--ends-often".into());
         }
         let mut fds = vec![(OwnedFd::from(theirs), PARENT_FD)];
@@ -192,8 +216,7 @@ impl Server<'_> {
             arguments.push("--trial".into());
             fds.push((trial, TRIAL_FD));
         }
-        let broker = spawn(&arguments, fds)?;
-        Ok(parent.run(ours.into(), broker, |role, fds| self.start(role, fds))?)
+        Ok((ours.into(), spawn(&arguments, fds)?))
     }
 
     fn start(&mut self, role: &str, fds: Vec<OwnedFd>) -> Result<Child, Box<dyn Error>> {

@@ -33,6 +33,8 @@ const MOST_SAID: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Settings {
     pub layout: Layout,
+    /// Whether another broker served from there a moment ago.
+    pub again: bool,
     pub base: Base,
     pub threads: u16,
     pub idle: Duration,
@@ -64,6 +66,7 @@ impl Server {
     pub fn start(settings: Settings) -> Result<Self, Box<dyn Error>> {
         let Settings {
             layout,
+            again,
             base,
             threads,
             idle,
@@ -79,6 +82,7 @@ impl Server {
         let egress_door = layout.egress_door();
         let config = Config {
             layout,
+            again,
             base: (base.scheme.clone(), base.host.clone()),
             warm_memory,
             record_refused,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use percloud_broker::{Broker, Layout, Part, StartError};
 use percloud_sandbox::{confine, parent, process};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 use tracing_subscriber::EnvFilter;
 
 use crate::base::Base;
@@ -19,6 +19,14 @@ use crate::processes::restarts::SETTLED;
 use crate::processes::{Server, Settings};
 use crate::trial::Trial;
 use crate::wiring::Machine;
+
+/// How often a store that has failed is looked at, and its disk tried.
+const LOOK: Duration = Duration::from_secs(5);
+/// The same where that was of little help before: each time everything begins anew, and apps with it.
+const RARELY: Duration = Duration::from_secs(120);
+
+/// How long grains may take to end before everything begins anew.
+const PARTING: Duration = Duration::from_secs(30);
 
 /// Runs a server until Ctrl-C or SIGTERM, or until whoever tries a package with it has gone.
 pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
@@ -35,6 +43,7 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
     percloud_sandbox::hostile::act("broker");
     let settings = Settings {
         layout,
+        again: options.again,
         base: Base::parse(&options.base)?,
         threads: options.threads,
         idle: Duration::from_secs(options.idle),
@@ -78,11 +87,19 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
                 None => std::future::pending().await,
             }
         };
+        let mended = async {
+            // Whoever tries a package sees its problem at once, and has nothing to lose.
+            if options.trial {
+                std::future::pending::<()>().await;
+            }
+            let pause = if options.ends_often { RARELY } else { LOOK };
+            broker.until_the_store_can_be_opened_again(pause).await;
+        };
         let again = tokio::select! {
             _ = interrupted.recv() => false,
             _ = terminated.recv() => false,
             () = tried => false,
-            () = broker.until_the_store_can_be_opened_again() => true,
+            () = mended => true,
             () = settled => unreachable!("there is nothing after it"),
             () = server.keep_alive() => unreachable!("processes are kept for good"),
             () = maintain(&broker) => unreachable!("maintenance has no end"),
@@ -93,13 +110,12 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
         };
         if again {
             tracing::warn!("the disk takes writes again: everything begins anew, with what is on it");
+            let _in_order = timeout(PARTING, server.stop()).await;
+            // The store is not closed: what it could not write is lost, and must not be written now.
+            std::process::exit(AGAIN.into());
         }
         server.stop().await;
-        Ok(if again {
-            ExitCode::from(AGAIN)
-        } else {
-            ExitCode::SUCCESS
-        })
+        Ok(ExitCode::SUCCESS)
     })
 }
 

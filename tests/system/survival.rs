@@ -1,5 +1,7 @@
 //! Kill anything, start again, and find the data.
 
+use std::path::Path;
+
 use percloud_tests::http::Request;
 use percloud_tests::owner::change;
 use percloud_tests::{Owner, Server, built, wait};
@@ -67,27 +69,46 @@ fn who_stops_a_server_that_begins_anew_has_it_stopped() {
     // The next pause is the third, and long enough to be met.
     let broker = server.broker();
     broker.kill();
-    wait::until("the broker to end", || (!broker.is_running()).then_some(()));
-    server.stop();
+    let collected = || (!Path::new(&format!("/proc/{}", broker.pid)).exists()).then_some(());
+    wait::until("the broker to be collected", collected);
+    assert!(server.stop(), "it exits with 0");
     server.run();
     Owner::sign_in(&server);
 }
 
-#[test]
-fn a_server_that_cannot_begin_anew_says_so_and_ends() {
-    let (mut server, _owner) = Server::owned();
+/// Kills the broker while something else is in the place of the store, or nothing; returns what is said of it.
+fn begin_anew_without_the_store(put: impl FnOnce(&Path)) {
+    let (mut server, owner) = Server::owned();
+    let grain = owner.grain_of(&built::sample("guestbook"));
     let store = server.data().join("store");
     let aside = server.data().join("store-aside");
     std::fs::rename(&store, &aside).unwrap();
-    std::fs::write(&store, "this is no store").unwrap();
+    put(&store);
     let broker = server.broker();
     server.kill_and_expect_the_end(broker);
     let said = server.log();
-    assert!(said.contains("store"), "{said}");
-    std::fs::remove_file(&store).unwrap();
+    assert_eq!(said.matches("cannot open the store /").count(), 7, "{said}");
+    assert!(said.contains("everything ends"), "{said}");
+    assert!(!store.join("format").exists(), "none was made");
+    let _put = std::fs::remove_dir(&store).or_else(|_| std::fs::remove_file(&store));
     std::fs::rename(&aside, &store).unwrap();
     server.run();
-    Owner::sign_in(&server);
+    assert_eq!(Owner::sign_in(&server).grain(&grain)["id"], grain.as_str());
+}
+
+#[test]
+fn a_server_whose_store_has_gone_ends_and_makes_no_other() {
+    begin_anew_without_the_store(|_| {});
+}
+
+#[test]
+fn a_server_whose_disk_has_gone_ends_and_makes_no_other_store() {
+    begin_anew_without_the_store(|store| std::fs::create_dir(store).unwrap());
+}
+
+#[test]
+fn a_server_in_whose_store_something_else_is_ends_and_leaves_it() {
+    begin_anew_without_the_store(|store| std::fs::write(store, "this is no store").unwrap());
 }
 
 #[test]

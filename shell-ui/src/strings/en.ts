@@ -315,7 +315,7 @@ export const en = {
     "in-trash": "It is in the trash. Put it back to use it.",
     "not-in-trash": "Only what is in the trash can be deleted for ever.",
     "disk-full": "The server’s disk is full. Nothing was changed.",
-    "store-failed": "This server could not write to its disk. Nothing can be saved until it can.",
+    "store-failed": "This server could not write to its disk. Nothing can be saved until that works again.",
     "grain-failed": "The app did not start.",
     "may-not-share": "You may not pass this on.",
     "bad-backup": "This is not a backup that can be restored.",

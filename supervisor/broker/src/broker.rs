@@ -13,7 +13,7 @@ use percloud_core::sharing::ledger::Ledger;
 use percloud_core::throttle::Throttle;
 use percloud_core::time::Timestamp;
 use percloud_core::warm::Budget;
-use percloud_store::{Batch, OpenOptions, Record, Store};
+use percloud_store::{Batch, OpenOptions, Otherwise, Record, Store};
 
 use crate::catalogue::Catalogue;
 use crate::event::Events;
@@ -49,6 +49,8 @@ pub struct Config {
     pub layout: Layout,
     /// `http` or `https`, and the shell's host with its port: `("http", "percloud.localhost:6080")`.
     pub base: (String, String),
+    /// Whether a broker served from these folders a moment ago: what it had must be there, and whole.
+    pub again: bool,
     /// How much memory grains may take that run with nobody in them.
     pub warm_memory: Budget,
     /// Whether grains record what the kernel refuses them.
@@ -159,7 +161,11 @@ impl Broker {
         config.layout.prepare().map_err(StartError::Layout)?;
         let options = OpenOptions {
             export_dir: config.layout.export(),
-            recover: true,
+            otherwise: if config.again {
+                Otherwise::Refuse
+            } else {
+                Otherwise::Recover
+            },
         };
         let (store, opened) = Store::open(&config.layout.store(), &options).map_err(StartError::Store)?;
         // The store's lock says that no other server uses these folders.

@@ -271,6 +271,9 @@ impl Broker {
         if let Err(problem) = self.forget_tokens_of(id).await {
             tracing::warn!(grain = %id, "tokens of a grain that is gone are forgotten later: {problem}");
         }
+        if let Err(problem) = self.forget_traces_of(id).await {
+            tracing::warn!(grain = %id, "something people kept of a grain that is gone stays: {problem}");
+        }
         Ok(())
     }
 

@@ -233,6 +233,10 @@ impl Broker {
         let mut changed = self.jobs_changed.subscribe();
         loop {
             changed.mark_unchanged();
+            if self.store.has_failed() {
+                // That a job has run could not be put away. What is due runs when everything has begun anew.
+                return std::future::pending().await;
+            }
             let (due, coming, soonest) = self.timetable.borrow().look(self.outside.now(), LEAD);
             for record in coming {
                 if let Some((grain, _)) = read_key(&record)
@@ -253,7 +257,9 @@ impl Broker {
                     let broker = self.clone();
                     tokio::task::spawn_local(async move {
                         let turn = broker.job_turns.acquire().await;
-                        broker.run_job(&grain, &id, job).await;
+                        if !broker.store.has_failed() {
+                            broker.run_job(&grain, &id, job).await;
+                        }
                         drop(turn);
                         broker.running_jobs.borrow_mut().remove(&id);
                         broker.jobs_changed.send_replace(());

@@ -40,6 +40,7 @@ mod running;
 mod sharing;
 mod staging;
 mod token;
+mod traces;
 mod tree;
 mod turns;
 mod upload;

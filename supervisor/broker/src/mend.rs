@@ -7,16 +7,13 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 
-/// How often the store is looked at, and a disk that failed is tried.
-const LOOK: Duration = Duration::from_secs(5);
-
 impl Broker {
-    /// Waits until the store has failed and its disk takes writes again. Whoever hears of it stops this broker and starts
-    /// another, which opens the store as it is on the disk.
-    pub async fn until_the_store_can_be_opened_again(&self) {
+    /// Waits until the store has failed and its disk takes writes again, which is looked at every `pause`. Whoever hears of
+    /// it stops this broker and starts another, which opens the store as it is on the disk.
+    pub async fn until_the_store_can_be_opened_again(&self, pause: Duration) {
         let mut said = String::new();
         loop {
-            sleep(LOOK).await;
+            sleep(pause).await;
             if !self.store.has_failed() {
                 continue;
             }

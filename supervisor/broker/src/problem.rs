@@ -69,7 +69,7 @@ pub enum Problem {
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
     /// Writing failed, and nothing is written until the store has been opened anew.
-    #[error("this server could not write to its disk; nothing can be saved until it can")]
+    #[error("this server could not write to its disk; nothing can be saved until that works again")]
     StoreFailed,
     /// They have it, and may not pass it on.
     #[error("this was shared with you to use, not to pass on")]

@@ -147,6 +147,7 @@ impl World {
         let config = Config {
             layout: Layout::new(folder.path().join("data"), folder.path().join("run")),
             base: ("http".into(), "percloud.localhost:6080".into()),
+            again: false,
             record_refused: false,
             warm_memory: percloud_core::warm::Budget::Share(50),
         };

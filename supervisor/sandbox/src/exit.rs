@@ -2,6 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use nix::sys::wait::{Id, WaitPidFlag};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::sys::Errno;
@@ -40,6 +41,23 @@ pub fn kill(app: BorrowedFd<'_>) -> std::io::Result<()> {
 /// `ECHILD` when it has been collected already or is not a child of this process.
 pub fn reap(pidfd: BorrowedFd<'_>) -> std::io::Result<Option<Exit>> {
     Ok(wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?)
+}
+
+/// Collects children that have ended and that nobody here started: as the first process of a container this one is left
+/// with those whose parents ended before them. `is_orphan` tells them by process id.
+pub(crate) fn collect_orphans(is_orphan: impl Fn(i32) -> bool) {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    loop {
+        // A look first: who is somebody's has its end told to them.
+        let seen = nix::sys::wait::waitid(Id::All, ended | WaitPidFlag::WNOWAIT);
+        match seen.ok().and_then(|status| status.pid()) {
+            Some(pid) if is_orphan(pid.as_raw()) => {
+                let _ = nix::sys::wait::waitid(Id::Pid(pid), ended);
+            }
+            // None has ended, or one for somebody: the next end is another occasion.
+            _ => return,
+        }
+    }
 }
 
 pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit, Errno> {

@@ -243,7 +243,9 @@ impl Parent {
     fn collect(&mut self, first: &Child) -> io::Result<Option<Exit>> {
         self.started
             .retain(|child| matches!(exit::reap(child.pidfd.as_fd()), Ok(None)));
-        exit::reap(first.pidfd.as_fd())
+        let ended = exit::reap(first.pidfd.as_fd());
+        exit::collect_orphans(|pid| pid != first.pid && self.started.iter().all(|child| child.pid != pid));
+        ended
     }
 
     fn end_all(&mut self) {

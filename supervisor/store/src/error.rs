@@ -27,6 +27,12 @@ pub enum OpenError {
         /// An export or a damaged copy of the store.
         trace: PathBuf,
     },
+    /// There is none where there must be one.
+    #[error("cannot open the store {}: there is none where there was one; is its disk missing?", dir.display())]
+    Gone {
+        /// The store's folder.
+        dir: PathBuf,
+    },
     /// Something else is in its place.
     #[error("cannot open the store {}: what is there is not a store of Percloud", dir.display())]
     NotAStore {

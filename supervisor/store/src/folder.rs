@@ -42,7 +42,7 @@ pub(crate) fn head(dir: &Path) -> PathBuf {
     dir.join("head")
 }
 
-/// What is written to try the disk of the store `dir`.
+/// What is written to try the disk of the store `dir`; in it, for its folder may be a link to another disk.
 pub(crate) fn probe(dir: &Path) -> PathBuf {
     dir.join("probe")
 }
@@ -146,9 +146,9 @@ pub(crate) fn any_set_aside(dir: &Path) -> Option<PathBuf> {
     aside.exists().then_some(aside)
 }
 
-/// Makes the entries of a folder durable.
-pub(crate) fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+/// Makes the content of a file, or the entries of a folder, durable.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Makes the entry of `path` in its folder durable.
@@ -159,21 +159,28 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes everything in a store's folder durable: files, folders, entries.
-pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
+/// All files in a store's folder, and all folders from itself downwards.
+pub(crate) fn tree(dir: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut files = Vec::new();
     let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
+    let mut next = 0;
+    while let Some(folder) = folders.get(next) {
+        next += 1;
+        for entry in fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()? {
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
             } else {
-                File::open(entry.path())?.sync_all()?;
+                files.push(entry.path());
             }
         }
-        sync(&folder)?;
     }
-    Ok(())
+    Ok((files, folders))
+}
+
+/// Makes everything in a store's folder durable: files, folders, entries.
+pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
+    let (files, folders) = tree(dir)?;
+    files.iter().chain(&folders).try_for_each(|path| sync(path))
 }
 
 /// Bytes that an ordinary user may still write to the file system of `dir`.

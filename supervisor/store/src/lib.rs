@@ -37,6 +37,6 @@ pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_WRITES};
 pub use error::{CommitError, ExportError, ImportError, OpenError, ReadError};
 pub use export::Exported;
 pub use folder::in_use;
-pub use open::{OpenOptions, Opened, RebuiltFrom};
+pub use open::{OpenOptions, Opened, Otherwise, RebuiltFrom};
 pub use record::{MAX_KEY, MAX_VALUE, Record};
 pub use store::{Statistics, Store};

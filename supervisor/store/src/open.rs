@@ -11,6 +11,7 @@ use crate::error::{ImportError, OpenError};
 use crate::export::{self, Exported};
 use crate::folder::{self, Found};
 use crate::head::Head;
+use crate::retry;
 use crate::store::Parts;
 
 /// How a store is opened.
@@ -18,8 +19,19 @@ use crate::store::Parts;
 pub struct OpenOptions {
     /// Folder of the exports, outside the store's own. Made with the first export.
     pub export_dir: PathBuf,
-    /// Whether a store that is damaged or missing is rebuilt from the newest state that can be trusted.
-    pub recover: bool,
+    /// What is done where no store can be trusted.
+    pub otherwise: Otherwise,
+}
+
+/// What is done where there is no store that can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Nothing: it was there and whole a moment ago, and may be so again.
+    Refuse,
+    /// One is made where there is no trace of one.
+    Create,
+    /// That, and one that is damaged or missing is rebuilt from the newest state that can be trusted.
+    Recover,
 }
 
 /// How a store came to be open.
@@ -117,13 +129,16 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<(Parts, Opened),
             }
             Err(broken) => broken,
         },
+        Found::Nothing if options.otherwise == Otherwise::Refuse => {
+            return Err(OpenError::Gone { dir: dir.to_owned() });
+        }
         Found::Nothing => {
             let exports = export::list(&options.export_dir).map_err(said("list", &options.export_dir))?;
             let Some(trace) = exports.into_iter().next().or_else(|| folder::any_set_aside(dir)) else {
                 build(&building, dir, &Content::default(), &[])?;
                 return Ok((open_trusted(dir, options, lock)?, Opened::Created));
             };
-            if !options.recover {
+            if options.otherwise != Otherwise::Recover {
                 return Err(OpenError::Missing {
                     dir: dir.to_owned(),
                     trace,
@@ -137,7 +152,7 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<(Parts, Opened),
             }
         }
     };
-    if !options.recover {
+    if options.otherwise != Otherwise::Recover {
         return Err(OpenError::Damaged {
             dir: dir.to_owned(),
             reason: broken.reason,
@@ -190,6 +205,9 @@ fn examine(dir: &Path) -> Result<Result<Examined, Broken>, OpenError> {
             in_place: true,
         }))
     };
+    retry::remove(dir).map_err(said("remove", &folder::probe(dir)))?;
+    // Before anything is read: whoever had it open last may have met a sync that failed.
+    retry::forget(dir).map_err(said("read", dir))?;
     let engine_dir = folder::engine(dir);
     // The engine would make an empty one.
     if !engine_dir.join("db").exists() {

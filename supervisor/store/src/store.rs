@@ -21,7 +21,7 @@ use crate::head::Head;
 use crate::open::{self, OpenOptions, Opened};
 use crate::recent::Recent;
 use crate::record::{Record, decode, engine_key, table};
-use crate::retry::{self, Identity};
+use crate::retry;
 use crate::writer::{MAX_WAITING, Message, Reserve, Shared, Writer};
 
 /// An open store. Clones are handles on the same one; it is closed, and its lock released, when the last is dropped.
@@ -47,7 +47,6 @@ struct Inner {
     messages: Option<Sender<Message>>,
     writer: Option<JoinHandle<()>>,
     dir: PathBuf,
-    identity: Identity,
     export_dir: PathBuf,
     last_export: Mutex<LastExport>,
     // Dropped last: whoever gets the lock finds the engine closed.
@@ -109,11 +108,6 @@ impl Store {
             exported,
             lock,
         } = parts;
-        let identity = Identity::of(&dir).map_err(|source| OpenError::Io {
-            what: "look at",
-            path: dir.clone(),
-            source,
-        })?;
         let shared = Arc::new(Shared {
             engine,
             recent: Recent::default(),
@@ -153,7 +147,6 @@ impl Store {
                 messages: Some(messages),
                 writer: Some(writer),
                 dir,
-                identity,
                 export_dir,
                 last_export: Mutex::new(last_export),
                 _lock: lock,
@@ -248,15 +241,15 @@ impl Store {
         self.inner.shared.failed.load(Ordering::Acquire)
     }
 
-    /// After a failure: sees that the store is still in its place and that its disk takes writes again, so that it can be
-    /// opened anew, by another process or once this one is closed. Blocks for a write and a sync.
+    /// After a failure: sees that the store is in its place and can be read, and that its disk takes writes again, so that
+    /// it can be opened anew, by another process or once this one is closed. Blocks for as long as reading it all takes.
     ///
     /// # Errors
     ///
     /// What is in the way.
     pub fn try_disk(&self) -> io::Result<()> {
         let reserve = self.inner.shared.reserve.ordinary.load(Ordering::Relaxed);
-        retry::try_disk(&self.inner.dir, self.inner.identity, reserve)
+        retry::try_disk(&self.inner.dir, reserve)
     }
 
     /// Changes what has to be free on the disk, in bytes: for a batch, and for one that frees space. For tests, whose disk

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Barrier;
 
-use percloud_store::{Batch, OpenOptions, Record, Store};
+use percloud_store::{Batch, OpenOptions, Otherwise, Record, Store};
 use serde::{Deserialize, Serialize};
 
 /// As in the broker.
@@ -26,7 +26,7 @@ const EXPORTERS: usize = 6;
 fn open(dir: &Path) -> Store {
     let options = OpenOptions {
         export_dir: dir.join("export"),
-        recover: false,
+        otherwise: Otherwise::Create,
     };
     Store::open(&dir.join("store"), &options).unwrap().0
 }

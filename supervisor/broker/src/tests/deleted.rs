@@ -1,15 +1,18 @@
-//! What a grain that is deleted leaves behind for a while: its tokens.
+//! What a grain that is deleted leaves behind for a while: its tokens, and what people kept of it.
 
 use std::pin::pin;
 use std::task::Poll;
 
 use percloud_core::id::GrainId;
+use percloud_core::petname::Petname;
 use percloud_core::sharing::requirement::TokenHash;
 use percloud_store::Batch;
 
 use super::{World, run};
 use crate::account::SignedIn;
-use crate::record::{Grain, Held, Referent, Sealed, Token, grain_key};
+use crate::record::{
+    Follow, Grain, Held, Mute, OwnName, Referent, Sealed, Token, Unread, grain_key, grain_of_person,
+};
 
 /// Of more than one step.
 const MANY: usize = 300;
@@ -122,5 +125,44 @@ fn forgetting_an_object_forgets_all_that_leads_to_it_and_nothing_else() {
         let what = token(&world, &other, &other, None).what;
         assert_eq!(world.broker.leading.borrow().to(&what).len(), 1);
         assert!(world.broker.token_stands(&kept, world.broker.outside.now()));
+    });
+}
+
+#[test]
+fn what_people_kept_of_a_grain_goes_with_it() {
+    run(async {
+        let world = World::new();
+        let broker = &world.broker;
+        let (anna, id, other) = two_grains(&world).await;
+        let bela = world.member(&anna, "Bela").await;
+        let since = broker.outside.now();
+        for (person, grain) in [(&anna, &id), (&bela, &id), (&bela, &other)] {
+            let here = grain_of_person(&person.account, grain);
+            let mut batch = Batch::new();
+            batch.put(&here, &OwnName(Petname::received("Ours")));
+            batch.put(&here, &Unread { since });
+            broker.commit(batch).await.unwrap();
+            for thread in 0..MANY {
+                let topic = [&here[..], format!("/{thread}").as_bytes()].concat();
+                let mut batch = Batch::new();
+                batch.put(&topic, &Follow { since });
+                batch.put(&topic, &Mute {});
+                broker.commit(batch).await.unwrap();
+            }
+        }
+        let kept = || {
+            let store = &broker.store;
+            [
+                store.scan::<OwnName>(b"").unwrap().len(),
+                store.scan::<Unread>(b"").unwrap().len(),
+                store.scan::<Follow>(b"").unwrap().len(),
+                store.scan::<Mute>(b"").unwrap().len(),
+            ]
+        };
+        assert_eq!(kept(), [3, 3, 3 * MANY, 3 * MANY]);
+        broker.trash_grain(&anna, &id).await.unwrap();
+        assert_eq!(kept(), [3, 3, 3 * MANY, 3 * MANY], "it may come back");
+        broker.delete_grain(&anna, &id).await.unwrap();
+        assert_eq!(kept(), [1, 1, MANY, MANY], "the other is still there");
     });
 }

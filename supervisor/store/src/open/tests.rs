@@ -42,8 +42,21 @@ impl Place {
     fn options(&self, recover: bool) -> OpenOptions {
         OpenOptions {
             export_dir: self.temp.path().join("export"),
-            recover,
+            otherwise: if recover {
+                Otherwise::Recover
+            } else {
+                Otherwise::Create
+            },
         }
+    }
+
+    /// Opens what must be there.
+    fn open_again(&self) -> Result<Store, OpenError> {
+        let options = OpenOptions {
+            otherwise: Otherwise::Refuse,
+            ..self.options(false)
+        };
+        Store::open(&self.dir(), &options).map(|(store, _)| store)
     }
 
     fn open(&self, recover: bool) -> Result<(Store, Opened), OpenError> {
@@ -539,4 +552,31 @@ fn a_closed_store_is_closed_for_waiting_commits_too() {
     }
     let counter = place.opened().get::<Entry>(b"k").unwrap().unwrap().number;
     assert_eq!(counter, 49, "what was handed over before closing is written");
+}
+
+#[test]
+fn a_store_that_was_there_a_moment_ago_is_neither_made_nor_rebuilt() {
+    let place = Place::new();
+    assert!(matches!(place.open_again(), Err(OpenError::Gone { .. })));
+    assert!(!place.dir().exists());
+    let store = place.opened();
+    write(&store, [1]);
+    store.export_now().unwrap();
+    drop(store);
+    std::fs::write(folder::probe(&place.dir()), "rubbish").unwrap();
+    drop(place.open_again().unwrap());
+    assert!(!folder::probe(&place.dir()).exists());
+
+    let away = place.dir().with_extension("away");
+    std::fs::rename(place.dir(), &away).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(place.open_again(), Err(OpenError::Gone { .. })));
+        // As where a disk is not mounted.
+        let _made = std::fs::create_dir(place.dir());
+    }
+    std::fs::remove_dir(place.dir()).unwrap();
+    std::fs::rename(&away, place.dir()).unwrap();
+    std::fs::remove_file(folder::engine(&place.dir()).join("db")).unwrap();
+    assert!(matches!(place.open_again(), Err(OpenError::Damaged { .. })));
+    assert!(folder::any_set_aside(&place.dir()).is_none());
 }

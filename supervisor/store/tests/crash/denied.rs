@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use percloud_store::{OpenOptions, Store};
+use percloud_store::{OpenOptions, Otherwise, Store};
 
 use crate::outcome::{Outcome, child};
 
@@ -21,7 +21,7 @@ pub fn of_somebody_else() -> Outcome {
     let dir = temp.path().join("store");
     let options = OpenOptions {
         export_dir: temp.path().join("export"),
-        recover: true,
+        otherwise: Otherwise::Recover,
     };
     drop(Store::open(&dir, &options).expect("opens"));
     if !root {
@@ -54,7 +54,7 @@ pub fn of_somebody_else() -> Outcome {
 pub fn inside(dir: &Path) {
     let options = OpenOptions {
         export_dir: dir.with_file_name("export"),
-        recover: true,
+        otherwise: Otherwise::Recover,
     };
     match Store::open(dir, &options) {
         Ok(_) => println!("opened"),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use percloud_store::{Batch, CommitError, OpenError, OpenOptions, Record, Store};
+use percloud_store::{Batch, CommitError, OpenError, OpenOptions, Otherwise, Record, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{self, Outcome, in_mount_namespace, missing, run};
@@ -74,7 +74,7 @@ pub fn inside(mountpoint: &Path) {
     let dir = mountpoint.join("store");
     let options = OpenOptions {
         export_dir: mountpoint.join("export"),
-        recover: true,
+        otherwise: Otherwise::Recover,
     };
     let (store, _) = Store::open(&dir, &options).expect("opens");
     let mut written = 0;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use percloud_store::{OpenOptions, Store};
+use percloud_store::{OpenOptions, Otherwise, Store};
 use rand::Rng;
 
 use crate::outcome::Outcome;
@@ -38,7 +38,7 @@ pub fn killed_while_rebuilding() -> Outcome {
     let dir = temp.path().join("store");
     let options = OpenOptions {
         export_dir: temp.path().join("export"),
-        recover: true,
+        otherwise: Otherwise::Recover,
     };
     let mut writer = Writer::start("write", &dir);
     while writer.acknowledged < 500 {
@@ -71,7 +71,7 @@ pub fn killed_while_rebuilding() -> Outcome {
 pub fn rebuild(dir: &std::path::Path) {
     let options = OpenOptions {
         export_dir: dir.with_file_name("export"),
-        recover: true,
+        otherwise: Otherwise::Recover,
     };
     let opened = Store::open(dir, &options);
     assert!(opened.is_ok(), "{opened:?}");

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 
-use percloud_store::{Batch, OpenOptions, Opened, Record, Store};
+use percloud_store::{Batch, OpenOptions, Opened, Otherwise, Record, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::child;
@@ -32,7 +32,7 @@ impl Record for Half {
 fn options(dir: &Path) -> OpenOptions {
     OpenOptions {
         export_dir: dir.with_file_name("export"),
-        recover: false,
+        otherwise: Otherwise::Create,
     }
 }
 

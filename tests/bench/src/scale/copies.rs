@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use percloud_core::id::GrainId;
-use percloud_store::{Batch, OpenOptions, Record, Store};
+use percloud_store::{Batch, OpenOptions, Otherwise, Record, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ const WORDS: [&str; 24] = [
 pub fn fill(data: &Path, count: usize) -> Result<(), Failure> {
     let options = OpenOptions {
         export_dir: data.join("export"),
-        recover: false,
+        otherwise: Otherwise::Create,
     };
     let (store, _) = Store::open(&data.join("store"), &options)
         .map_err(|error| Failure::new(format!("cannot open the store: {error}")))?;
