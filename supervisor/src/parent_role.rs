@@ -1,6 +1,8 @@
 //! `percloud serve`: the parent of a server. It listens, starts the broker and whatever the broker asks for, and begins
 //! anew when that ends without being asked to. Why it is a process of its own: docs/adr/0015-confined-roles.md.
 
+mod lives;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -11,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use percloud_broker::Layout;
 use percloud_sandbox::parent::Parent;
@@ -24,7 +26,7 @@ use crate::cli::Serve;
 use crate::edge_role::LISTENER_FD;
 use crate::egress_role::{BROKER_FD, DOOR_FD};
 use crate::launcher_role::CONTROL_FD;
-use crate::processes::restarts::Restarts;
+use crate::parent_role::lives::{IN_VAIN, Lives};
 use crate::serve::log_to_stderr;
 
 /// The number under which the broker finds its connection to the parent.
@@ -40,10 +42,6 @@ pub const EGRESS: &str = "egress";
 /// The code with which the broker asks to be started anew, as a service that cannot do its work for now (sysexits.h,
 /// `EX_TEMPFAIL`).
 pub const AGAIN: u8 = 75;
-
-/// After so many starts in vain, with pauses of a quarter to half a minute, a server that did serve ends: a person, or a
-/// service manager, may know better.
-const IN_VAIN: u32 = 7;
 
 /// This same program, whatever became of its file.
 const SELF: &str = "/proc/self/exe";
@@ -82,7 +80,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let mut parent = Parent::new()?;
     confine::parent(options.trial)?;
     let doors = Layout::new(data.clone(), runtime.clone()).doors().to_owned();
-    let mut server = Server {
+    let server = Server {
         options,
         data,
         runtime,
@@ -93,6 +91,11 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
         trial,
         serves: false,
     };
+    stay(server, &mut parent)
+}
+
+/// Starts a server again and again until it is asked to stop, or cannot be started.
+fn stay(mut server: Server<'_>, parent: &mut Parent) -> Result<ExitCode, Box<dyn Error>> {
     let mut lives = Lives::new();
     loop {
         let since = Instant::now();
@@ -105,7 +108,7 @@ pub fn run(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
             Err(error) => return Err(error),
         };
         let served = std::mem::take(&mut server.serves);
-        if exit == Exit::Code(0) || options.trial {
+        if exit == Exit::Code(0) || server.options.trial {
             return last(exit);
         }
         if parent.is_stopping() {
@@ -134,43 +137,6 @@ fn last(exit: Exit) -> Result<ExitCode, Box<dyn Error>> {
     match exit {
         Exit::Code(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         ended @ Exit::Signal(_) => Err(format!("the broker was {ended}, and everything ends with it").into()),
-    }
-}
-
-/// A server's lives: each as long as its broker's.
-struct Lives {
-    restarts: Restarts,
-    /// Whether one of them served anybody.
-    served: bool,
-    /// How many in a row did not.
-    in_vain: u32,
-}
-
-impl Lives {
-    const fn new() -> Self {
-        Self {
-            restarts: Restarts::new(),
-            served: false,
-            in_vain: 0,
-        }
-    }
-
-    /// Takes down how the last one was; whether there is to be another. Where there never was one that served, what is
-    /// wrong is best told at once; where there was, most likely it passes.
-    fn goes_on(&mut self, served: bool, lived: Duration) -> bool {
-        self.restarts.ended(lived);
-        self.served |= served;
-        self.in_vain = if served { 0 } else { self.in_vain + 1 };
-        self.served && self.in_vain < IN_VAIN
-    }
-
-    /// How long to wait before the next.
-    fn pause(&mut self) -> Duration {
-        self.restarts.pause()
-    }
-
-    fn is_worrying(&self) -> bool {
-        self.restarts.is_worrying()
     }
 }
 
@@ -347,33 +313,4 @@ fn runtime_folder(
 
 fn temporary() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("percloud-").tempdir()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHORT: Duration = Duration::from_millis(10);
-
-    #[test]
-    fn a_server_that_never_served_is_not_started_again() {
-        assert!(!Lives::new().goes_on(false, SHORT));
-    }
-
-    #[test]
-    fn one_that_did_is_until_it_fails_for_a_quarter_of_a_minute() {
-        let mut lives = Lives::new();
-        let mut waited = Duration::ZERO;
-        for _ in 0..100 {
-            assert!(lives.goes_on(true, SHORT));
-            lives.pause();
-        }
-        assert!(lives.is_worrying());
-        assert!(lives.goes_on(true, Duration::from_secs(3600)));
-        assert!(!lives.is_worrying());
-        while lives.goes_on(false, SHORT) {
-            waited += lives.pause();
-        }
-        assert!((10..30).contains(&waited.as_secs()), "{waited:?}");
-    }
 }
