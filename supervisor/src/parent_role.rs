@@ -116,13 +116,14 @@ fn stay(mut server: Server<'_>, parent: &mut Parent) -> Result<ExitCode, Box<dyn
             let obeyed = [Exit::Code(AGAIN.into()), Exit::Signal(Signal::TERM.as_raw())].contains(&exit);
             return if obeyed { Ok(ExitCode::SUCCESS) } else { last(exit) };
         }
-        if !lives.goes_on(served, since.elapsed()) {
+        let anew = exit == Exit::Code(AGAIN.into());
+        if !lives.goes_on(served, since.elapsed(), anew) {
             if lives.served {
                 tracing::error!("the broker did not start {IN_VAIN} times in a row; everything ends");
             }
             return last(exit);
         }
-        if exit != Exit::Code(AGAIN.into()) {
+        if !anew {
             tracing::error!("the broker ended ({exit}); everything begins anew");
         }
         parent.pause(lives.pause())?;

@@ -20,9 +20,7 @@ use crate::processes::{Server, Settings};
 use crate::trial::Trial;
 use crate::wiring::Machine;
 
-/// How often a store that has failed is looked at, and its disk tried.
-const LOOK: Duration = Duration::from_secs(5);
-/// The same where that was of little help before: each time everything begins anew, and apps with it.
+/// How long a store that has failed stays so at least where beginning anew was of little help before: apps end with it.
 const RARELY: Duration = Duration::from_secs(120);
 
 /// How long grains may take to end before everything begins anew.
@@ -34,7 +32,9 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
     let parent = parent::Client::new(process::take(PARENT_FD)?);
     let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
     let layout = Layout::new(options.data.clone(), options.runtime.clone());
-    layout.prepare().map_err(StartError::Layout)?;
+    if !options.again {
+        layout.prepare().map_err(StartError::Layout)?;
+    }
     let folders = layout.folders().map_err(StartError::Layout)?;
     let machine = Machine::open();
     // Before the first thread and the first word with anybody: its own folders, and no way to the network.
@@ -92,8 +92,10 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
             if options.trial {
                 std::future::pending::<()>().await;
             }
-            let pause = if options.ends_often { RARELY } else { LOOK };
-            broker.until_the_store_can_be_opened_again(pause).await;
+            if options.ends_often {
+                sleep(RARELY).await;
+            }
+            broker.until_the_store_can_be_opened_again().await;
         };
         let again = tokio::select! {
             _ = interrupted.recv() => false,
@@ -111,10 +113,13 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
         if again {
             tracing::warn!("the disk takes writes again: everything begins anew, with what is on it");
             let _in_order = timeout(PARTING, server.stop()).await;
-            // The store is not closed: what it could not write is lost, and must not be written now.
-            std::process::exit(AGAIN.into());
+        } else {
+            server.stop().await;
         }
-        server.stop().await;
+        if broker.store_has_failed() {
+            // It is not closed: what it could not write is lost, and must not be written now.
+            std::process::exit(if again { AGAIN.into() } else { 0 });
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -127,6 +132,9 @@ fn say(line: std::fmt::Arguments<'_>) {
 
 /// Lets the broker do what is due, every minute.
 async fn maintain(broker: &Rc<Broker>) {
+    if let Err(problem) = broker.forget_traces_of_the_gone().await {
+        tracing::warn!("something people kept of grains that are gone stays: {problem}");
+    }
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

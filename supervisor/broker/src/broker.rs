@@ -158,7 +158,9 @@ impl Broker {
     /// Prepares the folders and opens the store. Returns the setup secret too while nobody owns the server.
     pub fn start(config: Config, outside: Outside) -> Result<(Rc<Self>, Option<Secret>), StartError> {
         let mut warnings = Vec::new();
-        config.layout.prepare().map_err(StartError::Layout)?;
+        if !config.again {
+            config.layout.prepare().map_err(StartError::Layout)?;
+        }
         let options = OpenOptions {
             export_dir: config.layout.export(),
             otherwise: if config.again {
@@ -246,6 +248,10 @@ impl Broker {
     pub async fn stop(&self) {
         self.stop_all_grains().await;
         self.config.layout.clear_doors();
+        if self.store.has_failed() {
+            // An export would hold what never reached the disk.
+            return;
+        }
         if let Err(error) = self.store.export_now() {
             tracing::warn!("cannot write the export of the store: {error}");
         }

@@ -7,11 +7,23 @@ use tokio::time::sleep;
 
 use crate::broker::Broker;
 
+/// How often the store is looked at, and a disk that failed is tried at first.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often it is tried in the end, while it is always the same that is in the way: a trial writes 8 MiB.
+const RARELY: Duration = Duration::from_secs(120);
+
 impl Broker {
-    /// Waits until the store has failed and its disk takes writes again, which is looked at every `pause`. Whoever hears of
-    /// it stops this broker and starts another, which opens the store as it is on the disk.
-    pub async fn until_the_store_can_be_opened_again(&self, pause: Duration) {
+    /// Whether the store saves nothing any more.
+    #[must_use]
+    pub fn store_has_failed(&self) -> bool {
+        self.store.has_failed()
+    }
+
+    /// Waits until the store has failed and its disk takes writes again. Whoever hears of it stops this broker and starts
+    /// another, which opens the store as it is on the disk.
+    pub async fn until_the_store_can_be_opened_again(&self) {
         let mut said = String::new();
+        let mut pause = LOOK;
         loop {
             sleep(pause).await;
             if !self.store.has_failed() {
@@ -23,9 +35,12 @@ impl Broker {
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            if hinders != said {
+            if hinders == said {
+                pause = (pause * 2).min(RARELY);
+            } else {
                 tracing::error!("the store cannot be opened again yet: {hinders}");
                 said = hinders;
+                pause = LOOK;
             }
         }
     }

@@ -26,6 +26,37 @@ impl Broker {
         Ok(())
     }
 
+    /// Forgets what people keep of grains that are gone, as where the server ended while it forgot. Call it once.
+    ///
+    /// # Errors
+    ///
+    /// What the store said; the rest stays for the next time.
+    pub async fn forget_traces_of_the_gone(&self) -> Result<(), Problem> {
+        self.sweep::<OwnName>().await?;
+        self.sweep::<Unread>().await?;
+        self.sweep::<Follow>().await?;
+        self.sweep::<Mute>().await
+    }
+
+    /// Deletes the records of a table, keyed by a person and a grain, whose grain is gone.
+    async fn sweep<R: Record>(&self) -> Result<(), Problem> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.page::<R>(b"", after.as_deref(), STEP);
+            let page = page.map_err(|error| Problem::internal("read the store", &error))?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            let gone = page
+                .iter()
+                .filter(|(key, _)| grain_of(key).is_some_and(|grain| !self.catalogue.borrow().has(&grain)));
+            self.delete_all::<R>(gone.map(|(key, _)| key)).await?;
+            // There may be very many, and others wait.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Deletes the records whose keys begin with `prefix`, in full batches.
     async fn forget_all<R: Record>(&self, prefix: &[u8]) -> Result<(), Problem> {
         let mut after: Option<Vec<u8>> = None;
@@ -36,15 +67,27 @@ impl Broker {
                 return Ok(());
             };
             after = Some(last.clone());
-            let mut batch = Batch::new();
-            batch.frees_space();
-            for (key, _) in &page {
-                if batch.is_nearly_full() {
-                    self.commit(batch.take()).await?;
-                }
-                batch.delete::<R>(key);
-            }
-            self.commit(batch).await?;
+            self.delete_all::<R>(page.iter().map(|(key, _)| key)).await?;
         }
     }
+
+    async fn delete_all<R: Record>(&self, keys: impl Iterator<Item = &Vec<u8>>) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        batch.frees_space();
+        for key in keys {
+            if batch.is_nearly_full() {
+                self.commit(batch.take()).await?;
+            }
+            batch.delete::<R>(key);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.commit(batch).await
+    }
+}
+
+/// The grain that the key of a record is about, behind the person's id.
+fn grain_of(key: &[u8]) -> Option<GrainId> {
+    std::str::from_utf8(key).ok()?.split('/').nth(1)?.parse().ok()
 }

@@ -39,8 +39,11 @@ fn weighed(range: &str) -> Option<(Language, u32)> {
     let language = [Language::English, Language::German]
         .into_iter()
         .find(|language| primary.eq_ignore_ascii_case(language.tag()))?;
-    let weight = match parameters.trim().strip_prefix("q=") {
-        Some(weight) => (weight.trim().parse::<f32>().ok()?.clamp(0.0, 1.0) * 1000.0) as u32,
+    let weight = match parameters.trim().strip_prefix(['q', 'Q']) {
+        Some(weight) => {
+            let weight = weight.strip_prefix('=')?.parse::<f32>().ok()?;
+            (weight.clamp(0.0, 1.0) * 1000.0) as u32
+        }
         None => 1000,
     };
     (weight > 0).then_some((language, weight))
@@ -64,6 +67,7 @@ mod tests {
             ("fr, *", English),
             ("de;q=0, en;q=0.1", English),
             ("de;q=0", English),
+            ("de;Q=0.1, en;Q=0.2", English),
             ("de;q=much", English),
             ("de;q=NaN", English),
             ("den, deutsch", English),

@@ -17,10 +17,10 @@ use crate::{api, grain, shell, site};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    // For a page of ours that says no; what was asked is the app's by then.
+    let language = Language::preferred(request.headers().get(ACCEPT_LANGUAGE));
     // A request to a session host is the usual one: what the others need while they wait has a place of its own, and
     // does not make every request larger that is moved about.
-    // For a page of ours that says no; what was asked is the app's by then.
-    let languages = request.headers().get(ACCEPT_LANGUAGE).cloned();
     let answered = match place(&edge, said, &request) {
         Ok(place) => match &*place {
             Place::Session(host) => grain::answer(&edge, said, host, request).await,
@@ -36,7 +36,7 @@ pub(crate) async fn answer(edge: Rc<Edge>, said: &Said, peer: IpAddr, request: R
         },
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| refusal.page(&edge.policy, Language::preferred(languages.as_ref())))
+    answered.unwrap_or_else(|refusal| refusal.page(&edge.policy, language))
 }
 
 /// The host meant. There must be exactly one `Host` (RFC 9112 section 3.2), and a target in absolute form must name

@@ -110,6 +110,11 @@ struct Broken {
 }
 
 pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<(Parts, Opened), OpenError> {
+    if options.otherwise == Otherwise::Refuse
+        && folder::look(dir).map_err(said("look at", dir))? == Found::Nothing
+    {
+        return Err(OpenError::Gone { dir: dir.to_owned() });
+    }
     let lock = lock(dir)?;
     let building = folder::beside(dir, ".building");
     remove_rubbish(&building)?;
@@ -129,9 +134,6 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<(Parts, Opened),
             }
             Err(broken) => broken,
         },
-        Found::Nothing if options.otherwise == Otherwise::Refuse => {
-            return Err(OpenError::Gone { dir: dir.to_owned() });
-        }
         Found::Nothing => {
             let exports = export::list(&options.export_dir).map_err(said("list", &options.export_dir))?;
             let Some(trace) = exports.into_iter().next().or_else(|| folder::any_set_aside(dir)) else {
@@ -205,9 +207,8 @@ fn examine(dir: &Path) -> Result<Result<Examined, Broken>, OpenError> {
             in_place: true,
         }))
     };
-    retry::remove(dir).map_err(said("remove", &folder::probe(dir)))?;
-    // Before anything is read: whoever had it open last may have met a sync that failed.
-    retry::forget(dir).map_err(said("read", dir))?;
+    retry::remove_probe(dir).map_err(said("remove", &folder::probe(dir)))?;
+    retry::read_anew(dir).map_err(said("read", dir))?;
     let engine_dir = folder::engine(dir);
     // The engine would make an empty one.
     if !engine_dir.join("db").exists() {
@@ -371,7 +372,7 @@ fn remove_rubbish(building: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether an error says something about the disk or our rights rather than about the store.
-fn is_of_the_world(error: &io::Error) -> bool {
+pub(crate) fn is_of_the_world(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded)
         // Too many open files, out of memory, an I/O error of the device: none is cured by a rebuild.

@@ -118,6 +118,7 @@ impl Store {
             syncs: AtomicU64::new(0),
             reserve,
             failed: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
         });
         let (messages, received) = mpsc::channel();
         let writer = Writer {
@@ -248,7 +249,15 @@ impl Store {
     ///
     /// What is in the way.
     pub fn try_disk(&self) -> io::Result<()> {
-        let reserve = self.inner.shared.reserve.ordinary.load(Ordering::Relaxed);
+        let shared = &self.inner.shared;
+        if shared.damaged.load(Ordering::Relaxed) {
+            // What can be read still is; opened anew it could not be, until somebody has it rebuilt.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the store itself is damaged; the next start by hand rebuilds it",
+            ));
+        }
+        let reserve = shared.reserve.ordinary.load(Ordering::Relaxed);
         retry::try_disk(&self.inner.dir, reserve)
     }
 

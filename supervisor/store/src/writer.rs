@@ -14,6 +14,7 @@ use crate::engine::{Engine, Writes};
 use crate::error::{CommitError, ExportError, same};
 use crate::folder;
 use crate::head::Head;
+use crate::open::is_of_the_world;
 use crate::recent::Recent;
 use crate::record::printable;
 use crate::snapshot::{Piece, Snapshot};
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub reserve: Reserve,
     /// Set once and for all: nothing is committed any more.
     pub failed: AtomicBool,
+    /// Set with it where what the store holds cannot be trusted, rather than its disk.
+    pub damaged: AtomicBool,
 }
 
 /// Free space below which batches are refused, in bytes.
@@ -206,6 +209,9 @@ impl Writer {
         if self.failed.is_none() {
             tracing::error!("the store takes no more commits: {cause}");
             self.failed = Some(same(cause));
+            self.shared
+                .damaged
+                .store(!is_of_the_world(cause), Ordering::Relaxed);
             self.shared.failed.store(true, Ordering::Release);
         }
     }

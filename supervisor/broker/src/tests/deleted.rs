@@ -164,5 +164,15 @@ fn what_people_kept_of_a_grain_goes_with_it() {
         assert_eq!(kept(), [3, 3, 3 * MANY, 3 * MANY], "it may come back");
         broker.delete_grain(&anna, &id).await.unwrap();
         assert_eq!(kept(), [1, 1, MANY, MANY], "the other is still there");
+
+        // What a crash left of it goes later.
+        let here = grain_of_person(&bela.account, &id);
+        let mut batch = Batch::new();
+        batch.put(&here, &Unread { since });
+        batch.put(&[&here[..], b"/"].concat(), &Mute {});
+        broker.commit(batch).await.unwrap();
+        assert_eq!(kept(), [1, 2, MANY, MANY + 1]);
+        broker.forget_traces_of_the_gone().await.unwrap();
+        assert_eq!(kept(), [1, 1, MANY, MANY]);
     });
 }

@@ -24,14 +24,14 @@ pub(super) fn sentence(refusal: &Refusal) -> String {
         Refusal::NotFound => "Unter dieser Adresse ist nichts.",
         Refusal::PageClosed => "Diese Seite ist geschlossen. Öffnen Sie sie in Percloud noch einmal.",
         Refusal::LinkUsed => {
-            "Diese Seite wurde schon geöffnet, oder es ist zu lange her. Öffnen Sie sie in Percloud noch einmal."
+            "Diese Seite wurde schon geöffnet, oder der Verweis auf sie ist zu alt. Öffnen Sie sie in Percloud noch einmal."
         }
         Refusal::SignedOut => "Melden Sie sich zuerst an.",
         Refusal::NoSuchToken => "Dieser Schlüssel oder dieses Passwort gilt hier nicht, oder nicht mehr.",
         Refusal::TokenMissing => "Hier ist ein Schlüssel oder ein Passwort nötig.",
         Refusal::CrossSite => "Diese Anfrage kam von einer anderen Website und wurde abgelehnt.",
         Refusal::ServiceWorker => "Apps dürfen keine Service Worker einrichten.",
-        Refusal::NotXml => "Diese Adresse nimmt nur XML-Dokumente.",
+        Refusal::NotXml => "Diese Adresse nimmt nur XML-Dokumente an.",
         Refusal::NotOffered => "Die App versteht diese Art von Anfrage nicht.",
         Refusal::ForeignDestination => {
             "Eine Datei lässt sich nur innerhalb einer Sitzung kopieren oder verschieben."
@@ -51,7 +51,7 @@ pub(super) fn sentence(refusal: &Refusal) -> String {
             "Auf dieser Seite ist zu viel auf einmal im Gang. Versuchen Sie es gleich noch einmal."
         }
         Refusal::NoRoomForBodies => {
-            "Dieser Server hält schon so viel von dem, was ihm gesendet wird, wie er darf. Versuchen Sie es gleich noch einmal."
+            "Dieser Server, oder diese Seite darauf, hält schon so viel von dem, was ihm gesendet wird, wie er darf. Versuchen Sie es gleich noch einmal."
         }
         Refusal::NoRoomForSockets => {
             "Dieser Server hat schon so viele WebSockets offen, wie er darf. Versuchen Sie es gleich noch einmal."

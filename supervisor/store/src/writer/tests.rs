@@ -21,9 +21,10 @@ impl Record for Count {
     const VERSION: u8 = 1;
 }
 
-/// An engine in memory whose syncs can be held back or made to fail.
+/// An engine in memory whose syncs can be held back or made to fail, and which can be damaged.
 #[derive(Default)]
 struct Memory {
+    damaged: bool,
     map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     fail: Arc<AtomicBool>,
     /// Each sync takes a permit, if there is a gate.
@@ -32,6 +33,9 @@ struct Memory {
 
 impl Engine for Memory {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        if self.damaged && key != content::KEY {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a page is rotten"));
+        }
         Ok(self.map.lock().unwrap().get(key).cloned())
     }
 
@@ -77,12 +81,16 @@ impl Engine for Memory {
 }
 
 fn store(dir: &Path, engine: Memory, reserve: Reserve) -> Store {
+    Store::start(parts(dir, engine), reserve).unwrap()
+}
+
+fn parts(dir: &Path, engine: Memory) -> Parts {
     engine
         .map
         .lock()
         .unwrap()
         .insert(content::KEY.to_vec(), Content::default().encode());
-    let parts = Parts {
+    Parts {
         engine: Box::new(engine),
         content: Content::default(),
         head: Head::open(&dir.join("head")).unwrap().0,
@@ -90,8 +98,7 @@ fn store(dir: &Path, engine: Memory, reserve: Reserve) -> Store {
         export_dir: dir.join("export"),
         exported: 0,
         lock: folder::lock(&dir.join("store")).unwrap().unwrap(),
-    };
-    Store::start(parts, reserve).unwrap()
+    }
 }
 
 fn reserve(ordinary: u64, last: u64) -> Reserve {
@@ -370,4 +377,28 @@ fn a_queue_that_only_grows_is_refused() {
         outcomes.iter().filter(|outcome| outcome.is_ok()).count() + busy,
         outcomes.len()
     );
+}
+
+#[test]
+fn a_damaged_store_is_not_opened_anew_however_well_its_disk_is() {
+    let disk_says = |engine| {
+        let temp = tempfile::tempdir().unwrap();
+        folder::create(&temp.path().join("store")).unwrap();
+        let mut parts = parts(temp.path(), engine);
+        parts.dir = temp.path().join("store");
+        let store = Store::start(parts, reserve(0, 0)).unwrap();
+        let refused = store.commit_blocking(put("a", 1)).unwrap_err();
+        assert!(matches!(refused, CommitError::Failed(_)), "{refused}");
+        store.try_disk().map_err(|error| error.kind())
+    };
+    let of_the_disk = Memory {
+        fail: Arc::new(AtomicBool::new(true)),
+        ..Memory::default()
+    };
+    assert_eq!(disk_says(of_the_disk), Ok(()));
+    let damaged = Memory {
+        damaged: true,
+        ..Memory::default()
+    };
+    assert_eq!(disk_says(damaged), Err(io::ErrorKind::InvalidData));
 }
