@@ -322,6 +322,7 @@ const WARNINGS = {
   "edge-fails": ["Pages may fail to load", "dass Seiten nicht laden"],
   "egress-fails": ["they reach none", "erreichen sie keinen"],
   "broker-fails": ["Everything begins anew", "beginnt alles von vorn"],
+  "store-damaged": ["newest state that can be trusted", "auf den Verlass ist"],
   "store-failed": ["the server starts anew by itself", "startet der Server von selbst neu"],
   "launcher-fails": ["takes all that run along", "alle mit, die gerade laufen"],
 };

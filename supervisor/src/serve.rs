@@ -32,7 +32,9 @@ pub fn run(options: &cli::Broker) -> Result<ExitCode, Box<dyn Error>> {
     let parent = parent::Client::new(process::take(PARENT_FD)?);
     let trial = options.trial.then(|| process::take(TRIAL_FD)).transpose()?;
     let layout = Layout::new(options.data.clone(), options.runtime.clone());
-    if !options.again {
+    if options.again {
+        layout.prepare_doors().map_err(StartError::Layout)?;
+    } else {
         layout.prepare().map_err(StartError::Layout)?;
     }
     let folders = layout.folders().map_err(StartError::Layout)?;

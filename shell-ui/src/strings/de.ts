@@ -89,6 +89,7 @@ export const de: Strings = {
       "egress-fails": "Der Teil dieses Servers, der Apps mit anderen Rechnern verbindet, endet immer wieder. Bis das behoben ist, erreichen sie keinen. Warum, steht im Protokoll des Servers.",
       "broker-fails": "Der Teil dieses Servers, der ihn zusammenhält, endet immer wieder. Jedes Mal beginnt alles von vorn, und Apps verlieren, was sie noch nicht gespeichert hatten. Warum, steht im Protokoll des Servers.",
       "launcher-fails": "Der Teil dieses Servers, der Apps startet, endet immer wieder und nimmt alle mit, die gerade laufen. Warum, steht im Protokoll des Servers.",
+      "store-damaged": "Was dieser Server über sich selbst gespeichert hat, ist beschädigt, und er speichert nichts mehr. Starten Sie ihn von Hand neu: Dann kehrt er zum neuesten Stand zurück, auf den Verlass ist. Was geschehen ist, steht im Protokoll des Servers.",
       "store-failed": "Dieser Server konnte nicht auf seine Festplatte schreiben und speichert zurzeit nichts. Sehen Sie nach der Festplatte: Sobald sie sich wieder beschreiben lässt, startet der Server von selbst neu. Was geschehen ist, steht im Protokoll des Servers.",
     },
     startNew: "Etwas Neues anfangen",

@@ -93,6 +93,7 @@ export const en = {
       "egress-fails": "The part of this server that connects apps to other machines ends again and again. Until that is mended they reach none. The server’s log says why.",
       "broker-fails": "The part of this server that holds it together ends again and again. Everything begins anew each time, and apps lose what they had not saved. The server’s log says why.",
       "launcher-fails": "The part of this server that starts apps ends again and again, and takes all that run along. The server’s log says why.",
+      "store-damaged": "What this server has saved about itself is damaged, so that it saves nothing any more. Start it again by hand: it then goes back to the newest state that can be trusted. The server’s log says what happened.",
       "store-failed": "This server could not write to its disk and saves nothing for now. Look after the disk: as soon as it can be written to, the server starts anew by itself. The server’s log says what happened.",
     } as Record<string, string>,
     startNew: "Start something new",

@@ -152,13 +152,18 @@ pub struct Broker {
     /// Marked when that has changed.
     pub(crate) time_changed: tokio::sync::watch::Sender<()>,
     pub(crate) infos: RefCell<HashMap<String, Rc<percloud_spk::install::PackageInfo>>>,
+    /// Whether that a job has run can be saved, as far as is known: a broker after another has to see it first.
+    pub(crate) has_saved: Cell<bool>,
 }
 
 impl Broker {
     /// Prepares the folders and opens the store. Returns the setup secret too while nobody owns the server.
     pub fn start(config: Config, outside: Outside) -> Result<(Rc<Self>, Option<Secret>), StartError> {
         let mut warnings = Vec::new();
-        if !config.again {
+        let has_saved = Cell::new(!config.again);
+        if config.again {
+            config.layout.prepare_doors().map_err(StartError::Layout)?;
+        } else {
             config.layout.prepare().map_err(StartError::Layout)?;
         }
         let options = OpenOptions {
@@ -234,6 +239,7 @@ impl Broker {
             next_look: Cell::default(),
             time_changed: Default::default(),
             infos: RefCell::default(),
+            has_saved,
         };
         Ok((Rc::new(broker), secret))
     }

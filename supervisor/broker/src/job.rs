@@ -282,15 +282,26 @@ impl Broker {
     /// Whether a job can be put away once it has run. Where a broker follows on one whose store failed, that shows only in
     /// a commit: without one, each of ever so many brokers would run it.
     async fn can_be_put_away(&self, record: &[u8], job: &Job) -> bool {
-        if self.config.again && self.store.statistics().syncs == 0 {
-            let mut batch = Batch::new();
-            batch.frees_space();
-            batch.expect_present::<Job>(record);
-            batch.put(record, job);
-            // A job that is gone meanwhile is one that did not run.
-            let _looked_at_below = self.store.commit(batch).await;
+        if self.has_saved.get() {
+            return !self.store.has_failed();
         }
-        !self.store.has_failed()
+        let mut batch = Batch::new();
+        batch.frees_space();
+        batch.expect_present::<Job>(record);
+        batch.put(record, job);
+        let next = match self.store.commit(batch).await {
+            Ok(()) => {
+                self.has_saved.set(true);
+                return true;
+            }
+            Err(CommitError::Conflict { .. }) => None,
+            Err(error) => {
+                tracing::warn!("a job that is due waits, for that it has run could not be saved: {error}");
+                Some(Timestamp(self.outside.now().0.saturating_add(PAUSE)))
+            }
+        };
+        self.timetable.borrow_mut().put(record.to_vec(), next);
+        false
     }
 
     async fn run_job(self: &Rc<Self>, grain: &GrainId, id: &JobId, mut job: Job) {

@@ -41,6 +41,11 @@ impl Layout {
         sync_folder(&self.data)
     }
 
+    /// Creates the folder of doors alone, where what else is needed must be there.
+    pub fn prepare_doors(&self) -> io::Result<()> {
+        make_private(&self.runtime)
+    }
+
     /// The folders a server keeps everything in, with no link in their names: its data, what links in there lead to
     /// (large things may lie on another disk), and the folder of doors. They must be there.
     pub fn folders(&self) -> io::Result<Vec<PathBuf>> {

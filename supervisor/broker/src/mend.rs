@@ -48,6 +48,12 @@ impl Broker {
     /// That nothing can be made durable for now, for whoever runs the server.
     pub(crate) fn store_warning(&self) -> Option<Value> {
         self.store.has_failed().then(|| {
+            if self.store.is_damaged() {
+                return json!({
+                    "code": "store-damaged",
+                    "message": "What this server has saved about itself is damaged, so that it saves nothing any more. Start it again by hand: it then goes back to the newest state that can be trusted. The server's log says what happened.",
+                });
+            }
             json!({
                 "code": "store-failed",
                 "message": "This server could not write to its disk and saves nothing for now. Look after the disk: as soon as it can be written to, the server starts anew by itself. The server's log says what happened.",

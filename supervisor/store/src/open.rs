@@ -208,7 +208,11 @@ fn examine(dir: &Path) -> Result<Result<Examined, Broken>, OpenError> {
         }))
     };
     retry::remove_probe(dir).map_err(said("remove", &folder::probe(dir)))?;
-    retry::read_anew(dir).map_err(said("read", dir))?;
+    retry::read_anew(dir).map_err(|(file, source)| OpenError::Io {
+        what: "read (moved aside, the store is rebuilt from its newest export)",
+        path: file,
+        source,
+    })?;
     let engine_dir = folder::engine(dir);
     // The engine would make an empty one.
     if !engine_dir.join("db").exists() {
@@ -371,12 +375,13 @@ fn remove_rubbish(building: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Whether an error says something about the disk or our rights rather than about the store.
+/// Whether an error is of the world around the store (too many open files, no room, an I/O error of the device), which no
+/// rebuild cures; else what the store holds is not what it should be. The engine keeps of an error that one of its threads met
+/// only the kind, and the kind of an I/O error of the device has no name.
 pub(crate) fn is_of_the_world(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded)
-        // Too many open files, out of memory, an I/O error of the device: none is cured by a rebuild.
-        || error.raw_os_error().is_some()
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    error.raw_os_error().is_some()
+        || !matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
 /// Names what was attempted, on which path.

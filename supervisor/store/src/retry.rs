@@ -35,7 +35,10 @@ pub(crate) fn try_disk(dir: &Path, reserve: u64) -> io::Result<()> {
     let written = write(&probe);
     let removed = remove_probe(dir);
     written.and(removed)?;
-    read_anew(dir)
+    read_anew(dir).map_err(|(file, error)| {
+        let said = format!("cannot read {}: {error}", file.display());
+        io::Error::new(error.kind(), said)
+    })
 }
 
 /// Removes what a trial left that was cut short.
@@ -77,13 +80,16 @@ fn write(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the disk says.
-pub(crate) fn read_anew(dir: &Path) -> io::Result<()> {
-    let files = files(dir)?;
-    forget(&files)?;
-    files.iter().try_for_each(|file| {
-        io::copy(&mut File::open(file)?, &mut io::sink())?;
-        Ok(())
+/// Which file, or folder, cannot be read, and what the disk says.
+pub(crate) fn read_anew(dir: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let files = files(dir).map_err(|error| (dir.to_owned(), error))?;
+    let read = |file: &PathBuf| {
+        forget(file)?;
+        io::copy(&mut File::open(file)?, &mut io::sink())
+    };
+    files.iter().try_for_each(|file| match read(file) {
+        Ok(_) => Ok(()),
+        Err(error) => Err((file.clone(), error)),
     })
 }
 
@@ -99,10 +105,8 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn forget(files: &[PathBuf]) -> io::Result<()> {
-    files
-        .iter()
-        .try_for_each(|file| Ok(fadvise(File::open(file)?, 0, None, Advice::DontNeed)?))
+fn forget(file: &Path) -> io::Result<()> {
+    Ok(fadvise(File::open(file)?, 0, None, Advice::DontNeed)?)
 }
 
 #[cfg(test)]
@@ -185,15 +189,17 @@ mod tests {
         let (_temp, dir) = store();
         let log = folder::engine(&dir).join("db");
         folder::sync(&log).unwrap();
-        forget(&files(&dir).unwrap()).unwrap();
         // tmpfs and ramfs are memory themselves.
         let is_disk = !matches!(
             rustix::fs::statfs(&dir).unwrap().f_type,
             0x0102_1994 | 0x8584_58f6
         );
-        if is_disk {
-            assert_ne!(is_remembered(&log), Some(true));
-        }
+        // Asking has the kernel read ahead, which a fast disk may have done before the answer: once in many is enough.
+        let is_forgotten = || {
+            forget(&log).unwrap();
+            is_remembered(&log) != Some(true)
+        };
+        assert!(!is_disk || (0..100).any(|_| is_forgotten()));
         read_anew(&dir).unwrap();
         assert_ne!(is_remembered(&log), Some(false));
     }

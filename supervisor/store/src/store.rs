@@ -242,6 +242,12 @@ impl Store {
         self.inner.shared.failed.load(Ordering::Acquire)
     }
 
+    /// Whether it failed because what it holds cannot be trusted, rather than for its disk.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.inner.shared.damaged.load(Ordering::Relaxed)
+    }
+
     /// After a failure: sees that the store is in its place and can be read, and that its disk takes writes again, so that
     /// it can be opened anew, by another process or once this one is closed. Blocks for as long as reading it all takes.
     ///
@@ -250,7 +256,7 @@ impl Store {
     /// What is in the way.
     pub fn try_disk(&self) -> io::Result<()> {
         let shared = &self.inner.shared;
-        if shared.damaged.load(Ordering::Relaxed) {
+        if self.is_damaged() {
             // What can be read still is; opened anew it could not be, until somebody has it rebuilt.
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

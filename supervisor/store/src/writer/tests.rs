@@ -396,6 +396,9 @@ fn a_damaged_store_is_not_opened_anew_however_well_its_disk_is() {
         ..Memory::default()
     };
     assert_eq!(disk_says(of_the_disk), Ok(()));
+    // As the engine tells what one of its threads met.
+    let device = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+    assert!(is_of_the_world(&io::Error::new(device.kind(), "an I/O error")));
     let damaged = Memory {
         damaged: true,
         ..Memory::default()
