@@ -18,10 +18,10 @@ impl Broker {
         for person in people {
             // Also those to whom it is long closed may keep something.
             let here = grain_of_person(&person, grain);
-            self.forget_all::<OwnName>(&here).await?;
-            self.forget_all::<Unread>(&here).await?;
-            self.forget_all::<Follow>(&here).await?;
-            self.forget_all::<Mute>(&here).await?;
+            self.forget_all::<OwnName>(&here, |_| true).await?;
+            self.forget_all::<Unread>(&here, |_| true).await?;
+            self.forget_all::<Follow>(&here, |_| true).await?;
+            self.forget_all::<Mute>(&here, |_| true).await?;
         }
         Ok(())
     }
@@ -32,33 +32,19 @@ impl Broker {
     ///
     /// What the store said; the rest stays for the next time.
     pub async fn forget_traces_of_the_gone(&self) -> Result<(), Problem> {
-        self.sweep::<OwnName>().await?;
-        self.sweep::<Unread>().await?;
-        self.sweep::<Follow>().await?;
-        self.sweep::<Mute>().await
+        let is_gone = |key: &[u8]| grain_of(key).is_some_and(|grain| !self.catalogue.borrow().has(&grain));
+        self.forget_all::<OwnName>(b"", is_gone).await?;
+        self.forget_all::<Unread>(b"", is_gone).await?;
+        self.forget_all::<Follow>(b"", is_gone).await?;
+        self.forget_all::<Mute>(b"", is_gone).await
     }
 
-    /// Deletes the records of a table, keyed by a person and a grain, whose grain is gone.
-    async fn sweep<R: Record>(&self) -> Result<(), Problem> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.page::<R>(b"", after.as_deref(), STEP);
-            let page = page.map_err(|error| Problem::internal("read the store", &error))?;
-            let Some((last, _)) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            let gone = page
-                .iter()
-                .filter(|(key, _)| grain_of(key).is_some_and(|grain| !self.catalogue.borrow().has(&grain)));
-            self.delete_all::<R>(gone.map(|(key, _)| key)).await?;
-            // There may be very many, and others wait.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Deletes the records whose keys begin with `prefix`, in full batches.
-    async fn forget_all<R: Record>(&self, prefix: &[u8]) -> Result<(), Problem> {
+    /// Deletes those of the records whose keys begin with `prefix` that `is_to_go` names by their keys, in full batches.
+    async fn forget_all<R: Record>(
+        &self,
+        prefix: &[u8],
+        is_to_go: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Problem> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.store.page::<R>(prefix, after.as_deref(), STEP);
@@ -67,7 +53,10 @@ impl Broker {
                 return Ok(());
             };
             after = Some(last.clone());
-            self.delete_all::<R>(page.iter().map(|(key, _)| key)).await?;
+            let keys = page.iter().map(|(key, _)| key);
+            self.delete_all::<R>(keys.filter(|key| is_to_go(key))).await?;
+            // There may be very many, and others wait.
+            tokio::task::yield_now().await;
         }
     }
 
